@@ -1,0 +1,42 @@
+# make run    builds the page and the server and starts it on http://localhost:4000
+# make test   installs what the tests need, builds everything and runs all tests
+# make build  the page and the release binary
+# make fmt    formats; make lint checks format, clippy and documentation
+
+.PHONY: run test build assets fmt lint chromium clean
+.DEFAULT_GOAL := build
+
+CHROMIUM ?= /usr/bin/chromium
+
+run: build
+	./target/release/realtime-chat
+
+build: assets
+	cargo build --release --locked
+
+assets: node_modules/.package-lock.json
+	npm run --silent build:release
+
+node_modules/.package-lock.json: package.json package-lock.json
+	npm ci --no-audit --no-fund
+	@touch $@
+
+test: lint build chromium
+	cargo test --locked
+	cargo test --locked --doc
+	REALTIME_CHAT_BIN=target/release/realtime-chat npm test
+
+chromium:
+	@sh tests/install-chromium.sh $(CHROMIUM)
+
+fmt:
+	cargo fmt
+
+lint:
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+
+clean:
+	cargo clean
+	rm -rf node_modules priv/static

@@ -1,0 +1,163 @@
+//! What a callback can reach: its client, its topic, its socket and itself.
+
+use std::{fmt, rc::Rc, time::Duration};
+
+use actix::{Addr, Recipient};
+
+use super::{
+    Channel, ChannelActor, Exit, Link, ReplyRef, Result, UnhandledEvent,
+    actor::{Info, Later},
+};
+use crate::{
+    pubsub::PubSub,
+    wire::{IntoPayload, PayloadError, Ref},
+};
+
+/// Beside the channel's own state in each of its callbacks; Phoenix's `socket` there.
+pub struct Context<C: Channel> {
+    socket: Rc<C::Socket>,
+    link: Rc<Link>,
+    address: Addr<ChannelActor<C>>,
+    pub(super) joined: bool,
+    /// The ref of the message being handled.
+    pub(super) reference: Option<Ref>,
+    /// Set by [`Context::stop`].
+    pub(super) exit: Option<Exit>,
+}
+
+impl<C: Channel> Context<C> {
+    pub(super) fn new(socket: Rc<C::Socket>, link: Rc<Link>, address: Addr<ChannelActor<C>>) -> Self {
+        Self { socket, link, address, joined: false, reference: None, exit: None }
+    }
+
+    /// The topic that was joined.
+    #[must_use]
+    pub fn topic(&self) -> &str {
+        self.link.topic()
+    }
+
+    /// The socket, as its `connect` made it (Phoenix's socket assigns).
+    #[must_use]
+    pub fn socket(&self) -> &C::Socket {
+        &self.socket
+    }
+
+    /// Publish and subscribe of the server, for other topics than this one.
+    #[must_use]
+    pub fn pubsub(&self) -> &PubSub {
+        self.link.pubsub()
+    }
+
+    /// Sends an event to this client alone.
+    ///
+    /// # Errors
+    /// [`PayloadError`] if the payload is neither bytes nor a JSON object, or if the channel is not joined yet.
+    pub fn push(&self, event: &str, payload: impl IntoPayload) -> std::result::Result<(), PayloadError> {
+        self.assert_joined()?;
+        let payload = payload.into_payload()?;
+        if payload.as_json().is_some() && !payload.is_object() {
+            return Err(PayloadError::NotAnObject);
+        }
+        self.link.push(event, &payload);
+        Ok(())
+    }
+
+    /// Sends an event to all who have joined the topic, this client included. Those on this worker thread have it in
+    /// their queues before the call returns, so it comes before a reply of the same callback.
+    ///
+    /// # Errors
+    /// As [`Context::push`].
+    pub fn broadcast(&self, event: &str, payload: impl IntoPayload) -> std::result::Result<(), PayloadError> {
+        self.assert_joined()?;
+        self.pubsub().broadcast(self.topic(), event, payload)
+    }
+
+    /// Sends an event to all who have joined the topic but this client.
+    ///
+    /// # Errors
+    /// As [`Context::push`].
+    pub fn broadcast_from(
+        &self,
+        event: &str,
+        payload: impl IntoPayload,
+    ) -> std::result::Result<(), PayloadError> {
+        self.assert_joined()?;
+        self.pubsub().broadcast_from(self.link.key(), self.topic(), event, payload)
+    }
+
+    /// The right to answer the message being handled later, from anywhere; return [`Reply::none`](super::Reply::none) now. There is none
+    /// outside of `handle_in`.
+    #[must_use]
+    pub fn reply_ref(&self) -> Option<ReplyRef> {
+        let reference = self.reference.clone()?;
+        Some(ReplyRef { channel: self.address.clone().recipient(), reference })
+    }
+
+    /// Ends the channel after this callback; a reply that the callback returns goes out first.
+    pub fn stop(&mut self) {
+        self.exit = Some(Exit::Normal);
+    }
+
+    /// For an event that the channel does not know: crashes it, as Phoenix does where no clause of `handle_in` matches.
+    ///
+    /// # Errors
+    /// Always.
+    pub fn unhandled(&self, event: &str) -> Result {
+        Err(UnhandledEvent(event.to_owned()).into())
+    }
+
+    /// Sends the channel a message, handled after this callback.
+    pub fn send_self(&self, info: C::Info) {
+        self.address.do_send(Info(info));
+    }
+
+    /// Sends the channel a message when `delay` has passed, if it still lives then.
+    pub fn send_after(&self, delay: Duration, info: C::Info) {
+        self.address.do_send(Later { delay, info });
+    }
+
+    /// A handle to send this channel messages from other tasks and threads.
+    #[must_use]
+    pub fn handle(&self) -> Handle<C::Info> {
+        Handle(self.address.clone().recipient())
+    }
+
+    fn assert_joined(&self) -> std::result::Result<(), PayloadError> {
+        if self.joined { Ok(()) } else { Err(PayloadError::NotJoined) }
+    }
+}
+
+impl<C: Channel> fmt::Debug for Context<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context").field("topic", &self.topic()).finish_non_exhaustive()
+    }
+}
+
+/// Sends messages to one channel's `handle_info`. Cheap to clone, usable from any thread.
+pub struct Handle<I: Send + 'static>(Recipient<Info<I>>);
+
+impl<I: Send + 'static> Handle<I> {
+    /// Sends a message. Returns it if the channel has ended.
+    ///
+    /// # Errors
+    /// The message itself, when the channel has ended.
+    pub fn send(&self, info: I) -> std::result::Result<(), I> {
+        if !self.0.connected() {
+            return Err(info);
+        }
+        self.0.do_send(Info(info));
+        Ok(())
+    }
+}
+
+impl<I: Send + 'static> Clone for Handle<I> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<I: Send + 'static> fmt::Debug for Handle<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Handle")
+    }
+}

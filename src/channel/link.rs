@@ -1,0 +1,119 @@
+//! A channel's line to its client: what it may send, for as long as it is the client's channel.
+
+use std::{cell::Cell, fmt, rc::Rc, sync::Arc};
+
+use crate::{
+    pubsub::{Broadcast, PubSub, Subscriber, SubscriberKey},
+    socket::{ChannelId, Connection, Ended, Joined},
+    wire::{Outgoing, Payload, Ref, Status},
+};
+
+/// A join that a client asks for.
+#[derive(Debug)]
+pub(crate) struct JoinRequest {
+    pub(crate) channel: ChannelId,
+    pub(crate) join_ref: Ref,
+    pub(crate) topic: String,
+}
+
+/// The line of one channel. Muted when another channel takes its place or the socket is gone.
+pub(crate) struct Link {
+    connection: Rc<Connection>,
+    request: JoinRequest,
+    key: SubscriberKey,
+    muted: Cell<bool>,
+    subscribed: Cell<bool>,
+    /// Memory of the messages that wait in the channel's mailbox, in bytes.
+    load: Cell<usize>,
+}
+
+impl Link {
+    pub(crate) fn new(connection: Rc<Connection>, request: JoinRequest) -> Rc<Self> {
+        let key = SubscriberKey::new();
+        let (muted, subscribed, load) = (Cell::new(false), Cell::new(false), Cell::new(0));
+        Rc::new(Self { connection, request, key, muted, subscribed, load })
+    }
+
+    pub(crate) fn topic(&self) -> &str {
+        &self.request.topic
+    }
+
+    pub(crate) fn key(&self) -> SubscriberKey {
+        self.key
+    }
+
+    pub(crate) fn pubsub(&self) -> &PubSub {
+        self.connection.pubsub()
+    }
+
+    /// The join ended: subscribes if it was accepted, then answers it.
+    pub(crate) fn joined(self: &Rc<Self>, how: Joined) {
+        if self.muted.get() {
+            return;
+        }
+        if matches!(how, Joined::Ok(_)) {
+            self.connection.local().subscribe(self.topic(), self.key, self.clone());
+            self.subscribed.set(true);
+        }
+        self.connection.joined(self.request.channel, how);
+    }
+
+    pub(crate) fn reply(&self, reference: &Ref, status: Status, payload: &Payload) {
+        let JoinRequest { join_ref, topic, .. } = &self.request;
+        self.send(Outgoing::Reply { join_ref, reference, topic, status, payload });
+    }
+
+    pub(crate) fn push(&self, event: &str, payload: &Payload) {
+        let JoinRequest { join_ref, topic, .. } = &self.request;
+        self.send(Outgoing::Push { join_ref, reference: &Ref::Null, topic, event, payload });
+    }
+
+    fn send(&self, message: Outgoing<'_>) {
+        if !self.muted.get() {
+            self.connection.send(message);
+        }
+    }
+
+    /// The channel ended by itself, or after a leave: nothing more comes from it, and the client is told.
+    pub(crate) fn ended(&self, how: Ended) {
+        if !self.muted.get() {
+            self.mute();
+            self.connection.ended(self.request.channel, how);
+        }
+    }
+
+    /// Cuts the line without a word.
+    pub(crate) fn mute(&self) {
+        self.muted.set(true);
+        if self.subscribed.replace(false) {
+            self.connection.local().unsubscribe(self.topic(), self.key);
+        }
+        self.connection.release(self.load.take());
+    }
+
+    /// A message for the channel has been queued.
+    pub(crate) fn loaded(&self, cost: usize) {
+        self.load.set(self.load.get() + cost);
+    }
+
+    /// A message has been handled.
+    pub(crate) fn handled(&self, cost: usize) {
+        if !self.muted.get() {
+            self.load.set(self.load.get() - cost);
+            self.connection.release(cost);
+        }
+    }
+}
+
+/// Phoenix's fastlane: a broadcast's frame goes straight to the client.
+impl Subscriber for Link {
+    fn deliver(&self, broadcast: &Arc<Broadcast>) {
+        self.connection.forward(broadcast);
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link").field("request", &self.request).finish_non_exhaustive()
+    }
+}

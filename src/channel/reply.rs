@@ -1,0 +1,117 @@
+//! What a callback decides.
+
+use std::fmt;
+
+use actix::Recipient;
+
+use super::{Result, actor::Answer};
+use crate::wire::{IntoPayload, Payload, Ref, Status};
+
+/// The outcome of a join.
+#[derive(Debug)]
+pub struct Join<C>(pub(crate) std::result::Result<(C, Payload), Payload>);
+
+impl<C> Join<C> {
+    /// The client is in; its reply is `{}`.
+    ///
+    /// # Errors
+    /// None; a `Result` so that it can be the last expression of a callback.
+    pub fn ok(channel: C) -> Result<Self> {
+        Ok(Self(Ok((channel, Payload::empty()))))
+    }
+
+    /// The client is in, and its reply carries a payload.
+    ///
+    /// # Errors
+    /// [`PayloadError`](crate::PayloadError) if the payload does not serialize.
+    pub fn reply(channel: C, payload: impl IntoPayload) -> Result<Self> {
+        Ok(Self(Ok((channel, payload.into_payload()?))))
+    }
+
+    /// The client stays out, and is told why: `{"reason": …}` by custom.
+    ///
+    /// # Errors
+    /// [`PayloadError`](crate::PayloadError) if the payload does not serialize.
+    pub fn refuse(payload: impl IntoPayload) -> Result<Self> {
+        Ok(Self(Err(payload.into_payload()?)))
+    }
+}
+
+/// The answer to a message: now, or none (yet: see [`Context::reply_ref`](super::Context::reply_ref)).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply(pub(crate) Option<(Status, Payload)>);
+
+impl Reply {
+    /// No answer from this callback.
+    ///
+    /// # Errors
+    /// None; a `Result` so that it can be the last expression of a callback.
+    pub fn none() -> Result {
+        Ok(Self(None))
+    }
+
+    /// `receive("ok", …)` at the client.
+    ///
+    /// # Errors
+    /// [`PayloadError`](crate::PayloadError) if the payload does not serialize.
+    pub fn ok(payload: impl IntoPayload) -> Result {
+        Ok(Self(Some((Status::Ok, payload.into_payload()?))))
+    }
+
+    /// `receive("error", …)` at the client; the channel lives on.
+    ///
+    /// # Errors
+    /// [`PayloadError`](crate::PayloadError) if the payload does not serialize.
+    pub fn error(payload: impl IntoPayload) -> Result {
+        Ok(Self(Some((Status::Error, payload.into_payload()?))))
+    }
+}
+
+/// The right to answer one message, later and from anywhere: it can be moved to another task or thread.
+#[derive(Clone)]
+pub struct ReplyRef {
+    pub(super) channel: Recipient<Answer>,
+    pub(super) reference: Ref,
+}
+
+impl ReplyRef {
+    /// Answers the message; does nothing if the channel has ended meanwhile.
+    pub fn reply(self, reply: Reply) {
+        if let Some((status, payload)) = reply.0 {
+            self.channel.do_send(Answer { reference: self.reference, status, payload });
+        }
+    }
+}
+
+impl fmt::Debug for ReplyRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ReplyRef({:?})", self.reference)
+    }
+}
+
+/// Why a channel ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Exit {
+    /// It stopped itself ([`Context::stop`](super::Context::stop)); the client gets `phx_close`.
+    Normal,
+    /// The client left.
+    Left,
+    /// The client joined the topic again on the same socket; the new channel takes its place.
+    Replaced,
+    /// The client's connection is gone.
+    Closed,
+    /// A callback panicked or failed, with what it said; the client gets `phx_error`.
+    Crashed(String),
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Normal => f.write_str("stopped"),
+            Self::Left => f.write_str("left"),
+            Self::Replaced => f.write_str("replaced by a new join"),
+            Self::Closed => f.write_str("connection closed"),
+            Self::Crashed(why) => write!(f, "crashed: {why}"),
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The channel of the lobby.
+
+use serde_json::{Map, Value, json};
+
+use super::{Like, Load, Post, StoreError, UserSocket};
+use crate::{Channel, Context, Join, Payload, Reply, Result};
+
+/// A client in the lobby.
+#[derive(Debug)]
+pub struct ChatChannel;
+
+/// The channel's message to itself.
+#[derive(Debug)]
+pub enum Info {
+    /// The client is in and wants to see what was said before.
+    AfterJoin,
+}
+
+impl Channel for ChatChannel {
+    type Socket = UserSocket;
+    type Info = Info;
+
+    async fn join(_topic: &str, _payload: Payload, cx: &mut Context<Self>) -> Result<Join<Self>> {
+        cx.send_self(Info::AfterJoin);
+        Join::ok(Self)
+    }
+
+    async fn handle_in(&mut self, event: &str, payload: Payload, cx: &mut Context<Self>) -> Result {
+        // anything but an object has none of the fields, and is answered so
+        let fields = payload.parse().unwrap_or_default();
+        match event {
+            "new_message" => new_message(&fields, cx).await,
+            "like_message" => like_message(&fields, cx).await,
+            "get_messages" => {
+                load_messages(cx).await?;
+                Reply::none()
+            }
+            _ => cx.unhandled(event),
+        }
+    }
+
+    async fn handle_info(&mut self, Info::AfterJoin: Info, cx: &mut Context<Self>) -> Result<()> {
+        load_messages(cx).await
+    }
+}
+
+/// Pushes the history.
+async fn load_messages(cx: &Context<ChatChannel>) -> Result<()> {
+    let messages = cx.socket().chat.store.send(Load).await??;
+    Ok(cx.push("load_messages", messages)?)
+}
+
+async fn new_message(fields: &Map<String, Value>, cx: &Context<ChatChannel>) -> Result {
+    let chat = &cx.socket().chat;
+    let Some(content) = fields.get("message").and_then(Value::as_str) else {
+        return refuse("invalid message");
+    };
+    if content.chars().nth(chat.message_max).is_some() {
+        return refuse("message too long");
+    }
+    let reply_to = match fields.get("reply_to") {
+        None | Some(Value::Null) => None,
+        Some(id) => match integer(id) {
+            None => return refuse("invalid reply_to"),
+            id => id,
+        },
+    };
+    match chat.store.send(Post { content: content.to_owned(), reply_to }).await {
+        Ok(Ok(())) => Reply::none(),
+        Ok(Err(error)) => unavailable(&error),
+        Err(error) => unavailable(&error.into()),
+    }
+}
+
+async fn like_message(fields: &Map<String, Value>, cx: &Context<ChatChannel>) -> Result {
+    let id = fields.get("message_id").and_then(|id| integer(id).or_else(|| leading_integer(id.as_str()?)));
+    let Some(id) = id else { return refuse("invalid message id") };
+    match cx.socket().chat.store.send(Like { id }).await {
+        Ok(Ok(true)) => Reply::ok(json!({})),
+        Ok(Ok(false)) => refuse("message not found"),
+        Ok(Err(error)) => unavailable(&error),
+        Err(error) => unavailable(&error.into()),
+    }
+}
+
+fn refuse(reason: &str) -> Result {
+    Reply::error(json!({ "reason": reason }))
+}
+
+/// The store lost this message and nothing else; the client may try again.
+fn unavailable(error: &StoreError) -> Result {
+    log::error!("{error}");
+    refuse("message store unavailable")
+}
+
+/// A JSON number that is an integer: `1`, but neither `1.0` nor `"1"`.
+fn integer(value: &Value) -> Option<i128> {
+    value.as_i64().map(i128::from).or_else(|| value.as_u64().map(i128::from))
+}
+
+/// The integer with which a text begins, as Elixir's `Integer.parse/1` reads it. One too large for any id is 0, which
+/// no message has.
+fn leading_integer(text: &str) -> Option<i128> {
+    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let digits = unsigned.bytes().take_while(u8::is_ascii_digit).count();
+    let signed = &text[..text.len() - unsigned.len() + digits];
+    (digits > 0).then(|| signed.parse().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_may_be_an_integer_or_text_that_begins_with_one() {
+        for (text, id) in [("2", 2), ("12abc", 12), ("+5", 5), ("-3", -3), ("007", 7), ("1.5", 1)] {
+            assert_eq!(leading_integer(text), Some(id), "{text}");
+        }
+        assert_eq!(leading_integer(&"9".repeat(60)), Some(0));
+        for text in ["", "abc", " 2", "+", "-x", "٣"] {
+            assert_eq!(leading_integer(text), None, "{text}");
+        }
+        assert_eq!(integer(&json!(7)), Some(7));
+        assert_eq!(integer(&json!(u64::MAX)), Some(i128::from(u64::MAX)));
+        assert_eq!(integer(&json!(7.0)), None);
+        assert_eq!(integer(&json!("7")), None);
+    }
+}

@@ -1,0 +1,243 @@
+//! The supervised actor that owns the chat's messages.
+//!
+//! Adding a message and telling everyone are one step here: all broadcasts come from this one actor, in the order of the
+//! ids, and each worker gets them in that order. It has a thread of its own.
+
+use std::fmt;
+
+use actix::{Actor, Addr, Arbiter, Context, Handler, MailboxError, Message, Supervised, Supervisor};
+use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
+
+use super::{LOBBY, history::History};
+use crate::{
+    Payload, PayloadError, PubSub,
+    supervise::{Crashed, Guard},
+};
+
+/// ISO 8601 in UTC with microseconds, as Elixir's `DateTime` is written.
+const TIMESTAMP: &[BorrowedFormatItem<'_>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
+
+/// Adds a message and broadcasts it as `new_message`.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), StoreError>")]
+pub struct Post {
+    /// The text of the message.
+    pub content: String,
+    /// The id of the message that it answers.
+    pub reply_to: Option<i128>,
+}
+
+/// Adds a like to a message and broadcasts it as `message_liked`. False if there is no such message.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<bool, StoreError>")]
+pub struct Like {
+    /// The id of the message.
+    pub id: i128,
+}
+
+/// Asks for all messages, as the payload of `load_messages`.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Payload, StoreError>")]
+pub struct Load;
+
+/// The store did not do what it was asked.
+#[derive(Debug)]
+pub enum StoreError {
+    /// It crashed over the message; what it holds is as before.
+    Crashed(Crashed),
+    /// It is gone, or its queue is.
+    Mailbox(MailboxError),
+    /// The message cannot be written as JSON.
+    Payload(PayloadError),
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the message store did not answer")
+    }
+}
+
+impl std::error::Error for StoreError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Crashed(error) => Some(error),
+            Self::Mailbox(error) => Some(error),
+            Self::Payload(error) => Some(error),
+        }
+    }
+}
+
+impl From<Crashed> for StoreError {
+    fn from(error: Crashed) -> Self {
+        Self::Crashed(error)
+    }
+}
+
+impl From<MailboxError> for StoreError {
+    fn from(error: MailboxError) -> Self {
+        Self::Mailbox(error)
+    }
+}
+
+impl From<PayloadError> for StoreError {
+    fn from(error: PayloadError) -> Self {
+        Self::Payload(error)
+    }
+}
+
+/// Holds the newest messages in memory.
+#[derive(Debug)]
+pub struct MessageStore {
+    guard: Guard,
+    history: History,
+    pubsub: PubSub,
+}
+
+impl MessageStore {
+    /// Starts a store under supervision, on a thread of its own. It keeps the newest `limit` messages.
+    pub fn start(limit: usize, pubsub: PubSub) -> Addr<Self> {
+        let thread = Arbiter::new();
+        Supervisor::start_in_arbiter(&thread.handle(), move |_| Self {
+            guard: Guard::new("MessageStore"),
+            history: History::new(limit),
+            pubsub,
+        })
+    }
+}
+
+impl Actor for MessageStore {
+    type Context = Context<Self>;
+}
+
+impl Supervised for MessageStore {
+    fn restarting(&mut self, _: &mut Context<Self>) {
+        log::warn!("MessageStore runs again; its messages are kept");
+    }
+}
+
+impl Handler<Post> for MessageStore {
+    type Result = Result<(), StoreError>;
+
+    fn handle(&mut self, Post { content, reply_to }: Post, ctx: &mut Context<Self>) -> Self::Result {
+        let Self { guard, history, pubsub } = self;
+        guard.run(ctx, || {
+            let now = OffsetDateTime::now_utc().format(TIMESTAMP).unwrap_or_default();
+            let message = history.post(&content, reply_to, &now)?;
+            Ok(pubsub.broadcast(LOBBY, "new_message", message)?)
+        })?
+    }
+}
+
+impl Handler<Like> for MessageStore {
+    type Result = Result<bool, StoreError>;
+
+    fn handle(&mut self, Like { id }: Like, ctx: &mut Context<Self>) -> Self::Result {
+        let Self { guard, history, pubsub } = self;
+        guard.run(ctx, || {
+            let Some(message) = history.like(id)? else { return Ok(false) };
+            pubsub.broadcast(LOBBY, "message_liked", message)?;
+            Ok(true)
+        })?
+    }
+}
+
+impl Handler<Load> for MessageStore {
+    type Result = Result<Payload, StoreError>;
+
+    fn handle(&mut self, _: Load, ctx: &mut Context<Self>) -> Self::Result {
+        let history = &mut self.history;
+        Ok(self.guard.run(ctx, || history.load())??)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    /// Makes a handler of the real store panic in the middle.
+    #[derive(Message)]
+    #[rtype(result = "Result<(), StoreError>")]
+    struct Crash;
+
+    impl Handler<Crash> for MessageStore {
+        type Result = Result<(), StoreError>;
+
+        fn handle(&mut self, _: Crash, ctx: &mut Context<Self>) -> Self::Result {
+            let Self { guard, history, .. } = self;
+            guard.run(ctx, || {
+                history.like(1)?;
+                panic!("told to")
+            })?
+        }
+    }
+
+    fn post(content: &str) -> Post {
+        Post { content: content.to_owned(), reply_to: None }
+    }
+
+    async fn contents(store: &Addr<MessageStore>) -> Vec<String> {
+        let history: Value = store.send(Load).await.unwrap().unwrap().parse().unwrap();
+        let messages = history["messages"].as_array().unwrap();
+        messages.iter().map(|message| message["content"].as_str().unwrap().to_owned()).collect()
+    }
+
+    #[actix_web::test]
+    async fn a_crash_is_an_error_to_its_caller_and_the_address_and_the_messages_stay() {
+        let store = MessageStore::start(10, PubSub::new());
+        store.send(post("before")).await.unwrap().unwrap();
+        // queued behind the crash: it must not be lost with it
+        let (crashed, posted) =
+            futures_util::future::join(store.send(Crash), store.send(post("behind"))).await;
+        assert!(matches!(crashed.unwrap(), Err(StoreError::Crashed(Crashed))));
+        posted.unwrap().unwrap();
+        store.send(post("after")).await.unwrap().unwrap();
+        assert_eq!(contents(&store).await, ["before", "behind", "after"]);
+        assert!(store.connected());
+    }
+
+    #[actix_web::test]
+    async fn two_crashes_are_survived() {
+        let store = MessageStore::start(10, PubSub::new());
+        store.send(post("kept")).await.unwrap().unwrap();
+        for _ in 0..2 {
+            assert!(store.send(Crash).await.unwrap().is_err());
+        }
+        assert_eq!(contents(&store).await, ["kept"]);
+    }
+
+    /// Not a test of its own: the process that the next test looks at.
+    #[actix_web::test]
+    #[ignore = "ends the process"]
+    async fn crash_until_the_process_ends() {
+        let store = MessageStore::start(10, PubSub::new());
+        for _ in 0..3 {
+            let _ = store.send(Crash).await;
+        }
+    }
+
+    #[test]
+    fn a_store_that_keeps_crashing_ends_the_process_with_a_message_and_a_code() {
+        let name = "chat::message_store::tests::crash_until_the_process_ends";
+        let program = std::env::current_exe().unwrap();
+        let output =
+            Command::new(program).args([name, "--exact", "--ignored", "--nocapture"]).output().unwrap();
+        assert_eq!(output.status.code(), Some(70));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("error: MessageStore crashed 3 times within 5s, giving up"), "{said}");
+    }
+
+    #[actix_web::test]
+    async fn a_timestamp_is_iso_8601_in_utc_with_six_digits() {
+        let store = MessageStore::start(10, PubSub::new());
+        store.send(post("x")).await.unwrap().unwrap();
+        let history: Value = store.send(Load).await.unwrap().unwrap().parse().unwrap();
+        let timestamp = history["messages"][0]["timestamp"].as_str().unwrap();
+        let shape: String = timestamp.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+        assert_eq!(shape, "0000-00-00T00:00:00.000000Z");
+    }
+}

@@ -1,0 +1,17 @@
+//! The chat of the program `realtime-chat`: one lobby, messages with replies and likes, everyone seeing each at once.
+//!
+//! It is the library's first user and reaches it by its public API alone.
+
+mod chat_channel;
+mod history;
+mod message_store;
+mod page;
+mod user_socket;
+
+pub use chat_channel::ChatChannel;
+pub use message_store::{Like, Load, MessageStore, Post, StoreError};
+pub use page::{NotBuilt, Page};
+pub use user_socket::{Chat, UserSocket};
+
+/// The one topic of the chat.
+pub const LOBBY: &str = "chat:lobby";

@@ -1,0 +1,35 @@
+//! The chat's socket: anyone may connect.
+
+use actix::Addr;
+
+use super::{ChatChannel, LOBBY, MessageStore};
+use crate::{ConnectInfo, Params, Refused, Routes, SocketHandler};
+
+/// What every socket of the chat needs; the program puts it into its `App` as `app_data`.
+#[derive(Debug, Clone)]
+pub struct Chat {
+    /// The store of the messages.
+    pub store: Addr<MessageStore>,
+    /// Characters (Unicode scalar values) that a message may have.
+    pub message_max: usize,
+}
+
+/// One client of the chat.
+#[derive(Debug)]
+pub struct UserSocket {
+    pub(super) chat: Chat,
+}
+
+impl SocketHandler for UserSocket {
+    async fn connect(_params: &Params, info: &ConnectInfo<'_>) -> Result<Self, Refused> {
+        let chat = info.app_data::<Chat>().ok_or_else(|| {
+            log::error!("the chat is not in the App's app_data");
+            Refused
+        })?;
+        Ok(Self { chat: chat.clone() })
+    }
+
+    fn channels(routes: &mut Routes<Self>) {
+        routes.channel::<ChatChannel>(LOBBY);
+    }
+}

@@ -1,0 +1,137 @@
+//! A server's sockets: mounts them on an actix-web `App`, reaches all of them, and takes them down in good order.
+
+use std::{io, rc::Rc, time::Duration};
+
+use actix_web::{
+    HttpRequest,
+    dev::Server,
+    rt::time::{Instant, sleep},
+    web::{self, ServiceConfig},
+};
+
+use crate::{
+    pubsub::PubSub,
+    socket::SocketHandler,
+    transport::{Mount, SocketOptions, upgrade},
+    wire::{IntoPayload, PayloadError},
+};
+
+/// How long [`Endpoint::serve`] waits for clients to take their close frames.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(3);
+
+/// How often a drain looks whether all connections are gone.
+const DRAIN_POLL: Duration = Duration::from_millis(10);
+
+/// The sockets of one server. Make one, clone it into each worker's `App`.
+///
+/// ```no_run
+/// use actix_web::{App, HttpServer};
+/// use hinotori::{Endpoint, SocketOptions};
+/// # use hinotori::{ConnectInfo, Params, Refused, Routes, SocketHandler};
+/// # struct UserSocket;
+/// # impl SocketHandler for UserSocket {
+/// #     async fn connect(_: &Params, _: &ConnectInfo<'_>) -> Result<Self, Refused> { Ok(Self) }
+/// #     fn channels(_: &mut Routes<Self>) {}
+/// # }
+/// # #[actix_web::main]
+/// # async fn main() -> std::io::Result<()> {
+/// let endpoint = Endpoint::new();
+/// let sockets = endpoint.clone();
+/// let server = HttpServer::new(move || {
+///     App::new().configure(sockets.socket::<UserSocket>("/socket", SocketOptions::default()))
+/// })
+/// .client_disconnect_timeout(std::time::Duration::ZERO) // a closed WebSocket ends at once
+/// .disable_signals()
+/// .bind(("127.0.0.1", 4000))?
+/// .run();
+/// endpoint.serve(server).await
+/// # }
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Endpoint {
+    pubsub: PubSub,
+}
+
+impl Endpoint {
+    /// An endpoint without sockets.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Mounts a socket for [`App::configure`](actix_web::App::configure), beside the application's own routes: a client of
+    /// phoenix.js connects to `path`. All sockets of an endpoint share their topics.
+    pub fn socket<S: SocketHandler>(
+        &self,
+        path: &str,
+        options: SocketOptions,
+    ) -> impl FnOnce(&mut ServiceConfig) + use<S> {
+        let websocket = format!("{}/websocket", path.trim_end_matches('/'));
+        let pubsub = self.pubsub.clone();
+        move |config| {
+            let mount = Rc::new(Mount::<S>::new(options, pubsub));
+            let upgrade =
+                move |request: HttpRequest, payload: web::Payload| upgrade(request, payload, mount.clone());
+            config.service(web::resource([websocket.clone(), format!("{websocket}/")]).to(upgrade));
+        }
+    }
+
+    /// Publish and subscribe of this server.
+    #[must_use]
+    pub fn pubsub(&self) -> &PubSub {
+        &self.pubsub
+    }
+
+    /// Sends an event to all who have joined a topic, from HTTP handlers and background tasks.
+    ///
+    /// # Errors
+    /// As [`PubSub::broadcast`].
+    pub fn broadcast(&self, topic: &str, event: &str, payload: impl IntoPayload) -> Result<(), PayloadError> {
+        self.pubsub.broadcast(topic, event, payload)
+    }
+
+    /// Closes every connection with code 1012 (service restart), on which phoenix.js connects again, and waits until they
+    /// are gone or `deadline` has passed. Returns how many are left.
+    pub async fn drain(&self, deadline: Duration) -> usize {
+        let end = Instant::now() + deadline;
+        self.pubsub.drain();
+        while self.pubsub.connections() > 0 && Instant::now() < end {
+            sleep(DRAIN_POLL).await;
+        }
+        self.pubsub.connections()
+    }
+
+    /// Runs a server until it ends or the process is told to (SIGTERM, SIGINT). Then no more connections are accepted,
+    /// every client is sent away with 1012, and the server stops. The server must have been made with `disable_signals`.
+    ///
+    /// # Errors
+    /// What the server itself ends with.
+    pub async fn serve(&self, server: Server) -> io::Result<()> {
+        let handle = server.handle();
+        let mut server = std::pin::pin!(server);
+        let signal = tokio::select! {
+            result = &mut server => return result,
+            signal = told_to_stop() => signal?,
+        };
+        let down = async {
+            log::info!("{signal}: closing {} connections", self.pubsub.connections());
+            handle.pause().await;
+            let left = self.drain(DRAIN_DEADLINE).await;
+            if left > 0 {
+                log::warn!("{left} connections did not close within {DRAIN_DEADLINE:?}");
+            }
+            handle.stop(true).await;
+        };
+        tokio::join!(server, down).0
+    }
+}
+
+/// Waits for SIGTERM or SIGINT and returns its name.
+async fn told_to_stop() -> io::Result<&'static str> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    })
+}

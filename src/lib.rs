@@ -1,0 +1,74 @@
+//! Phoenix Channels for actix-web: clients of phoenix.js stay as they are, the server is Rust.
+//!
+//! An application writes [`Channel`]s (what happens on a topic) and a [`SocketHandler`] (who may connect, and which channel
+//! serves which topic), and mounts the socket on an ordinary actix-web `App` by an [`Endpoint`].
+//!
+//! A room where everybody hears everybody, whole:
+//!
+//! ```
+//! use hinotori::{Channel, Context, Join, Payload, Reply, Result};
+//!
+//! struct Room;
+//!
+//! impl Channel for Room {
+//!     type Socket = UserSocket;
+//!     type Info = ();
+//!
+//!     async fn join(_topic: &str, _payload: Payload, _cx: &mut Context<Self>) -> Result<Join<Self>> {
+//!         Join::ok(Room)
+//!     }
+//!
+//!     async fn handle_in(&mut self, event: &str, payload: Payload, cx: &mut Context<Self>) -> Result {
+//!         match event {
+//!             "shout" => cx.broadcast("shout", payload)?,
+//!             _ => return cx.unhandled(event),
+//!         }
+//!         Reply::none()
+//!     }
+//! }
+//!
+//! # use hinotori::{ConnectInfo, Endpoint, Params, Refused, Routes, SocketHandler, SocketOptions};
+//! struct UserSocket;
+//!
+//! impl SocketHandler for UserSocket {
+//!     async fn connect(_params: &Params, _info: &ConnectInfo<'_>) -> std::result::Result<Self, Refused> {
+//!         Ok(UserSocket)
+//!     }
+//!
+//!     fn channels(routes: &mut Routes<Self>) {
+//!         routes.channel::<Room>("room:*");
+//!     }
+//! }
+//!
+//! let endpoint = Endpoint::new();
+//! let app = actix_web::App::new()
+//!     .configure(endpoint.socket::<UserSocket>("/socket", SocketOptions::default()));
+//! ```
+//!
+//! # Map
+//! | module | what |
+//! |---|---|
+//! | `wire` | the format of messages, both versions: pure functions on whole frames |
+//! | `socket` | a client's connection: `session.rs` has the rules of the protocol as a state machine |
+//! | `channel` | the application's code for a topic, and the actor that runs it |
+//! | `pubsub` | broadcasts: one loop a worker, encoded once |
+//! | `transport` | WebSockets: handshake, origins, frames |
+//! | [`Endpoint`] | mounts, broadcasts from anywhere, shutdown |
+//! | [`supervise`] | actors that survive a panic |
+//! | [`chat`] | the chat of the program `realtime-chat`, on the public API alone |
+
+mod channel;
+pub mod chat;
+mod endpoint;
+mod pubsub;
+mod socket;
+pub mod supervise;
+mod transport;
+mod wire;
+
+pub use channel::{BoxError, Channel, Context, Exit, Handle, Join, Reply, ReplyRef, Result};
+pub use endpoint::Endpoint;
+pub use pubsub::PubSub;
+pub use socket::{ConnectInfo, Params, Refused, Routes, SocketHandler};
+pub use transport::{AllowedOrigin, CheckOrigin, InvalidOrigin, SocketOptions};
+pub use wire::{IntoPayload, InvalidPattern, InvalidPayload, Pattern, Payload, PayloadError, Status};

@@ -1,0 +1,45 @@
+//! One broadcast on its way to any number of subscribers.
+
+use std::sync::OnceLock;
+
+use super::SubscriberKey;
+use crate::wire::{Frame, Outgoing, Payload, Serializer};
+
+/// An event for all subscribers of a topic, encoded when the first of them needs it.
+#[derive(Debug)]
+pub(crate) struct Broadcast {
+    pub(crate) topic: String,
+    pub(crate) event: String,
+    pub(crate) payload: Payload,
+    /// Who is spared.
+    pub(crate) from: Option<SubscriberKey>,
+    v1: OnceLock<Option<Frame>>,
+    v2: OnceLock<Option<Frame>>,
+}
+
+impl Broadcast {
+    pub(super) fn new(topic: &str, event: &str, payload: Payload, from: Option<SubscriberKey>) -> Self {
+        let (v1, v2) = (OnceLock::new(), OnceLock::new());
+        Self { topic: topic.to_owned(), event: event.to_owned(), payload, from, v1, v2 }
+    }
+
+    /// The frame for sockets of one version; encoded once, whatever the number of receivers and workers. There is none
+    /// if that version cannot carry it, which is logged once.
+    pub(crate) fn frame(&self, serializer: Serializer) -> Option<&Frame> {
+        let once = match serializer {
+            Serializer::V1 => &self.v1,
+            Serializer::V2 => &self.v2,
+        };
+        once.get_or_init(|| self.encode(serializer)).as_ref()
+    }
+
+    fn encode(&self, serializer: Serializer) -> Option<Frame> {
+        let Self { topic, event, payload, .. } = self;
+        serializer
+            .encode(Outgoing::Broadcast { topic, event, payload })
+            .inspect_err(|error| {
+                log::warn!("broadcast {event:?} on {topic:?} not sent to {serializer:?}: {error}")
+            })
+            .ok()
+    }
+}

@@ -1,0 +1,185 @@
+//! Publish and subscribe: from anywhere in the process to every subscriber of a topic.
+//!
+//! Each worker thread keeps a registry of its own subscribers (`local.rs`). A broadcast costs one queued pointer for each
+//! *worker*, then a plain loop there; it is encoded at most once for each version of the wire format, whatever the
+//! number of receivers, and goes past the channels' callbacks (Phoenix's fastlane). The sender's own worker is served
+//! before the call returns.
+//!
+//! # Source
+//! Phoenix.PubSub `lib/phoenix/pubsub.ex`; Phoenix `lib/phoenix/channel/server.ex` (`dispatch/3`), 1.8.12.
+
+mod broadcast;
+mod local;
+
+use std::sync::{
+    Arc, RwLock,
+    atomic::{AtomicU64, AtomicUsize, Ordering},
+};
+
+use tokio::sync::mpsc;
+
+pub(crate) use broadcast::Broadcast;
+pub(crate) use local::{Drain, Local, Subscriber};
+
+use crate::wire::{IntoPayload, PayloadError};
+
+/// Names one subscriber in all workers, so that a broadcast can spare its sender.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct SubscriberKey(u64);
+
+impl SubscriberKey {
+    /// A key that no other subscriber has.
+    pub(crate) fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// What travels between workers.
+#[derive(Debug, Clone)]
+enum ToWorker {
+    Broadcast(Arc<Broadcast>),
+    /// The server goes down: every connection is to close itself.
+    Drain,
+}
+
+/// A handle to the publish and subscribe of one server. Cheap to clone, usable from any thread.
+#[derive(Debug, Clone)]
+pub struct PubSub {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// Names this server among those of the process, for the threads' registries.
+    id: u64,
+    /// Written when a worker thread gets its first subscriber; read by each broadcast.
+    workers: RwLock<Vec<Worker>>,
+    /// Connections that are open, in all workers.
+    connections: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Worker {
+    key: SubscriberKey,
+    queue: mpsc::UnboundedSender<ToWorker>,
+}
+
+impl PubSub {
+    /// A server without subscribers.
+    #[must_use]
+    pub fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self { shared: Arc::new(Shared { id, workers: RwLock::default(), connections: AtomicUsize::new(0) }) }
+    }
+
+    /// Sends an event to every subscriber of a topic.
+    ///
+    /// Subscribers get the broadcasts of one thread in the order in which it sent them.
+    ///
+    /// ```
+    /// let pubsub = hinotori::PubSub::new();
+    /// pubsub.broadcast("room:1", "news", serde_json::json!({ "n": 1 }))?;
+    /// assert!(pubsub.broadcast("room:1", "news", 1).is_err());
+    /// # Ok::<_, hinotori::PayloadError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`PayloadError::Encode`] if the payload does not serialize, [`PayloadError::NotAnObject`] if it is JSON other
+    /// than an object. Nothing is sent then.
+    pub fn broadcast(&self, topic: &str, event: &str, payload: impl IntoPayload) -> Result<(), PayloadError> {
+        self.publish(None, topic, event, payload)
+    }
+
+    /// The same to all but one.
+    pub(crate) fn broadcast_from(
+        &self,
+        from: SubscriberKey,
+        topic: &str,
+        event: &str,
+        payload: impl IntoPayload,
+    ) -> Result<(), PayloadError> {
+        self.publish(Some(from), topic, event, payload)
+    }
+
+    fn publish(
+        &self,
+        from: Option<SubscriberKey>,
+        topic: &str,
+        event: &str,
+        payload: impl IntoPayload,
+    ) -> Result<(), PayloadError> {
+        let payload = payload.into_payload()?;
+        if payload.as_json().is_some() && !payload.is_object() {
+            return Err(PayloadError::NotAnObject);
+        }
+        self.send(&ToWorker::Broadcast(Arc::new(Broadcast::new(topic, event, payload, from))));
+        Ok(())
+    }
+
+    /// Tells every connection of every worker to close itself.
+    pub(crate) fn drain(&self) {
+        self.send(&ToWorker::Drain);
+    }
+
+    /// To all other workers by their queues, then to this thread's own at once.
+    fn send(&self, message: &ToWorker) {
+        let own = local::find(self.shared.id);
+        let own_key = own.as_ref().map(|local| local.key());
+        for worker in self.workers().iter().filter(|worker| Some(worker.key) != own_key) {
+            // a worker whose thread has ended has no subscribers left to miss this
+            let _ = worker.queue.send(message.clone());
+        }
+        if let Some(own) = own {
+            own.flush();
+            own.deliver(message);
+        }
+    }
+
+    /// This thread's registry, made when it is first asked for.
+    pub(crate) fn local(&self) -> std::rc::Rc<Local> {
+        local::find(self.shared.id).unwrap_or_else(|| {
+            let (queue, inbox) = mpsc::unbounded_channel();
+            let local = Local::start(self.shared.id, inbox);
+            let worker = Worker { key: local.key(), queue };
+            self.shared.workers.write().unwrap_or_else(std::sync::PoisonError::into_inner).push(worker);
+            local
+        })
+    }
+
+    fn workers(&self) -> std::sync::RwLockReadGuard<'_, Vec<Worker>> {
+        // nothing that holds the lock can panic half way, so what a poisoned one guards is whole
+        self.shared.workers.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Counts a connection until the guard is dropped.
+    pub(crate) fn count_connection(&self) -> ConnectionCount {
+        self.shared.connections.fetch_add(1, Ordering::Relaxed);
+        ConnectionCount(self.clone())
+    }
+
+    /// Connections that are open.
+    pub(crate) fn connections(&self) -> usize {
+        self.shared.connections.load(Ordering::Relaxed)
+    }
+}
+
+impl Default for PubSub {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Keeps one connection counted.
+#[derive(Debug)]
+pub(crate) struct ConnectionCount(PubSub);
+
+impl Drop for ConnectionCount {
+    fn drop(&mut self) {
+        self.0.shared.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,162 @@
+//! Broadcasts within a thread and between threads.
+
+use std::{
+    cell::RefCell,
+    rc::Rc,
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
+};
+
+use actix_web::rt::System;
+use serde_json::json;
+
+use super::*;
+use crate::wire::Serializer;
+
+/// Remembers what it was given.
+#[derive(Default)]
+struct Ear {
+    heard: RefCell<Vec<Arc<Broadcast>>>,
+}
+
+impl Subscriber for Ear {
+    fn deliver(&self, broadcast: &Arc<Broadcast>) {
+        self.heard.borrow_mut().push(broadcast.clone());
+    }
+}
+
+impl Ear {
+    fn subscribed(pubsub: &PubSub, topic: &str) -> (Rc<Self>, SubscriberKey) {
+        let (ear, key) = (Rc::new(Self::default()), SubscriberKey::new());
+        pubsub.local().subscribe(topic, key, ear.clone());
+        (ear, key)
+    }
+
+    fn events(&self) -> Vec<String> {
+        self.heard.borrow().iter().map(|broadcast| broadcast.event.clone()).collect()
+    }
+}
+
+#[actix_web::test]
+async fn a_broadcast_reaches_the_topics_own_subscribers_before_it_returns() {
+    let pubsub = PubSub::new();
+    let ((a, _), (b, _), (other, _)) =
+        (Ear::subscribed(&pubsub, "t"), Ear::subscribed(&pubsub, "t"), Ear::subscribed(&pubsub, "o"));
+    pubsub.broadcast("t", "e", json!({})).unwrap();
+    assert_eq!((a.events(), b.events()), (vec!["e".into()], vec!["e".into()]));
+    assert!(other.events().is_empty());
+}
+
+#[actix_web::test]
+async fn broadcast_from_spares_its_sender_alone() {
+    let pubsub = PubSub::new();
+    let ((a, key), (b, _)) = (Ear::subscribed(&pubsub, "t"), Ear::subscribed(&pubsub, "t"));
+    pubsub.broadcast_from(key, "t", "e", json!({})).unwrap();
+    assert!(a.events().is_empty());
+    assert_eq!(b.events(), ["e"]);
+}
+
+#[actix_web::test]
+async fn who_unsubscribes_hears_nothing_more_and_a_topic_without_subscribers_is_forgotten() {
+    let pubsub = PubSub::new();
+    let (ear, key) = Ear::subscribed(&pubsub, "t");
+    pubsub.local().unsubscribe("t", key);
+    pubsub.local().unsubscribe("t", key);
+    pubsub.broadcast("t", "e", json!({})).unwrap();
+    assert!(ear.events().is_empty());
+    assert_eq!(format!("{:?}", pubsub.local()), "Local { topics: 0, .. }");
+}
+
+#[actix_web::test]
+async fn two_servers_of_one_process_do_not_hear_each_other() {
+    let (one, two) = (PubSub::new(), PubSub::new());
+    let (ear, _) = Ear::subscribed(&one, "t");
+    two.broadcast("t", "e", json!({})).unwrap();
+    assert!(ear.events().is_empty());
+}
+
+#[actix_web::test]
+async fn all_receivers_of_one_version_share_the_same_bytes() {
+    let pubsub = PubSub::new();
+    let ((a, _), (b, _)) = (Ear::subscribed(&pubsub, "t"), Ear::subscribed(&pubsub, "t"));
+    pubsub.broadcast("t", "e", json!({ "n": 1 })).unwrap();
+    let bytes = |ear: &Ear, serializer| ear.heard.borrow()[0].frame(serializer).unwrap().bytes().clone();
+    let (first, second) = (bytes(&a, Serializer::V2), bytes(&b, Serializer::V2));
+    assert_eq!(first.as_ptr(), second.as_ptr());
+    assert_ne!(bytes(&a, Serializer::V1), first);
+}
+
+#[actix_web::test]
+async fn only_objects_and_bytes_can_be_broadcast() {
+    let pubsub = PubSub::new();
+    assert!(matches!(pubsub.broadcast("t", "e", 1), Err(PayloadError::NotAnObject)));
+    assert!(matches!(pubsub.broadcast("t", "e", [1]), Err(PayloadError::NotAnObject)));
+    assert!(pubsub.broadcast("t", "e", crate::Payload::binary(vec![1])).is_ok());
+}
+
+/// A worker thread with one subscriber, which reports the events it heard once `last` has come.
+fn worker(pubsub: &PubSub, last: &'static str, ready: mpsc::Sender<()>) -> thread::JoinHandle<Vec<String>> {
+    let pubsub = pubsub.clone();
+    thread::spawn(move || {
+        System::new().block_on(async {
+            let (ear, _) = Ear::subscribed(&pubsub, "t");
+            ready.send(()).unwrap();
+            while ear.events().last().is_none_or(|event| event != last) {
+                actix_web::rt::time::sleep(Duration::from_millis(1)).await;
+            }
+            ear.events()
+        })
+    })
+}
+
+#[test]
+fn every_worker_hears_the_broadcasts_of_one_thread_in_their_order() {
+    let pubsub = PubSub::new();
+    let (ready, is_ready) = mpsc::channel();
+    let workers: Vec<_> = (0..3).map(|_| worker(&pubsub, "499", ready.clone())).collect();
+    for _ in &workers {
+        is_ready.recv().unwrap();
+    }
+    for n in 0..500 {
+        pubsub.broadcast("t", &n.to_string(), json!({})).unwrap();
+    }
+    let sent: Vec<String> = (0..500).map(|n| n.to_string()).collect();
+    for worker in workers {
+        assert_eq!(worker.join().unwrap(), sent);
+    }
+}
+
+#[test]
+fn a_flush_delivers_what_other_threads_have_sent_before_anything_else_runs() {
+    System::new().block_on(async {
+        let pubsub = PubSub::new();
+        let (ear, _) = Ear::subscribed(&pubsub, "t");
+        let sender = pubsub.clone();
+        thread::spawn(move || sender.broadcast("t", "far", json!({})).unwrap()).join().unwrap();
+        assert!(ear.events().is_empty(), "the queue is served by a task, which has not run yet");
+        pubsub.local().flush();
+        assert_eq!(ear.events(), ["far"]);
+    });
+}
+
+#[test]
+fn ones_own_broadcast_comes_after_those_that_came_before() {
+    System::new().block_on(async {
+        let pubsub = PubSub::new();
+        let (ear, _) = Ear::subscribed(&pubsub, "t");
+        let sender = pubsub.clone();
+        thread::spawn(move || sender.broadcast("t", "far", json!({})).unwrap()).join().unwrap();
+        pubsub.broadcast("t", "near", json!({})).unwrap();
+        assert_eq!(ear.events(), ["far", "near"]);
+    });
+}
+
+#[actix_web::test]
+async fn connections_are_counted_while_their_guard_lives() {
+    let pubsub = PubSub::new();
+    let guard = pubsub.count_connection();
+    assert_eq!(pubsub.connections(), 1);
+    drop(guard);
+    assert_eq!(pubsub.connections(), 0);
+}

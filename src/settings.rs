@@ -1,0 +1,98 @@
+//! The program's settings: flags, or environment variables.
+
+use std::{net::IpAddr, path::PathBuf, time::Duration};
+
+use clap::{Parser, builder::RangedU64ValueParser};
+use hinotori::{CheckOrigin, SocketOptions};
+
+/// A real-time chat over Phoenix Channels: open http://localhost:4000 in two tabs.
+///
+/// Every setting is a flag or an environment variable; the flag wins. The log goes to standard error; RUST_LOG chooses
+/// what of it is written (info by default).
+#[derive(Debug, Parser)]
+#[command(version, about, max_term_width = 100)]
+pub(crate) struct Settings {
+    /// Address to listen on. 0.0.0.0 lets other machines in.
+    #[arg(long, env = "HOST", default_value = "127.0.0.1")]
+    pub(crate) host: IpAddr,
+    /// TCP port to listen on; 0 takes any that is free.
+    #[arg(long, env = "PORT", default_value_t = 4000)]
+    pub(crate) port: u16,
+    /// Worker threads that serve clients, at least 1. One for each core by default.
+    #[arg(long, env = "WORKERS", value_parser = positive())]
+    pub(crate) workers: Option<usize>,
+    /// Folder of the built page (`make build` writes it).
+    #[arg(long, env = "STATIC_DIR", default_value = "priv/static")]
+    pub(crate) static_dir: PathBuf,
+    /// Pages that may connect: same-host, off, or a list with commas of //host, //*.host, scheme://host or
+    /// scheme://host:port.
+    #[arg(long, env = "CHECK_ORIGIN", default_value = "same-host")]
+    check_origin: CheckOrigin,
+    /// Messages kept in memory, at least 1; the oldest go first.
+    #[arg(long, env = "HISTORY_LIMIT", default_value = "10000", value_parser = positive())]
+    pub(crate) history_limit: usize,
+    /// Characters that a message may have, at least 1.
+    #[arg(long, env = "MESSAGE_MAX", default_value = "4000", value_parser = positive())]
+    pub(crate) message_max: usize,
+    /// Milliseconds of silence after which a client's connection is closed. phoenix.js speaks every 30,000.
+    #[arg(long, env = "IDLE_TIMEOUT", default_value = "60000", value_parser = positive())]
+    idle_timeout: usize,
+    /// Bytes that one WebSocket frame may carry.
+    #[arg(long, env = "MAX_FRAME_SIZE", default_value = "1048576", value_parser = positive())]
+    max_frame_size: usize,
+    /// Bytes that one message may have, in any number of frames.
+    #[arg(long, env = "MAX_MESSAGE_SIZE", default_value = "8000000", value_parser = positive())]
+    max_message_size: usize,
+    /// Bytes that may wait for a client that does not read before it is cut off; one message of any size has room
+    /// beyond it.
+    #[arg(long, env = "OUTBOX_LIMIT", default_value = "1048576", value_parser = positive())]
+    outbox_limit: usize,
+}
+
+impl Settings {
+    /// The settings of the chat's socket.
+    pub(crate) fn socket(&self) -> SocketOptions {
+        SocketOptions {
+            timeout: Duration::from_millis(self.idle_timeout as u64),
+            check_origin: self.check_origin.clone(),
+            max_frame_size: self.max_frame_size,
+            max_message_size: self.max_message_size,
+            outbox_limit: self.outbox_limit,
+            ..SocketOptions::default()
+        }
+    }
+}
+
+fn positive() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_flags_are_consistent_and_each_has_a_text() {
+        Settings::command().debug_assert();
+        for arg in Settings::command().get_arguments() {
+            assert!(arg.get_help().is_some(), "--{} has no text", arg.get_id());
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_by_the_name_of_its_flag() {
+        for (flag, value) in [
+            ("--port", "99999"),
+            ("--history-limit", "0"),
+            ("--workers", "0"),
+            ("--message-max", "-1"),
+            ("--check-origin", "example.com"),
+            ("--host", "localhost:1"),
+        ] {
+            let error = Settings::try_parse_from(["realtime-chat", flag, value]).unwrap_err().to_string();
+            assert!(error.contains(flag), "{error}");
+        }
+    }
+}

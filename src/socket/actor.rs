@@ -1,0 +1,169 @@
+//! The actor of one socket: reads what the client sends, and decides when its connection is over.
+
+use std::{
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use actix::{Actor, ActorContext, AsyncContext, Handler, Message as ActixMessage, StreamHandler};
+use bytes::Bytes;
+use futures_util::Stream;
+
+use super::Connection;
+use crate::wire::{CloseCode, Frame};
+
+/// How long a client that was sent a close frame has to answer with its own. Then the transport ends all the same.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long a client must have been silent after a broken frame before the transport ends. What it still sends is read
+/// and thrown away, as a reset would take the close frame with it.
+const SILENCE: Duration = Duration::from_millis(100);
+
+/// What a transport read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Incoming {
+    Text(Bytes),
+    Binary(Bytes),
+    Ping(Bytes),
+    /// Bytes that say nothing, but show that the client lives.
+    Alive,
+    /// The client closes; an empty close frame has no code.
+    Close(Option<CloseCode>),
+    /// The client broke the rules of the transport; nothing that follows can be read.
+    Broken(CloseCode),
+}
+
+/// Reads one socket.
+pub(crate) struct SocketActor {
+    connection: Rc<Connection>,
+    /// Nothing from the client for so long closes the socket.
+    timeout: Duration,
+    last_heard: Instant,
+}
+
+/// A close frame has been queued.
+#[derive(Debug, ActixMessage)]
+#[rtype(result = "()")]
+pub(crate) struct Closing;
+
+/// The transport has nowhere left to write to.
+#[derive(Debug, ActixMessage)]
+#[rtype(result = "()")]
+pub(crate) struct Disconnected;
+
+impl SocketActor {
+    /// Starts an actor that reads `incoming` for as long as it lasts.
+    pub(crate) fn start_reading(
+        connection: Rc<Connection>,
+        timeout: Duration,
+        incoming: impl Stream<Item = Incoming> + 'static,
+    ) -> actix::Addr<Self> {
+        Self::create(|ctx| {
+            ctx.add_stream(incoming);
+            connection.tell_when_closing(ctx.address().recipient());
+            let actor = Self { connection, timeout, last_heard: Instant::now() };
+            actor.watch(timeout, ctx);
+            actor
+        })
+    }
+
+    /// Looks after `delay` whether the client has been silent for too long.
+    fn watch(&self, delay: Duration, ctx: &mut actix::Context<Self>) {
+        ctx.run_later(delay, |actor, ctx| {
+            let silent = actor.last_heard.elapsed();
+            if actor.connection.is_loaded() {
+                // it may well have spoken: we have not been listening
+                actor.watch(actor.timeout, ctx);
+            } else if silent < actor.timeout {
+                actor.watch(actor.timeout - silent, ctx);
+            } else {
+                log::debug!("nothing from a client for {:?}", actor.timeout);
+                actor.connection.close(Some(CloseCode::PROTOCOL));
+                actor.finish_in_silence(ctx);
+            }
+        });
+    }
+
+    /// Ends the transport once the client is silent; it could not be understood if it answered the close frame.
+    fn finish_in_silence(&self, ctx: &mut actix::Context<Self>) {
+        ctx.run_later(SILENCE, |actor, ctx| {
+            if actor.last_heard.elapsed() >= SILENCE {
+                actor.connection.outbox().finish();
+            } else {
+                actor.finish_in_silence(ctx);
+            }
+        });
+    }
+
+    fn decoded(&self, text: bool, data: &Bytes) {
+        let serializer = self.connection.serializer();
+        let message = if text { serializer.decode_text(data) } else { serializer.decode_binary(data) };
+        match message {
+            Ok(message) => self.connection.receive(message),
+            Err(error) => {
+                log::info!("closed a socket for a message that does not decode: {error}");
+                self.connection.close(Some(CloseCode::INTERNAL));
+            }
+        }
+    }
+}
+
+impl Actor for SocketActor {
+    type Context = actix::Context<Self>;
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        self.connection.end();
+    }
+}
+
+impl StreamHandler<Incoming> for SocketActor {
+    fn handle(&mut self, incoming: Incoming, ctx: &mut Self::Context) {
+        self.last_heard = Instant::now();
+        if !self.connection.outbox().is_open() {
+            // closing: all that matters is whether the client has closed too
+            if let Incoming::Close(_) = incoming {
+                self.connection.outbox().finish();
+            }
+            return;
+        }
+        match incoming {
+            Incoming::Text(data) => self.decoded(true, &data),
+            Incoming::Binary(data) => self.decoded(false, &data),
+            Incoming::Ping(data) => self.connection.outbox().push(&Frame::pong(&data)),
+            Incoming::Alive => {}
+            Incoming::Close(code) => {
+                let code = match code {
+                    Some(code) if !code.is_valid_from_client() => Some(CloseCode::PROTOCOL),
+                    code => code,
+                };
+                self.connection.close(code);
+                self.connection.outbox().finish();
+            }
+            Incoming::Broken(code) => {
+                self.connection.close(Some(code));
+                self.finish_in_silence(ctx);
+            }
+        }
+    }
+
+    /// The client will send nothing more.
+    fn finished(&mut self, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}
+
+impl Handler<Closing> for SocketActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Closing, ctx: &mut Self::Context) {
+        ctx.run_later(CLOSE_TIMEOUT, |actor, _| actor.connection.outbox().finish());
+    }
+}
+
+impl Handler<Disconnected> for SocketActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Disconnected, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}

@@ -1,0 +1,55 @@
+//! What a socket may know of the request that opened it.
+
+use std::net::IpAddr;
+
+use actix_web::HttpRequest;
+
+/// The connect request, for the length of [`SocketHandler::connect`](super::SocketHandler::connect): take out what the
+/// socket should keep.
+#[derive(Debug, Clone, Copy)]
+pub struct ConnectInfo<'a> {
+    request: &'a HttpRequest,
+}
+
+impl<'a> ConnectInfo<'a> {
+    pub(crate) fn new(request: &'a HttpRequest) -> Self {
+        Self { request }
+    }
+
+    /// The address of the peer: the client, or the proxy in front of the server.
+    #[must_use]
+    pub fn peer(&self) -> Option<IpAddr> {
+        self.request.peer_addr().map(|address| address.ip())
+    }
+
+    /// The path of the request, without its query.
+    #[must_use]
+    pub fn path(&self) -> &'a str {
+        self.request.path()
+    }
+
+    /// The `User-Agent` header, if it is text.
+    #[must_use]
+    pub fn user_agent(&self) -> Option<&'a str> {
+        self.request.headers().get("user-agent")?.to_str().ok()
+    }
+
+    /// All headers that begin with `x-`: lower-case names, duplicates kept, in the order of their names.
+    #[must_use]
+    pub fn x_headers(&self) -> Vec<(String, String)> {
+        let headers = self.request.headers().iter().filter(|(name, _)| name.as_str().starts_with("x-"));
+        let mut headers: Vec<_> = headers
+            .map(|(name, value)| {
+                (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+            })
+            .collect();
+        headers.sort();
+        headers
+    }
+
+    /// What the application put into its `App` with `app_data`.
+    #[must_use]
+    pub fn app_data<T: 'static>(&self) -> Option<&'a T> {
+        self.request.app_data::<T>()
+    }
+}

@@ -1,0 +1,228 @@
+//! What waits to be written to one client.
+//!
+//! Frames are pushed from channels, broadcasts and the session, never waiting for the peer; the transport takes them out
+//! as fast as the peer reads, many in one piece. The queue is bounded in bytes: a reader who stalls beyond it is cut off
+//! and costs nobody else anything.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    io,
+    task::{Context, Poll, Waker},
+};
+
+use bytes::{Bytes, BytesMut};
+
+use crate::wire::Frame;
+
+/// Bytes given to the transport in one piece: enough to fill a socket's buffer, small beside the outbox's own bound.
+const CHUNK: usize = 64 * 1024;
+
+/// How far the connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    /// A close frame is queued; nothing may follow it.
+    Closing,
+    /// The transport ends once the queue is empty.
+    Finished,
+    /// The transport ends now, whatever is queued.
+    Cut,
+}
+
+/// Bytes of memory that a queued frame holds: a flood of tiny ones counts too.
+fn cost(frame: &Bytes) -> usize {
+    size_of::<Bytes>() + frame.len()
+}
+
+/// The queue of one connection. It lives on one thread, shared by those who push and the one who writes.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    frames: RefCell<VecDeque<Bytes>>,
+    queued: Cell<usize>,
+    limit: usize,
+    state: Cell<State>,
+    writer: RefCell<Option<Waker>>,
+}
+
+impl Outbox {
+    /// An outbox that takes a frame as long as at most `limit` bytes wait before it: one frame of any size, such as a
+    /// history, always has room.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self {
+            frames: RefCell::default(),
+            queued: Cell::new(0),
+            limit,
+            state: Cell::new(State::Open),
+            writer: RefCell::default(),
+        }
+    }
+
+    /// Queues a frame. Cuts the connection if too much is waiting already; does nothing once it is closing.
+    pub(crate) fn push(&self, frame: &Frame) {
+        if self.state.get() != State::Open {
+            return;
+        }
+        if self.queued.get() > self.limit {
+            log::warn!("a client that does not read is cut off: {} bytes wait for it", self.queued.get());
+            return self.cut();
+        }
+        self.append(frame);
+    }
+
+    /// Queues the close frame, after which nothing is taken.
+    pub(crate) fn close(&self, frame: &Frame) {
+        if self.state.get() == State::Open {
+            self.state.set(State::Closing);
+            self.append(frame);
+        }
+    }
+
+    /// Ends the transport after what is queued.
+    pub(crate) fn finish(&self) {
+        if self.state.get() != State::Cut {
+            self.state.set(State::Finished);
+            self.wake();
+        }
+    }
+
+    /// Ends the transport at once.
+    pub(crate) fn cut(&self) {
+        self.state.set(State::Cut);
+        self.frames.borrow_mut().clear();
+        self.queued.set(0);
+        self.wake();
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.state.get() == State::Open
+    }
+
+    /// The next piece to write: all that is queued, up to [`CHUNK`] or one frame.
+    ///
+    /// # Errors
+    /// When the connection was cut.
+    pub(crate) fn poll_chunk(&self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        if self.state.get() == State::Cut {
+            let error = io::Error::new(io::ErrorKind::ConnectionAborted, "the connection was cut");
+            return Poll::Ready(Some(Err(error)));
+        }
+        if let Some(chunk) = self.take_chunk() {
+            return Poll::Ready(Some(Ok(chunk)));
+        }
+        if self.state.get() == State::Finished {
+            return Poll::Ready(None);
+        }
+        match &mut *self.writer.borrow_mut() {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    fn take_chunk(&self) -> Option<Bytes> {
+        let mut frames = self.frames.borrow_mut();
+        let first = frames.pop_front()?;
+        let mut queued = self.queued.get() - cost(&first);
+        let chunk = match frames.front() {
+            Some(second) if first.len() + second.len() <= CHUNK => {
+                let mut chunk = BytesMut::with_capacity(CHUNK.min(self.queued.get()));
+                chunk.extend_from_slice(&first);
+                while frames.front().is_some_and(|frame| chunk.len() + frame.len() <= CHUNK) {
+                    let Some(frame) = frames.pop_front() else { break };
+                    chunk.extend_from_slice(&frame);
+                    queued -= cost(&frame);
+                }
+                chunk.freeze()
+            }
+            _ => first,
+        };
+        if frames.is_empty() {
+            // a burst has passed: an idle connection keeps no memory for it
+            frames.shrink_to(1);
+        }
+        self.queued.set(queued);
+        Some(chunk)
+    }
+
+    fn append(&self, frame: &Frame) {
+        self.queued.set(self.queued.get() + cost(frame.bytes()));
+        self.frames.borrow_mut().push_back(frame.bytes().clone());
+        self.wake();
+    }
+
+    /// Wakes the writer, once a burst: it leaves its waker again only when it has written all.
+    fn wake(&self) {
+        if let Some(writer) = self.writer.take() {
+            writer.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{CloseCode, Opcode};
+
+    fn frame(length: usize) -> Frame {
+        Frame::build(Opcode::Text, length, |out| {
+            out.resize(out.len() + length, b'x');
+            Ok::<_, ()>(())
+        })
+        .unwrap()
+    }
+
+    fn poll(outbox: &Outbox) -> Poll<Option<io::Result<Bytes>>> {
+        outbox.poll_chunk(&mut Context::from_waker(Waker::noop()))
+    }
+
+    fn chunk(outbox: &Outbox) -> Bytes {
+        match poll(outbox) {
+            Poll::Ready(Some(Ok(chunk))) => chunk,
+            other => panic!("expected a chunk, got {other:?}"),
+        }
+    }
+
+    #[test]
+    fn all_that_is_queued_leaves_in_one_piece() {
+        let outbox = Outbox::new(1_000);
+        assert!(poll(&outbox).is_pending());
+        for _ in 0..3 {
+            outbox.push(&frame(10));
+        }
+        assert_eq!(chunk(&outbox).len(), 36);
+        assert!(poll(&outbox).is_pending());
+    }
+
+    #[test]
+    fn a_frame_larger_than_a_piece_leaves_whole_and_alone() {
+        let outbox = Outbox::new(1_000);
+        outbox.push(&frame(10));
+        outbox.push(&frame(CHUNK));
+        assert_eq!(chunk(&outbox).len(), 12);
+        assert_eq!(chunk(&outbox).len(), CHUNK + 10);
+    }
+
+    #[test]
+    fn a_reader_who_stalls_is_cut_off_once_its_outbox_is_over_the_limit() {
+        let outbox = Outbox::new(100);
+        outbox.push(&frame(5_000));
+        assert!(outbox.is_open(), "one frame of any size has room");
+        outbox.push(&frame(10));
+        assert!(!outbox.is_open());
+        assert!(matches!(poll(&outbox), Poll::Ready(Some(Err(_)))));
+    }
+
+    #[test]
+    fn nothing_follows_the_close_frame_and_the_end_waits_for_it() {
+        let outbox = Outbox::new(100);
+        let close = Frame::close(Some(CloseCode::SERVICE_RESTART));
+        outbox.push(&frame(10));
+        outbox.close(&close);
+        outbox.push(&frame(10));
+        outbox.close(&Frame::close(None));
+        outbox.finish();
+        assert_eq!(chunk(&outbox).len(), 12 + close.bytes().len());
+        assert!(matches!(poll(&outbox), Poll::Ready(None)));
+    }
+}

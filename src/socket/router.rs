@@ -1,0 +1,84 @@
+//! Which channel serves which topic of a socket.
+
+use std::{marker::PhantomData, rc::Rc};
+
+use actix::Recipient;
+
+use super::SocketHandler;
+use crate::{
+    channel::{Channel, ChannelActor, Command, Link},
+    wire::{Pattern, Payload},
+};
+
+/// The channels of a socket, by the topics that they serve. The first pattern that matches wins.
+pub struct Routes<S> {
+    routes: Vec<Route<S>>,
+}
+
+struct Route<S> {
+    pattern: Pattern,
+    start: Box<dyn Start<S>>,
+}
+
+impl<S: SocketHandler> Routes<S> {
+    /// The routes that `S` declares.
+    pub(crate) fn of() -> Self {
+        let mut routes = Self { routes: vec![] };
+        S::channels(&mut routes);
+        routes
+    }
+
+    /// Serves a topic, or all topics with a beginning (`room:*`), by the channel `C`.
+    ///
+    /// # Panics
+    /// If the pattern has a `*` anywhere but at its end; this shows when the server starts.
+    pub fn channel<C: Channel<Socket = S>>(&mut self, pattern: &str) -> &mut Self {
+        match Pattern::parse(pattern) {
+            Ok(pattern) => self.routes.push(Route { pattern, start: Box::new(Starter::<C>(PhantomData)) }),
+            Err(error) => panic!("{error}"),
+        }
+        self
+    }
+
+    fn find(&self, topic: &str) -> Option<&Route<S>> {
+        self.routes.iter().find(|route| route.pattern.matches(topic))
+    }
+}
+
+/// Starts a channel of one type.
+trait Start<S> {
+    fn start(&self, socket: Rc<S>, link: Rc<Link>, payload: Payload) -> Recipient<Command>;
+}
+
+struct Starter<C>(PhantomData<C>);
+
+impl<C: Channel> Start<C::Socket> for Starter<C> {
+    fn start(&self, socket: Rc<C::Socket>, link: Rc<Link>, payload: Payload) -> Recipient<Command> {
+        ChannelActor::<C>::join(socket, link, payload)
+    }
+}
+
+/// One connected socket's routes, without its type.
+pub(crate) trait Router {
+    /// Whether a topic has a channel.
+    fn is_routed(&self, topic: &str) -> bool;
+    /// The events of the channel that serves the link's topic, started.
+    fn start(&self, link: Rc<Link>, payload: Payload) -> Option<Recipient<Command>>;
+}
+
+/// A socket's handler beside the routes of its mount.
+pub(crate) struct Connected<S> {
+    pub(crate) socket: Rc<S>,
+    pub(crate) routes: Rc<Routes<S>>,
+}
+
+impl<S: SocketHandler> Router for Connected<S> {
+    fn is_routed(&self, topic: &str) -> bool {
+        self.routes.find(topic).is_some()
+    }
+
+    fn start(&self, link: Rc<Link>, payload: Payload) -> Option<Recipient<Command>> {
+        let route = self.routes.find(link.topic())?;
+        Some(route.start.start(self.socket.clone(), link, payload))
+    }
+}

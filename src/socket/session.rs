@@ -1,0 +1,243 @@
+//! The rules of a socket: what follows from a client's message and from what its channels do.
+//!
+//! A state machine without I/O. Each input returns [`Effect`]s, in the order in which they must be carried out; the
+//! runtime (`socket/connection.rs`) does nothing of its own. A join takes as long as the application's callback, so what
+//! a client says about a topic whose join is still running is kept and judged afterwards, as if it had come then.
+//!
+//! # Source
+//! Phoenix `lib/phoenix/socket.ex` (`handle_in/4`) and `lib/phoenix/channel/server.ex`, 1.8.12.
+
+use std::collections::HashMap;
+
+use serde_json::json;
+
+use crate::wire::{
+    HEARTBEAT, IntoPayload, Message, PHOENIX, PHX_CLOSE, PHX_ERROR, PHX_JOIN, PHX_LEAVE, Payload, Ref, Status,
+};
+
+/// One joined channel of one socket; never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct ChannelId(pub(crate) u64);
+
+/// What the runtime must do next.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Effect {
+    /// Send a reply.
+    Reply { join_ref: Ref, reference: Ref, topic: String, status: Status, payload: Payload },
+    /// Send `phx_close` or `phx_error`; `join_ref` goes in both of the first two fields.
+    Ended { join_ref: Ref, topic: String, event: &'static str, payload: Payload },
+    /// Start a channel and run its join.
+    Start { channel: ChannelId, join_ref: Ref, topic: String, payload: Payload },
+    /// Hand a message to the channel's `handle_in`.
+    Deliver { channel: ChannelId, message: Message },
+    /// Let the channel answer the leave, and end.
+    Leave { channel: ChannelId, reference: Ref },
+    /// End the channel without a word to the client; nothing that it still says may be sent.
+    Replace { channel: ChannelId },
+}
+
+/// How a join callback ended.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Joined {
+    Ok(Payload),
+    Refused(Payload),
+    Crashed,
+}
+
+/// How a joined channel ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// It stopped, or left.
+    Closed,
+    /// It panicked, failed, or was sent an event that it does not handle.
+    Crashed,
+}
+
+/// The protocol state of one socket.
+#[derive(Debug)]
+pub(crate) struct Session {
+    topics: HashMap<String, Entry>,
+    /// The topic of each live channel.
+    channels: HashMap<ChannelId, String>,
+    next_channel: u64,
+    max_channels: usize,
+    /// Bytes of the messages that wait for joins to end.
+    waiting: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    channel: ChannelId,
+    join_ref: Ref,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Joining(Joining),
+    Joined,
+    /// A leave is on its way to the channel.
+    Leaving,
+}
+
+#[derive(Debug)]
+struct Joining {
+    /// What the answer to the join must carry.
+    reference: Ref,
+    /// The join_ref of the channel that this join replaces: its `phx_close` follows the answer.
+    replaces: Option<Ref>,
+    /// What came for the topic meanwhile.
+    waiting: Vec<Message>,
+}
+
+impl Session {
+    /// A session that holds at most `max_channels` topics.
+    pub(crate) fn new(max_channels: usize) -> Self {
+        Self { topics: HashMap::new(), channels: HashMap::new(), next_channel: 0, max_channels, waiting: 0 }
+    }
+
+    /// A message from the client. `is_routed` says whether a topic has a channel.
+    pub(crate) fn receive(&mut self, message: Message, is_routed: impl Fn(&str) -> bool) -> Vec<Effect> {
+        if message.topic == PHOENIX && message.event == HEARTBEAT {
+            let ok = Payload::empty();
+            return vec![reply(Ref::Null, message.reference, message.topic, Status::Ok, ok)];
+        }
+        let Some(entry) = self.topics.get_mut(&message.topic) else {
+            return self.receive_unjoined(message, is_routed);
+        };
+        match (&mut entry.state, message.event.as_str()) {
+            (State::Joining(joining), _) => {
+                self.waiting += message.cost();
+                joining.waiting.push(message);
+                vec![]
+            }
+            (_, PHX_JOIN) => self.replace(message, is_routed),
+            // "a nil join_ref is valid on non-join messages"; any other than the present one is of an earlier join
+            _ if message.join_ref != Ref::Null && message.join_ref != entry.join_ref => vec![],
+            (State::Leaving, _) => vec![],
+            (State::Joined, PHX_LEAVE) => {
+                entry.state = State::Leaving;
+                vec![Effect::Leave { channel: entry.channel, reference: message.reference }]
+            }
+            (State::Joined, _) => vec![Effect::Deliver { channel: entry.channel, message }],
+        }
+    }
+
+    fn receive_unjoined(&mut self, message: Message, is_routed: impl Fn(&str) -> bool) -> Vec<Effect> {
+        let Message { join_ref, reference, topic, event, payload } = message;
+        match event.as_str() {
+            PHX_JOIN if !is_routed(&topic) => vec![unmatched(reference, topic)],
+            PHX_JOIN if self.topics.len() >= self.max_channels => {
+                let payload = reason("too many channels joined");
+                vec![reply(join_ref, reference, topic, Status::Error, payload)]
+            }
+            PHX_JOIN => vec![self.start(join_ref, reference, topic, payload, None)],
+            PHX_LEAVE => vec![reply(join_ref, reference, topic, Status::Ok, Payload::empty())],
+            _ => vec![unmatched(reference, topic)],
+        }
+    }
+
+    /// A join of a topic that is joined: the old channel ends first, its `phx_close` follows the new join's reply.
+    fn replace(&mut self, message: Message, is_routed: impl Fn(&str) -> bool) -> Vec<Effect> {
+        let Some(old) = self.topics.remove(&message.topic) else {
+            return self.receive_unjoined(message, is_routed);
+        };
+        self.channels.remove(&old.channel);
+        let Message { join_ref, reference, topic, payload, .. } = message;
+        let start = self.start(join_ref, reference, topic, payload, Some(old.join_ref));
+        vec![Effect::Replace { channel: old.channel }, start]
+    }
+
+    fn start(
+        &mut self,
+        join_ref: Ref,
+        reference: Ref,
+        topic: String,
+        payload: Payload,
+        replaces: Option<Ref>,
+    ) -> Effect {
+        let channel = ChannelId(self.next_channel);
+        self.next_channel += 1;
+        let state = State::Joining(Joining { reference, replaces, waiting: vec![] });
+        self.topics.insert(topic.clone(), Entry { channel, join_ref: join_ref.clone(), state });
+        self.channels.insert(channel, topic.clone());
+        Effect::Start { channel, join_ref, topic, payload }
+    }
+
+    /// A join callback ended. What waited for it is judged now, in the order in which it came.
+    pub(crate) fn joined(
+        &mut self,
+        channel: ChannelId,
+        how: Joined,
+        is_routed: impl Fn(&str) -> bool,
+    ) -> Vec<Effect> {
+        let Some((topic, entry)) = self.entry(channel) else { return vec![] };
+        let State::Joining(joining) = std::mem::replace(&mut entry.state, State::Joined) else {
+            return vec![];
+        };
+        let (topic, join_ref) = (topic.to_owned(), entry.join_ref.clone());
+        let (status, payload) = match how {
+            Joined::Ok(payload) => (Status::Ok, payload),
+            Joined::Refused(payload) => (Status::Error, payload),
+            Joined::Crashed => (Status::Error, reason("join crashed")),
+        };
+        if status == Status::Error {
+            self.remove(channel);
+        }
+        let mut effects = vec![reply(join_ref, joining.reference, topic.clone(), status, payload)];
+        effects.extend(joining.replaces.map(|join_ref| closed(join_ref, topic)));
+        for message in joining.waiting {
+            self.waiting -= message.cost();
+            effects.extend(self.receive(message, &is_routed));
+        }
+        effects
+    }
+
+    /// A joined channel ended by itself, or after a leave.
+    pub(crate) fn ended(&mut self, channel: ChannelId, how: Ended) -> Option<Effect> {
+        let (topic, entry) = self.remove(channel)?;
+        Some(match how {
+            Ended::Closed => closed(entry.join_ref, topic),
+            Ended::Crashed => {
+                let payload = reason("channel_crash");
+                Effect::Ended { join_ref: entry.join_ref, topic, event: PHX_ERROR, payload }
+            }
+        })
+    }
+
+    /// Bytes of the messages that wait for joins to end.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    fn entry(&mut self, channel: ChannelId) -> Option<(&str, &mut Entry)> {
+        let topic = self.channels.get(&channel)?;
+        Some((topic, self.topics.get_mut(topic)?))
+    }
+
+    fn remove(&mut self, channel: ChannelId) -> Option<(String, Entry)> {
+        let topic = self.channels.remove(&channel)?;
+        let entry = self.topics.remove(&topic)?;
+        Some((topic, entry))
+    }
+}
+
+fn reply(join_ref: Ref, reference: Ref, topic: String, status: Status, payload: Payload) -> Effect {
+    Effect::Reply { join_ref, reference, topic, status, payload }
+}
+
+fn closed(join_ref: Ref, topic: String) -> Effect {
+    Effect::Ended { join_ref, topic, event: PHX_CLOSE, payload: Payload::empty() }
+}
+
+fn unmatched(reference: Ref, topic: String) -> Effect {
+    reply(Ref::Null, reference, topic, Status::Error, reason("unmatched topic"))
+}
+
+/// `{"reason": text}`.
+pub(crate) fn reason(text: &str) -> Payload {
+    json!({ "reason": text }).into_payload().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

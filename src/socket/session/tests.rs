@@ -1,0 +1,392 @@
+//! One test a rule; and any sequence of inputs keeps what must always hold.
+
+use std::collections::HashSet;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// A session whose client sees what is sent, and whose channels do as the test says.
+struct Player {
+    session: Session,
+}
+
+fn is_routed(topic: &str) -> bool {
+    topic.starts_with("room:")
+}
+
+fn text(text: &str) -> Ref {
+    if text.is_empty() { Ref::Null } else { Ref::Text(text.into()) }
+}
+
+fn message(join_ref: &str, reference: &str, topic: &str, event: &str) -> Message {
+    Message {
+        join_ref: text(join_ref),
+        reference: text(reference),
+        topic: topic.to_owned(),
+        event: event.to_owned(),
+        payload: Payload::empty(),
+    }
+}
+
+/// A reply as the client sees it: join_ref, ref, topic, ok or the reason of an error.
+fn replied(join_ref: &str, reference: &str, topic: &str, error: Option<&str>) -> Effect {
+    Effect::Reply {
+        join_ref: text(join_ref),
+        reference: text(reference),
+        topic: topic.to_owned(),
+        status: if error.is_some() { Status::Error } else { Status::Ok },
+        payload: error.map_or_else(Payload::empty, reason),
+    }
+}
+
+fn phx_close(join_ref: &str, topic: &str) -> Effect {
+    closed(text(join_ref), topic.to_owned())
+}
+
+impl Player {
+    fn new() -> Self {
+        Self { session: Session::new(100) }
+    }
+
+    fn send(&mut self, join_ref: &str, reference: &str, topic: &str, event: &str) -> Vec<Effect> {
+        self.session.receive(message(join_ref, reference, topic, event), is_routed)
+    }
+
+    /// Begins a join and returns its channel.
+    fn begin(&mut self, join_ref: &str, topic: &str) -> ChannelId {
+        let effects = self.send(join_ref, join_ref, topic, PHX_JOIN);
+        match effects.last() {
+            Some(Effect::Start { channel, .. }) => *channel,
+            _ => panic!("expected a start, got {effects:?}"),
+        }
+    }
+
+    fn finish(&mut self, channel: ChannelId, how: Joined) -> Vec<Effect> {
+        self.session.joined(channel, how, is_routed)
+    }
+
+    fn join(&mut self, join_ref: &str, topic: &str) -> ChannelId {
+        let channel = self.begin(join_ref, topic);
+        self.finish(channel, Joined::Ok(Payload::empty()));
+        channel
+    }
+}
+
+#[test]
+fn a_heartbeat_is_answered_without_a_join_ref() {
+    let mut player = Player::new();
+    assert_eq!(player.send("9", "1", "phoenix", "heartbeat"), [replied("", "1", "phoenix", None)]);
+}
+
+#[test]
+fn any_other_event_of_the_phoenix_topic_is_unmatched() {
+    let mut player = Player::new();
+    for event in ["phx_join", "other"] {
+        let unmatched = replied("", "1", "phoenix", Some("unmatched topic"));
+        assert_eq!(player.send("1", "1", "phoenix", event), [unmatched]);
+    }
+    assert_eq!(player.send("1", "2", "phoenix", "phx_leave"), [replied("1", "2", "phoenix", None)]);
+}
+
+#[test]
+fn a_join_starts_a_channel_and_its_answer_carries_the_channels_payload() {
+    let mut player = Player::new();
+    let channel = player.begin("3", "room:a");
+    let payload = reason("welcome");
+    let effects = player.finish(channel, Joined::Ok(payload.clone()));
+    assert_eq!(
+        effects,
+        [Effect::Reply {
+            join_ref: text("3"),
+            reference: text("3"),
+            topic: "room:a".into(),
+            status: Status::Ok,
+            payload
+        }]
+    );
+    let effects = player.send("3", "4", "room:a", "echo");
+    assert_eq!(effects, [Effect::Deliver { channel, message: message("3", "4", "room:a", "echo") }]);
+}
+
+#[test]
+fn a_refused_join_is_an_error_and_the_topic_stays_unjoined() {
+    let mut player = Player::new();
+    let channel = player.begin("3", "room:a");
+    assert_eq!(
+        player.finish(channel, Joined::Refused(reason("denied"))),
+        [replied("3", "3", "room:a", Some("denied"))]
+    );
+    assert_eq!(
+        player.send("3", "4", "room:a", "echo"),
+        [replied("", "4", "room:a", Some("unmatched topic"))]
+    );
+}
+
+#[test]
+fn a_crashed_join_is_an_error_that_says_so() {
+    let mut player = Player::new();
+    let channel = player.begin("3", "room:a");
+    assert_eq!(player.finish(channel, Joined::Crashed), [replied("3", "3", "room:a", Some("join crashed"))]);
+}
+
+#[test]
+fn a_join_of_a_topic_without_a_channel_is_unmatched_without_a_join_ref() {
+    let mut player = Player::new();
+    let unmatched = replied("", "3", "nobody:1", Some("unmatched topic"));
+    assert_eq!(player.send("3", "3", "nobody:1", PHX_JOIN), [unmatched]);
+}
+
+#[test]
+fn a_second_join_ends_the_first_channel_and_its_answer_goes_before_the_close() {
+    let mut player = Player::new();
+    let old = player.join("3", "room:a");
+    let effects = player.send("5", "5", "room:a", PHX_JOIN);
+    let [Effect::Replace { channel }, Effect::Start { channel: new, .. }] = effects[..] else {
+        panic!("{effects:?}")
+    };
+    assert_eq!(channel, old);
+    assert_eq!(
+        player.finish(new, Joined::Ok(Payload::empty())),
+        [replied("5", "5", "room:a", None), phx_close("3", "room:a")]
+    );
+    assert_eq!(player.session.ended(old, Ended::Closed), None, "the old channel's own end is no news");
+}
+
+#[test]
+fn a_second_join_that_is_refused_has_ended_the_first_channel_all_the_same() {
+    let mut player = Player::new();
+    player.join("3", "room:a");
+    let new = player.begin("5", "room:a");
+    assert_eq!(
+        player.finish(new, Joined::Refused(reason("denied"))),
+        [replied("5", "5", "room:a", Some("denied")), phx_close("3", "room:a")]
+    );
+}
+
+#[test]
+fn a_leave_is_handed_to_the_channel_and_its_end_closes() {
+    let mut player = Player::new();
+    let channel = player.join("3", "room:a");
+    assert_eq!(player.send("3", "4", "room:a", PHX_LEAVE), [Effect::Leave { channel, reference: text("4") }]);
+    assert_eq!(player.send("3", "5", "room:a", "echo"), [], "nothing reaches a channel that is leaving");
+    assert_eq!(player.send("3", "6", "room:a", PHX_LEAVE), []);
+    assert_eq!(player.session.ended(channel, Ended::Closed), Some(phx_close("3", "room:a")));
+    assert_eq!(
+        player.send("3", "7", "room:a", "echo"),
+        [replied("", "7", "room:a", Some("unmatched topic"))]
+    );
+}
+
+#[test]
+fn a_leave_of_a_topic_that_is_not_joined_is_ok() {
+    let mut player = Player::new();
+    assert_eq!(player.send("1", "2", "room:a", PHX_LEAVE), [replied("1", "2", "room:a", None)]);
+}
+
+#[test]
+fn a_message_with_a_stale_join_ref_is_dropped_and_one_with_none_is_taken() {
+    let mut player = Player::new();
+    let channel = player.join("5", "room:a");
+    assert_eq!(player.send("3", "6", "room:a", "echo"), []);
+    assert_eq!(player.send("3", "7", "room:a", PHX_LEAVE), []);
+    let effects = player.send("", "8", "room:a", "echo");
+    assert_eq!(effects, [Effect::Deliver { channel, message: message("", "8", "room:a", "echo") }]);
+    assert_eq!(player.send("", "9", "room:a", PHX_LEAVE), [Effect::Leave { channel, reference: text("9") }]);
+}
+
+#[test]
+fn a_message_for_a_topic_that_is_not_joined_is_unmatched() {
+    let mut player = Player::new();
+    let unmatched = replied("", "2", "room:a", Some("unmatched topic"));
+    assert_eq!(player.send("1", "2", "room:a", "echo"), [unmatched]);
+}
+
+#[test]
+fn a_topic_too_many_is_refused_until_one_is_left() {
+    let mut player = Player::new();
+    player.session.max_channels = 2;
+    let first = player.join("1", "room:a");
+    player.begin("2", "room:b");
+    let too_many = replied("3", "3", "room:c", Some("too many channels joined"));
+    assert_eq!(player.send("3", "3", "room:c", PHX_JOIN), [too_many]);
+    player.join("4", "room:a");
+    assert_eq!(player.session.ended(first, Ended::Closed), None);
+    let replaced = *player.session.channels.keys().max_by_key(|channel| channel.0).unwrap();
+    player.session.ended(replaced, Ended::Closed);
+    player.begin("5", "room:c");
+}
+
+#[test]
+fn a_channel_that_stops_closes_with_its_join_ref_in_both_places() {
+    let mut player = Player::new();
+    let channel = player.join("3", "room:a");
+    assert_eq!(
+        player.session.ended(channel, Ended::Closed),
+        Some(Effect::Ended {
+            join_ref: text("3"),
+            topic: "room:a".into(),
+            event: "phx_close",
+            payload: Payload::empty()
+        })
+    );
+}
+
+#[test]
+fn a_channel_that_crashes_is_an_error_and_can_be_joined_again() {
+    let mut player = Player::new();
+    let channel = player.join("3", "room:a");
+    assert_eq!(
+        player.session.ended(channel, Ended::Crashed),
+        Some(Effect::Ended {
+            join_ref: text("3"),
+            topic: "room:a".into(),
+            event: "phx_error",
+            payload: reason("channel_crash")
+        })
+    );
+    assert_ne!(player.join("6", "room:a"), channel);
+}
+
+#[test]
+fn what_comes_while_a_join_runs_is_judged_after_it_in_order() {
+    let mut player = Player::new();
+    let channel = player.begin("3", "room:a");
+    assert_eq!(player.send("3", "4", "room:a", "echo"), []);
+    assert_eq!(player.send("3", "5", "room:a", PHX_LEAVE), []);
+    assert!(player.session.waiting() > 0);
+    assert_eq!(
+        player.send("", "6", "phoenix", "heartbeat"),
+        [replied("", "6", "phoenix", None)],
+        "a heartbeat does not wait"
+    );
+    assert_eq!(
+        player.finish(channel, Joined::Ok(Payload::empty())),
+        [
+            replied("3", "3", "room:a", None),
+            Effect::Deliver { channel, message: message("3", "4", "room:a", "echo") },
+            Effect::Leave { channel, reference: text("5") },
+        ]
+    );
+    assert_eq!(player.session.waiting(), 0);
+}
+
+#[test]
+fn what_comes_while_a_join_runs_is_unmatched_if_it_is_refused() {
+    let mut player = Player::new();
+    let channel = player.begin("3", "room:a");
+    player.send("3", "4", "room:a", "echo");
+    player.send("3", "5", "room:a", PHX_LEAVE);
+    assert_eq!(
+        player.finish(channel, Joined::Refused(reason("denied"))),
+        [
+            replied("3", "3", "room:a", Some("denied")),
+            replied("", "4", "room:a", Some("unmatched topic")),
+            replied("3", "5", "room:a", None),
+        ]
+    );
+}
+
+#[test]
+fn a_second_join_while_the_first_runs_follows_it() {
+    let mut player = Player::new();
+    let first = player.begin("3", "room:a");
+    assert_eq!(player.send("5", "5", "room:a", PHX_JOIN), []);
+    assert_eq!(player.send("5", "6", "room:a", "echo"), []);
+    let effects = player.finish(first, Joined::Ok(Payload::empty()));
+    let [ok, Effect::Replace { channel }, Effect::Start { channel: second, .. }] = &effects[..] else {
+        panic!("{effects:?}")
+    };
+    assert_eq!((ok, *channel), (&replied("3", "3", "room:a", None), first));
+    let second = *second;
+    assert_eq!(
+        player.finish(second, Joined::Ok(Payload::empty())),
+        [
+            replied("5", "5", "room:a", None),
+            phx_close("3", "room:a"),
+            Effect::Deliver { channel: second, message: message("5", "6", "room:a", "echo") },
+        ]
+    );
+}
+
+/// One step of any client and any channels.
+#[derive(Debug, Clone)]
+enum Step {
+    Send { join_ref: u8, topic: u8, event: &'static str },
+    Joined { which: usize, how: u8 },
+    Ended { which: usize, crashed: bool },
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let events = prop_oneof![Just(PHX_JOIN), Just(PHX_LEAVE), Just("echo"), Just(HEARTBEAT)];
+    let step = prop_oneof![
+        4 => (0u8..4, 0u8..4, events).prop_map(|(join_ref, topic, event)| Step::Send { join_ref, topic, event }),
+        2 => (any::<usize>(), 0u8..3).prop_map(|(which, how)| Step::Joined { which, how }),
+        1 => (any::<usize>(), any::<bool>()).prop_map(|(which, crashed)| Step::Ended { which, crashed }),
+    ];
+    proptest::collection::vec(step, 0..120)
+}
+
+proptest! {
+    /// Never two live channels for a topic, each ref answered at most once, nothing for a channel that has ended.
+    #[test]
+    fn any_sequence_of_inputs_keeps_the_invariants(steps in steps()) {
+        let mut session = Session::new(3);
+        let mut live: Vec<(ChannelId, String)> = vec![];
+        let mut joining: Vec<ChannelId> = vec![];
+        let mut answered = HashSet::new();
+        for (number, step) in steps.into_iter().enumerate() {
+            let effects = match step {
+                Step::Send { join_ref, topic, event } => {
+                    let join_ref = if join_ref == 0 { String::new() } else { join_ref.to_string() };
+                    let topic = ["room:a", "room:b", "nobody", "phoenix"][usize::from(topic)];
+                    session.receive(message(&join_ref, &format!("r{number}"), topic, event), is_routed)
+                }
+                Step::Joined { which, how } if !joining.is_empty() => {
+                    let channel = joining.swap_remove(which % joining.len());
+                    if how > 0 {
+                        live.retain(|(id, _)| *id != channel);
+                    }
+                    let how = [Joined::Ok(Payload::empty()), Joined::Refused(reason("no")), Joined::Crashed][usize::from(how)].clone();
+                    session.joined(channel, how, is_routed)
+                }
+                Step::Ended { which, crashed } => {
+                    let running: Vec<ChannelId> = live.iter().map(|(id, _)| *id).filter(|id| !joining.contains(id)).collect();
+                    let Some(channel) = running.get(which % running.len().max(1)) else { continue };
+                    live.retain(|(id, _)| id != channel);
+                    let how = if crashed { Ended::Crashed } else { Ended::Closed };
+                    let effect = session.ended(*channel, how);
+                    prop_assert!(effect.is_some());
+                    effect.into_iter().collect()
+                }
+                Step::Joined { .. } => continue,
+            };
+            for effect in effects {
+                match effect {
+                    Effect::Reply { reference, .. } => prop_assert!(answered.insert(format!("{reference:?}")), "answered twice"),
+                    Effect::Leave { channel, reference } => {
+                        prop_assert!(live.iter().any(|(id, _)| *id == channel));
+                        prop_assert!(answered.insert(format!("{reference:?}")), "answered twice");
+                    }
+                    Effect::Start { channel, topic, .. } => {
+                        prop_assert!(live.iter().all(|(_, other)| *other != topic), "two channels for {}", topic);
+                        live.push((channel, topic));
+                        joining.push(channel);
+                        prop_assert!(live.len() <= 3);
+                    }
+                    Effect::Deliver { channel, .. } => prop_assert!(live.iter().any(|(id, _)| *id == channel)),
+                    Effect::Replace { channel } => {
+                        prop_assert!(live.iter().any(|(id, _)| *id == channel));
+                        live.retain(|(id, _)| *id != channel);
+                    }
+                    Effect::Ended { .. } => {}
+                }
+            }
+            prop_assert_eq!(session.topics.len(), live.len());
+            prop_assert_eq!(session.channels.len(), live.len());
+            if joining.is_empty() {
+                prop_assert_eq!(session.waiting(), 0);
+            }
+        }
+    }
+}

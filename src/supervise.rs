@@ -1,0 +1,122 @@
+//! Actors that survive a panic.
+//!
+//! actix's `Supervisor` restarts an actor that stops, but not one whose handler panicked: that one's address is dead for
+//! good. So the panic is caught in the handler and the context stopped, and the Supervisor does the rest: the address
+//! stays valid, messages that wait in the mailbox are handled, and the actor's fields are as the handler left them. An
+//! actor that keeps panicking ends the process, so that whatever supervises the process acts.
+//!
+//! # Source
+//! Elixir `Supervisor`, `max_restarts` and `max_seconds`.
+
+use std::{
+    any::Any,
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::{Duration, Instant},
+};
+
+use actix::{Actor, ActorContext, Context};
+
+/// So many panics within [`WITHIN`] end the process.
+const MAX_CRASHES: usize = 3;
+
+/// See [`MAX_CRASHES`]; both are Elixir's defaults.
+const WITHIN: Duration = Duration::from_secs(5);
+
+/// The exit code of a process whose actor keeps panicking: `EX_SOFTWARE` of sysexits.h.
+const EXIT_CODE: i32 = 70;
+
+/// Guards the handlers of one actor that runs under [`actix::Supervisor`].
+///
+/// A handler should change the actor's fields only after all that can panic, as they live on.
+///
+/// ```
+/// use actix::{Actor, Context, Handler, Message, Supervised, Supervisor};
+/// use hinotori::supervise::{Crashed, Guard};
+///
+/// struct Divider {
+///     guard: Guard,
+/// }
+///
+/// #[derive(Message)]
+/// #[rtype(result = "Result<u32, Crashed>")]
+/// struct Divide(u32, u32);
+///
+/// impl Actor for Divider {
+///     type Context = Context<Self>;
+/// }
+/// impl Supervised for Divider {}
+///
+/// impl Handler<Divide> for Divider {
+///     type Result = Result<u32, Crashed>;
+///     fn handle(&mut self, Divide(a, b): Divide, ctx: &mut Context<Self>) -> Self::Result {
+///         self.guard.run(ctx, || a / b)
+///     }
+/// }
+///
+/// # actix::System::new().block_on(async {
+/// let divider = Supervisor::start(|_| Divider { guard: Guard::new("divider") });
+/// assert_eq!(divider.send(Divide(1, 0)).await.unwrap(), Err(Crashed));
+/// assert_eq!(divider.send(Divide(6, 2)).await.unwrap(), Ok(3));
+/// # });
+/// ```
+#[derive(Debug)]
+pub struct Guard {
+    name: &'static str,
+    crashes: Vec<Instant>,
+}
+
+impl Guard {
+    /// A guard; `name` is how the log calls the actor.
+    #[must_use]
+    pub fn new(name: &'static str) -> Self {
+        Self { name, crashes: Vec::new() }
+    }
+
+    /// Runs a handler's body. If it panics, the actor is restarted; the third time within 5 s, the process exits with
+    /// code 70.
+    ///
+    /// # Errors
+    /// [`Crashed`] if the body panicked.
+    pub fn run<A, T>(&mut self, ctx: &mut Context<A>, body: impl FnOnce() -> T) -> Result<T, Crashed>
+    where
+        A: Actor<Context = Context<A>>,
+    {
+        catch_unwind(AssertUnwindSafe(body)).map_err(|panic| {
+            log::error!("{} crashed and is restarted: {}", self.name, panic_message(&*panic));
+            self.crashed();
+            ctx.stop();
+            Crashed
+        })
+    }
+
+    fn crashed(&mut self) {
+        let now = Instant::now();
+        self.crashes.push(now);
+        self.crashes.retain(|then| now.duration_since(*then) <= WITHIN);
+        if self.crashes.len() >= MAX_CRASHES {
+            log::error!("{} crashed {MAX_CRASHES} times within {WITHIN:?}: the process gives up", self.name);
+            eprintln!("error: {} crashed {MAX_CRASHES} times within {WITHIN:?}, giving up", self.name);
+            std::process::exit(EXIT_CODE);
+        }
+    }
+}
+
+/// The actor panicked over this message. It is running again, but the message is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Crashed;
+
+impl fmt::Display for Crashed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the actor crashed over this message and was restarted")
+    }
+}
+
+impl std::error::Error for Crashed {}
+
+/// What a caught panic said.
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("panicked: {}", text.unwrap_or("without a message"))
+}

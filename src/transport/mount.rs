@@ -1,0 +1,68 @@
+//! A socket at a path of a server, and its settings.
+
+use std::{rc::Rc, time::Duration};
+
+use super::CheckOrigin;
+use crate::{
+    pubsub::PubSub,
+    socket::{Limits, Routes, SocketHandler},
+};
+
+/// The settings of one mounted socket.
+///
+/// ```
+/// use std::time::Duration;
+/// use hinotori::{CheckOrigin, SocketOptions};
+///
+/// let options = SocketOptions { timeout: Duration::from_secs(20), ..SocketOptions::default() };
+/// assert_eq!(options.check_origin, CheckOrigin::SameHost);
+/// ```
+#[derive(Debug, Clone)]
+pub struct SocketOptions {
+    /// Closes a WebSocket from which nothing came for so long (close code 1002). 60 s by default; phoenix.js sends a
+    /// heartbeat every 30 s, so less than that needs clients with a shorter `heartbeatIntervalMs`.
+    pub timeout: Duration,
+    /// Which pages may connect. The host of the request itself by default.
+    pub check_origin: CheckOrigin,
+    /// The longest payload of one WebSocket frame, in bytes (else close code 1009, at the frame's header). 1 MiB by
+    /// default; lower it where clients only send small messages.
+    pub max_frame_size: usize,
+    /// The longest message in any number of frames, in bytes (else close code 1009). 8,000,000 by default, as Phoenix's
+    /// bound on a long poll's body.
+    pub max_message_size: usize,
+    /// Topics that one socket may have joined at a time. 100 by default, as in Phoenix.
+    pub max_channels: usize,
+    /// Bytes that may wait for a client that does not read before it is cut off; one message of any size has room
+    /// beyond it. 1 MiB by default; more for clients on slow lines that get large bursts.
+    pub outbox_limit: usize,
+}
+
+impl Default for SocketOptions {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(60),
+            check_origin: CheckOrigin::SameHost,
+            max_frame_size: 1024 * 1024,
+            max_message_size: 8_000_000,
+            max_channels: 100,
+            outbox_limit: 1024 * 1024,
+        }
+    }
+}
+
+/// A mounted socket, as each worker has it.
+pub(crate) struct Mount<S> {
+    pub(crate) options: SocketOptions,
+    pub(crate) routes: Rc<Routes<S>>,
+    pub(crate) pubsub: PubSub,
+}
+
+impl<S: SocketHandler> Mount<S> {
+    pub(crate) fn new(options: SocketOptions, pubsub: PubSub) -> Self {
+        Self { options, routes: Rc::new(Routes::of()), pubsub }
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        Limits { max_channels: self.options.max_channels, outbox: self.options.outbox_limit }
+    }
+}

@@ -1,0 +1,122 @@
+//! One message of the protocol, whatever the version that carried it.
+
+use serde::{Serialize, Serializer as SerdeSerializer};
+use serde_json::value::RawValue;
+
+use super::Payload;
+
+/// A `ref` or `join_ref`: chosen by the client, kept as it came and echoed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum Ref {
+    /// None was given.
+    #[default]
+    Null,
+    /// What every phoenix.js sends.
+    Text(Box<str>),
+    /// A JSON number, as the digits that were sent: `1` and `1.0` stay different.
+    Number(Box<RawNumber>),
+}
+
+/// The digits of a JSON number.
+#[derive(Debug, Clone)]
+pub(crate) struct RawNumber(Box<RawValue>);
+
+impl RawNumber {
+    fn digits(&self) -> &str {
+        self.0.get()
+    }
+}
+
+impl PartialEq for RawNumber {
+    fn eq(&self, other: &Self) -> bool {
+        self.digits() == other.digits()
+    }
+}
+
+impl Eq for RawNumber {}
+
+impl Ref {
+    /// A ref of text, as binary frames carry it: empty means none.
+    pub(crate) fn from_binary(text: &str) -> Self {
+        if text.is_empty() { Self::Null } else { Self::Text(text.into()) }
+    }
+
+    /// The ref that a JSON value spells, or none if the value is of another kind.
+    pub(crate) fn from_json(raw: &RawValue) -> Option<Self> {
+        match raw.get().as_bytes().first()? {
+            b'"' => serde_json::from_str(raw.get()).ok().map(Self::Text),
+            b'n' => Some(Self::Null),
+            b'-' | b'0'..=b'9' => Some(Self::Number(Box::new(RawNumber(raw.to_owned())))),
+            _ => None,
+        }
+    }
+
+    /// The ref as text, which is all that a binary frame can carry.
+    pub(crate) fn as_text(&self) -> &str {
+        match self {
+            Self::Null => "",
+            Self::Text(text) => text,
+            Self::Number(number) => number.digits(),
+        }
+    }
+}
+
+impl Serialize for Ref {
+    fn serialize<S: SerdeSerializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Null => serializer.serialize_none(),
+            Self::Text(text) => serializer.serialize_str(text),
+            Self::Number(number) => number.0.serialize(serializer),
+        }
+    }
+}
+
+/// A message from a client.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Message {
+    /// The ref of the join that the sender believes in.
+    pub(crate) join_ref: Ref,
+    /// What a reply must carry.
+    pub(crate) reference: Ref,
+    pub(crate) topic: String,
+    pub(crate) event: String,
+    pub(crate) payload: Payload,
+}
+
+impl Message {
+    /// Bytes that this message holds in memory, near enough to bound a queue of them.
+    pub(crate) fn cost(&self) -> usize {
+        size_of::<Self>() + self.topic.len() + self.event.len() + self.payload.len()
+    }
+}
+
+/// Whether a reply says that it worked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// phoenix.js calls the hooks of `receive("ok", …)`.
+    Ok,
+    /// phoenix.js calls the hooks of `receive("error", …)`.
+    Error,
+}
+
+impl Status {
+    /// The word on the wire.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// A message to a client.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Outgoing<'a> {
+    /// The answer to a message.
+    Reply { join_ref: &'a Ref, reference: &'a Ref, topic: &'a str, status: Status, payload: &'a Payload },
+    /// To one client: a push has no `reference`, `phx_close` and `phx_error` carry the join_ref in both places.
+    Push { join_ref: &'a Ref, reference: &'a Ref, topic: &'a str, event: &'a str, payload: &'a Payload },
+    /// The same to every subscriber of the topic.
+    Broadcast { topic: &'a str, event: &'a str, payload: &'a Payload },
+}

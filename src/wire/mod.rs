@@ -1,0 +1,28 @@
+//! The Phoenix Channels wire format: what one whole transport message says, and back.
+//!
+//! Pure functions on whole frames: no I/O, no clock, no state. A transport hands in complete messages and gets
+//! [`Frame`]s that are ready to be written. The version of the format is a property of the socket, chosen once from the
+//! `vsn` parameter of its connect request ([`Serializer::negotiate`]).
+//!
+//! # Source
+//! Phoenix `lib/phoenix/socket/serializers/`, `lib/phoenix/socket/message.ex`, 1.8.12.
+
+mod binary;
+mod event;
+mod frame;
+mod json;
+mod message;
+mod payload;
+mod serializer;
+mod topic;
+mod v1;
+mod v2;
+
+pub(crate) use event::{HEARTBEAT, PHOENIX, PHX_CLOSE, PHX_ERROR, PHX_JOIN, PHX_LEAVE};
+pub(crate) use frame::{CloseCode, Frame, Opcode};
+pub(crate) use json::MAX_DEPTH;
+pub use message::Status;
+pub(crate) use message::{Message, Outgoing, Ref};
+pub use payload::{IntoPayload, InvalidPayload, Payload, PayloadError};
+pub(crate) use serializer::Serializer;
+pub use topic::{InvalidPattern, Pattern};

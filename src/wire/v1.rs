@@ -1,0 +1,135 @@
+//! Version 1 of the format (`vsn=1.0.0`, or none): `{"topic", "event", "payload", "ref"}`.
+//!
+//! There is no join_ref on the wire, so all of a socket's messages are of the present join.
+//!
+//! # Source
+//! Phoenix `lib/phoenix/socket/serializers/v1_json_serializer.ex`, 1.8.12.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{
+    Message, Outgoing, Payload, Ref,
+    event::PHX_REPLY,
+    json,
+    serializer::{DecodeError, EncodeError},
+};
+
+#[derive(Deserialize)]
+struct Incoming<'a> {
+    #[serde(borrow)]
+    topic: Cow<'a, str>,
+    #[serde(borrow)]
+    event: Cow<'a, str>,
+    #[serde(borrow)]
+    payload: &'a RawValue,
+    #[serde(borrow, rename = "ref")]
+    reference: &'a RawValue,
+    #[serde(borrow, default)]
+    join_ref: Option<&'a RawValue>,
+}
+
+pub(super) fn decode(text: &Bytes) -> Result<Message, DecodeError> {
+    let incoming: Incoming<'_> = serde_json::from_slice(text).map_err(DecodeError::Json)?;
+    json::check(text).map_err(DecodeError::Unfit)?;
+    Ok(Message {
+        join_ref: incoming.join_ref.map_or(Some(Ref::Null), Ref::from_json).ok_or(DecodeError::Ref)?,
+        reference: Ref::from_json(incoming.reference).ok_or(DecodeError::Ref)?,
+        topic: incoming.topic.into_owned(),
+        event: incoming.event.into_owned(),
+        payload: Payload::from_json(text.slice_ref(incoming.payload.get().as_bytes())),
+    })
+}
+
+pub(super) fn encode(out: &mut Vec<u8>, message: Outgoing<'_>, payload: &[u8]) -> Result<(), EncodeError> {
+    let (topic, event, reference, status) = match message {
+        Outgoing::Reply { reference, topic, status, .. } => (topic, PHX_REPLY, reference, Some(status)),
+        Outgoing::Push { reference, topic, event, .. } => (topic, event, reference, None),
+        Outgoing::Broadcast { topic, event, .. } => (topic, event, &Ref::Null, None),
+    };
+    out.extend_from_slice(br#"{"topic":"#);
+    write(out, topic)?;
+    out.extend_from_slice(br#","event":"#);
+    write(out, event)?;
+    out.extend_from_slice(br#","payload":"#);
+    match status {
+        Some(status) => {
+            out.extend_from_slice(br#"{"status":"#);
+            write(out, &status)?;
+            out.extend_from_slice(br#","response":"#);
+            out.extend_from_slice(payload);
+            out.push(b'}');
+        }
+        None => out.extend_from_slice(payload),
+    }
+    out.extend_from_slice(br#","ref":"#);
+    write(out, reference)?;
+    out.push(b'}');
+    Ok(())
+}
+
+/// Appends a value as JSON.
+pub(super) fn write<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) -> Result<(), EncodeError> {
+    serde_json::to_writer(out, value).map_err(EncodeError::Json)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Status;
+
+    fn decoded(text: &'static str) -> Result<Message, DecodeError> {
+        decode(&Bytes::from_static(text.as_bytes()))
+    }
+
+    fn encoded(message: Outgoing<'_>, payload: &str) -> String {
+        let mut out = Vec::new();
+        encode(&mut out, message, payload.as_bytes()).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_message_is_read_whatever_the_order_of_its_keys() {
+        let message =
+            decoded(r#"{"ref":"1","x":[],"payload":{"a":1},"event":"e\u00e9","topic":"t"}"#).unwrap();
+        assert_eq!(message.topic, "t");
+        assert_eq!(message.event, "eé");
+        assert_eq!(message.reference, Ref::Text("1".into()));
+        assert_eq!(message.join_ref, Ref::Null);
+        assert_eq!(message.payload.as_json(), Some(&br#"{"a":1}"#[..]));
+    }
+
+    #[test]
+    fn each_key_but_join_ref_is_required() {
+        for text in [
+            r#"{"event":"e","payload":{},"ref":null}"#,
+            r#"{"topic":"t","payload":{},"ref":null}"#,
+            r#"{"topic":"t","event":"e","ref":null}"#,
+            r#"{"topic":"t","event":"e","payload":{}}"#,
+            r#"[null,"1","t","e",{}]"#,
+            r#"{"topic":1,"event":"e","payload":{},"ref":null}"#,
+        ] {
+            assert!(decoded(text).is_err(), "{text}");
+        }
+        assert!(decoded(r#"{"topic":"t","event":"e","payload":null,"ref":null}"#).is_ok());
+    }
+
+    #[test]
+    fn replies_pushes_and_broadcasts_have_no_join_ref() {
+        let (one, two) = (Ref::Text("1".into()), Ref::Text("2".into()));
+        let payload = &Payload::empty();
+        let reply =
+            Outgoing::Reply { join_ref: &one, reference: &two, topic: "t", status: Status::Ok, payload };
+        assert_eq!(
+            encoded(reply, r#"{"a":1}"#),
+            r#"{"topic":"t","event":"phx_reply","payload":{"status":"ok","response":{"a":1}},"ref":"2"}"#
+        );
+        let push = Outgoing::Push { join_ref: &one, reference: &Ref::Null, topic: "t", event: "e", payload };
+        assert_eq!(encoded(push, "{}"), r#"{"topic":"t","event":"e","payload":{},"ref":null}"#);
+        let broadcast = Outgoing::Broadcast { topic: "t\"", event: "e", payload };
+        assert_eq!(encoded(broadcast, "{}"), r#"{"topic":"t\"","event":"e","payload":{},"ref":null}"#);
+    }
+}

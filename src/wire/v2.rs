@@ -1,0 +1,223 @@
+//! Version 2 of the format (`vsn=2.0.0`), text frames: `[join_ref, ref, topic, event, payload]`.
+//!
+//! Elements after the fifth are ignored. Binary payloads travel in frames of their own: `binary.rs`.
+//!
+//! # Source
+//! Phoenix `lib/phoenix/socket/serializers/v2_json_serializer.ex`, 1.8.12.
+
+use std::{borrow::Cow, fmt};
+
+use bytes::Bytes;
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, IgnoredAny, SeqAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+use super::{
+    Message, Outgoing, Payload, Ref,
+    event::PHX_REPLY,
+    json,
+    serializer::{DecodeError, EncodeError},
+    v1::write,
+};
+
+/// The first five elements of the array.
+struct Incoming<'a> {
+    join_ref: &'a RawValue,
+    reference: &'a RawValue,
+    topic: Cow<'a, str>,
+    event: Cow<'a, str>,
+    payload: &'a RawValue,
+}
+
+/// Text borrowed from the message where it has no escapes (serde borrows a `Cow` only when told so).
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Incoming<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Elements;
+
+        impl<'de> Visitor<'de> for Elements {
+            type Value = Incoming<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("[join_ref, ref, topic, event, payload]")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
+                let short = |length| A::Error::invalid_length(length, &self);
+                let incoming = Incoming {
+                    join_ref: elements.next_element()?.ok_or_else(|| short(0))?,
+                    reference: elements.next_element()?.ok_or_else(|| short(1))?,
+                    topic: elements.next_element::<Text<'de>>()?.ok_or_else(|| short(2))?.0,
+                    event: elements.next_element::<Text<'de>>()?.ok_or_else(|| short(3))?.0,
+                    payload: elements.next_element()?.ok_or_else(|| short(4))?,
+                };
+                while elements.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(incoming)
+            }
+        }
+
+        deserializer.deserialize_seq(Elements)
+    }
+}
+
+pub(super) fn decode(text: &Bytes) -> Result<Message, DecodeError> {
+    let incoming: Incoming<'_> = serde_json::from_slice(text).map_err(DecodeError::Json)?;
+    json::check(text).map_err(DecodeError::Unfit)?;
+    Ok(Message {
+        join_ref: Ref::from_json(incoming.join_ref).ok_or(DecodeError::Ref)?,
+        reference: Ref::from_json(incoming.reference).ok_or(DecodeError::Ref)?,
+        topic: incoming.topic.into_owned(),
+        event: incoming.event.into_owned(),
+        payload: Payload::from_json(text.slice_ref(incoming.payload.get().as_bytes())),
+    })
+}
+
+pub(super) fn encode(out: &mut Vec<u8>, message: Outgoing<'_>, payload: &[u8]) -> Result<(), EncodeError> {
+    let (join_ref, reference, topic, event, status) = match message {
+        Outgoing::Reply { join_ref, reference, topic, status, .. } => {
+            (join_ref, reference, topic, PHX_REPLY, Some(status))
+        }
+        Outgoing::Push { join_ref, reference, topic, event, .. } => (join_ref, reference, topic, event, None),
+        Outgoing::Broadcast { topic, event, .. } => (&Ref::Null, &Ref::Null, topic, event, None),
+    };
+    out.push(b'[');
+    write(out, join_ref)?;
+    out.push(b',');
+    write(out, reference)?;
+    out.push(b',');
+    write(out, topic)?;
+    out.push(b',');
+    write(out, event)?;
+    out.push(b',');
+    match status {
+        Some(status) => {
+            out.extend_from_slice(br#"{"status":""#);
+            out.extend_from_slice(status.as_str().as_bytes());
+            out.extend_from_slice(br#"","response":"#);
+            out.extend_from_slice(payload);
+            out.push(b'}');
+        }
+        None => out.extend_from_slice(payload),
+    }
+    out.push(b']');
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::wire::{MAX_DEPTH, Status};
+
+    fn decoded(text: impl Into<Bytes>) -> Result<Message, DecodeError> {
+        decode(&text.into())
+    }
+
+    fn encoded(message: Outgoing<'_>, payload: &str) -> String {
+        let mut out = Vec::new();
+        encode(&mut out, message, payload.as_bytes()).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn elements_after_the_fifth_are_ignored_and_fewer_are_an_error() {
+        let message = decoded(r#"["3","4","t","e",{"a":[1]},5,{"x":[]}]"#).unwrap();
+        assert_eq!(message.payload.as_json(), Some(&br#"{"a":[1]}"#[..]));
+        for text in ["[]", "[1,2]", r#"["3","4","t","e"]"#, "{not json", "", "null", r#"["3","4","t","e",{}"#]
+        {
+            assert!(decoded(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn refs_are_echoed_as_they_came() {
+        for (sent, same) in
+            [(r#""3""#, r#""3""#), ("3", "3"), ("3.0", "3.0"), ("null", "null"), (r#""\u00e9""#, "\"é\"")]
+        {
+            let message = decoded(format!(r#"[{sent},{sent},"t","e",{{}}]"#)).unwrap();
+            let reply = Outgoing::Reply {
+                join_ref: &message.join_ref,
+                reference: &message.reference,
+                topic: "t",
+                status: Status::Error,
+                payload: &Payload::empty(),
+            };
+            let expected = format!(r#"[{same},{same},"t","phx_reply",{{"status":"error","response":{{}}}}]"#);
+            assert_eq!(encoded(reply, "{}"), expected);
+        }
+        assert!(matches!(decoded(r#"[[],"1","t","e",{}]"#), Err(DecodeError::Ref)));
+        assert!(matches!(decoded(r#"["1",true,"t","e",{}]"#), Err(DecodeError::Ref)));
+    }
+
+    #[test]
+    fn a_number_and_its_text_are_different_refs() {
+        let message = decoded(r#"[3,"3","t","e",{}]"#).unwrap();
+        assert_ne!(message.join_ref, message.reference);
+        let other = decoded(r#"[3.0,3,"t","e",{}]"#).unwrap();
+        assert_ne!(other.join_ref, other.reference);
+        assert_eq!(other.reference, message.join_ref);
+    }
+
+    #[test]
+    fn deep_nesting_is_refused_without_recursion() {
+        let deep = |depth: usize| format!(r#"[1,2,"t","e",{}{}]"#, "[".repeat(depth), "]".repeat(depth));
+        assert!(decoded(deep(MAX_DEPTH - 1)).is_ok());
+        assert!(matches!(decoded(deep(MAX_DEPTH)), Err(DecodeError::Unfit(_))));
+        assert!(matches!(decoded(deep(400_000)), Err(DecodeError::Unfit(_))));
+    }
+
+    /// Any text, and now and then text that looks like a message.
+    fn texts() -> impl Strategy<Value = String> {
+        prop_oneof![
+            any::<String>(),
+            r#"\[("[a-z]"|null|[0-9]),("1"|1),"[a-z:]*","\PC*",(\{\}|[0-9]|"\PC*")(,1)?\]"#
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_decode_or_fail_and_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let bytes = Bytes::from(bytes);
+            let _ = decode(&bytes);
+            let _ = crate::wire::v1::decode(&bytes);
+        }
+
+        #[test]
+        fn any_text_decodes_or_fails_and_never_panics(text in texts()) {
+            let text = Bytes::from(text);
+            let _ = decode(&text);
+            let _ = crate::wire::v1::decode(&text);
+        }
+
+        #[test]
+        fn what_is_encoded_decodes_to_the_same(
+            join_ref in proptest::option::of(any::<String>()),
+            number in any::<i64>(),
+            topic in any::<String>(),
+            event in any::<String>(),
+            value in any::<String>(),
+        ) {
+            let join_ref = join_ref.map_or(Ref::Null, |text| Ref::Text(text.into()));
+            let number = serde_json::value::to_raw_value(&number).unwrap();
+            let reference = Ref::from_json(&number).unwrap();
+            let json = serde_json::json!({ "v": value }).to_string();
+            let payload = Payload::from_json(json.clone().into());
+            let push = Outgoing::Push {
+                join_ref: &join_ref, reference: &reference, topic: &topic, event: &event, payload: &payload,
+            };
+            let expected =
+                Message { join_ref: join_ref.clone(), reference: reference.clone(), topic: topic.clone(), event: event.clone(), payload: payload.clone() };
+            prop_assert_eq!(&decoded(encoded(push, &json)).unwrap(), &expected);
+
+            let mut out = Vec::new();
+            crate::wire::v1::encode(&mut out, push, json.as_bytes()).unwrap();
+            let expected = Message { join_ref: Ref::Null, ..expected };
+            prop_assert_eq!(crate::wire::v1::decode(&out.into()).unwrap(), expected);
+        }
+    }
+}

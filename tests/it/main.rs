@@ -1,0 +1,45 @@
+//! The servers, seen from outside: real processes on ports of their own, bytes on real connections.
+//!
+//! `server` starts a process and reads its log; `frame`, `client` and `http` speak to it; `replay` plays recorded
+//! conversations against it. Everything else is tests, a file for each subject. Nothing here knows how the servers
+//! are built: what is tested is what a client can see.
+//!
+//! A test waits for an event, never for a time; only a recording about timeouts keeps the pauses that it was made with.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
+
+use std::time::Duration;
+
+// the harness
+mod client;
+mod folder;
+mod frame;
+mod guest;
+mod http;
+mod normal;
+mod replay;
+mod request;
+mod server;
+
+// what Phoenix answered
+mod recordings;
+
+// the protocol, on the example server `reference`
+mod isolation;
+mod limits;
+mod refs;
+mod topics;
+mod violations;
+
+// the program `realtime-chat`
+mod chat;
+mod history;
+mod log;
+mod order;
+mod origins;
+mod page;
+mod settings;
+mod shutdown;
+
+/// How long to wait for anything that must come, before the test fails. Far above what a busy machine needs.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);

@@ -1,0 +1,240 @@
+//! Server processes: started on a free port, watched, killed when the test is over.
+
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    io::{BufRead, BufReader, Read},
+    path::PathBuf,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{
+        Arc, Mutex,
+        mpsc::{RecvTimeoutError, channel},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use crate::{PATIENCE, folder::Folder};
+
+/// How often a process is asked whether it has ended.
+const POLL: Duration = Duration::from_millis(5);
+
+/// What a server prints when it takes connections; the port follows.
+const READY: &str = "listening on http://127.0.0.1:";
+
+/// Every variable that a server reads: none of them comes from whoever runs the tests.
+const VARIABLES: [&str; 8] =
+    ["HOST", "PORT", "WORKERS", "STATIC_DIR", "HISTORY_LIMIT", "MESSAGE_MAX", "CHECK_ORIGIN", "RUST_LOG"];
+
+/// A server about to be started.
+pub(crate) struct Launch {
+    program: PathBuf,
+    arguments: Vec<String>,
+    environment: BTreeMap<&'static str, String>,
+    page: Option<Folder>,
+}
+
+impl Launch {
+    /// The chat, with a page of stub files.
+    pub(crate) fn chat() -> Self {
+        let page = stub_page();
+        let folder = page.path().join("static").display().to_string();
+        let mut launch =
+            Self::program(PathBuf::from(env!("CARGO_BIN_EXE_realtime-chat"))).set("STATIC_DIR", folder);
+        launch.page = Some(page);
+        launch
+    }
+
+    /// The example that speaks every part of the protocol.
+    pub(crate) fn reference() -> Self {
+        let tests = env::current_exe().unwrap();
+        let program = tests.ancestors().nth(2).unwrap().join("examples/reference");
+        assert!(
+            program.is_file(),
+            "{} is not built: run the whole `cargo test`, which builds the examples, not only this test binary",
+            program.display()
+        );
+        Self::program(program)
+    }
+
+    fn program(program: PathBuf) -> Self {
+        Self { program, arguments: Vec::new(), environment: BTreeMap::new(), page: None }
+            .set("HOST", "127.0.0.1")
+            .set("PORT", "0")
+            .set("WORKERS", "2")
+            .set("RUST_LOG", "info")
+    }
+
+    pub(crate) fn set(mut self, variable: &'static str, value: impl ToString) -> Self {
+        assert!(VARIABLES.contains(&variable), "{variable} is not in the list of variables");
+        self.environment.insert(variable, value.to_string());
+        self
+    }
+
+    pub(crate) fn arguments(mut self, arguments: &[&str]) -> Self {
+        self.arguments.extend(arguments.iter().map(|&argument| argument.to_owned()));
+        self
+    }
+
+    /// Starts it and waits until it takes connections.
+    pub(crate) fn start(self) -> Server {
+        let mut process = self.spawn();
+        let (sender, ready) = channel();
+        let stdout = BufReader::new(process.child.stdout.take().unwrap());
+        thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                let port =
+                    line.split_once(READY).map(|(_, rest)| rest.trim_end_matches('/').trim().parse::<u16>());
+                if let Some(port) = port {
+                    let _ = sender.send(port);
+                }
+            }
+        });
+        let port = match ready.recv_timeout(PATIENCE) {
+            Ok(port) => port.expect("the port behind `listening on` is a number"),
+            Err(RecvTimeoutError::Timeout) => panic!("not ready within {PATIENCE:?}: {}", process.log()),
+            Err(RecvTimeoutError::Disconnected) => {
+                let status = process.wait_exit(PATIENCE);
+                panic!("ended before it was ready, with {status}: {}", process.log())
+            }
+        };
+        Server { process, port, _page: self.page }
+    }
+
+    /// Runs it to its end, which must be soon.
+    pub(crate) fn run(self) -> Outcome {
+        let mut process = self.spawn();
+        let status = process.wait_exit(PATIENCE);
+        let mut stdout = String::new();
+        process.child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
+        Outcome { status, stdout, stderr: process.log() }
+    }
+
+    fn spawn(&self) -> Process {
+        let mut command = Command::new(&self.program);
+        for variable in VARIABLES {
+            command.env_remove(variable);
+        }
+        let mut child = command
+            .args(&self.arguments)
+            .envs(&self.environment)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|e| panic!("cannot start {}: {e}", self.program.display()));
+        let log = Arc::new(Mutex::new(String::new()));
+        let (lines, sink) = (BufReader::new(child.stderr.take().unwrap()), Arc::clone(&log));
+        let logger = thread::spawn(move || {
+            for line in lines.split(b'\n').map_while(Result::ok) {
+                let mut log = sink.lock().unwrap();
+                log.push_str(&String::from_utf8_lossy(&line));
+                log.push('\n');
+            }
+        });
+        Process { child, log, logger: Some(logger) }
+    }
+}
+
+/// What [`Launch::run`] left behind.
+pub(crate) struct Outcome {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+struct Process {
+    child: Child,
+    log: Arc<Mutex<String>>,
+    logger: Option<JoinHandle<()>>,
+}
+
+impl Process {
+    fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    fn wait_exit(&mut self, within: Duration) -> ExitStatus {
+        let until = Instant::now() + within;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                // the log is whole only when its reader has seen the end
+                if let Some(logger) = self.logger.take() {
+                    logger.join().unwrap();
+                }
+                return status;
+            }
+            assert!(Instant::now() < until, "still running after {within:?}; its log:\n{}", self.log());
+            thread::sleep(POLL);
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("the server's log:\n{}", self.log.lock().map(|log| log.clone()).unwrap_or_default());
+        }
+    }
+}
+
+/// A running server.
+pub(crate) struct Server {
+    process: Process,
+    pub(crate) port: u16,
+    _page: Option<Folder>,
+}
+
+impl Server {
+    /// Sends a signal, by its name without `SIG`.
+    pub(crate) fn signal(&self, name: &str) {
+        // the shell's own kill: /bin/kill is not on every machine
+        let command = format!("kill -{name} {}", self.process.child.id());
+        assert!(Command::new("sh").args(["-c", &command]).status().unwrap().success(), "{command}");
+    }
+
+    pub(crate) fn wait_exit(&mut self, within: Duration) -> ExitStatus {
+        self.process.wait_exit(within)
+    }
+
+    /// What it wrote to stderr so far.
+    pub(crate) fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// The first line of the log that `wanted` takes, waiting for it to be written.
+    pub(crate) fn log_line(&self, wanted: impl Fn(&str) -> bool) -> String {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if let Some(line) = self.log().lines().find(|line| wanted(line)) {
+                return line.to_owned();
+            }
+            assert!(Instant::now() < until, "no such line in the log:\n{}", self.log());
+            thread::sleep(POLL);
+        }
+    }
+
+    /// Memory in use now (`VmRSS`) or at most ever (`VmHWM`), in bytes.
+    pub(crate) fn memory(&self, field: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':')).unwrap();
+        1024 * line.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
+    }
+}
+
+/// Just enough of a page for the server to start; `secret.txt` lies beside it and is nobody's business.
+fn stub_page() -> Folder {
+    let folder = Folder::new();
+    folder.write(
+        "static/index.html",
+        "<!doctype html><title>stub page</title><script src=\"/assets/app.js\"></script>",
+    );
+    folder.write("static/assets/app.js", "console.log(\"stub app\");\n");
+    folder.write("static/assets/page.js", "console.log(\"stub page\");\n");
+    folder.write("static/assets/app.css", "body { color: black }\n");
+    folder.write("static/assets/favicon.svg", "<svg xmlns=\"http://www.w3.org/2000/svg\"/>\n");
+    folder.write("secret.txt", "not-for-visitors\n");
+    folder
+}
