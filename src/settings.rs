@@ -10,7 +10,7 @@ use hinotori::{CheckOrigin, SocketOptions};
 /// Every setting is a flag or an environment variable; the flag wins. The log goes to standard error; RUST_LOG chooses
 /// what of it is written (info by default).
 #[derive(Debug, Parser)]
-#[command(version, about, max_term_width = 100)]
+#[command(version, about, max_term_width = 100, allow_negative_numbers = true)]
 pub(crate) struct Settings {
     /// Address to listen on. 0.0.0.0 lets other machines in.
     #[arg(long, env = "HOST", default_value = "127.0.0.1")]

@@ -59,6 +59,7 @@ pub(crate) struct Answer {
 
 pub(crate) struct ChannelActor<C: Channel> {
     link: Rc<Link>,
+    begun: Instant,
     /// Not here while a callback runs, before the join was accepted, and after the end.
     running: Option<Box<Running<C>>>,
 }
@@ -80,15 +81,14 @@ impl<C: Channel> ChannelActor<C> {
     pub(crate) fn join(socket: Rc<C::Socket>, link: Rc<Link>, payload: Payload) -> Recipient<Command> {
         Self::create(|ctx| {
             let mut context = Context::new(socket, link.clone(), ctx.address());
-            let actor = Self { link: link.clone(), running: None };
-            let begun = Instant::now();
+            let actor = Self { link: link.clone(), begun: Instant::now(), running: None };
             let join = async move {
                 let join = async { C::join(link.topic(), payload, &mut context).await };
                 let outcome = AssertUnwindSafe(join).catch_unwind().await;
                 (outcome, context)
             };
-            ctx.wait(join.into_actor(&actor).map(move |(outcome, context), actor, ctx| {
-                actor.joined(outcome, context, begun.elapsed(), ctx);
+            ctx.wait(join.into_actor(&actor).map(|(outcome, context), actor: &mut Self, ctx| {
+                actor.joined(outcome, context, ctx);
             }));
             actor
         })
@@ -99,10 +99,9 @@ impl<C: Channel> ChannelActor<C> {
         &mut self,
         outcome: Outcome<super::Join<C>>,
         mut context: Context<C>,
-        took: Duration,
         ctx: &mut actix::Context<Self>,
     ) {
-        let topic = self.link.topic();
+        let (topic, took) = (self.link.topic(), self.begun.elapsed());
         let refused = match outcome {
             Ok(Ok(super::Join(Ok((channel, reply))))) => {
                 log::info!("joined {topic:?} in {took:?}");
@@ -213,10 +212,10 @@ impl<C: Channel> ChannelActor<C> {
 
     /// Lets the channel clean up, then ends the actor.
     fn terminate(&mut self, exit: Exit, ctx: &mut actix::Context<Self>) {
-        let topic = self.link.topic();
+        let (topic, lived) = (self.link.topic(), self.begun.elapsed());
         match &exit {
-            Exit::Crashed(why) => log::error!("channel {topic:?} crashed: {why}"),
-            exit => log::info!("end of {topic:?}: {exit}"),
+            Exit::Crashed(why) => log::error!("channel {topic:?} crashed after {lived:?}: {why}"),
+            exit => log::info!("end of {topic:?} after {lived:?}: {exit}"),
         }
         let crashed = matches!(exit, Exit::Crashed(_));
         self.call(

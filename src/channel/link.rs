@@ -46,16 +46,19 @@ impl Link {
         self.connection.pubsub()
     }
 
-    /// The join ended: subscribes if it was accepted, then answers it.
+    /// The join ended: answers it, then subscribes if it was accepted, with nothing in between. No broadcast comes before
+    /// the answer, and what the channel asks for next is younger than its subscription.
     pub(crate) fn joined(self: &Rc<Self>, how: Joined) {
         if self.muted.get() {
             return;
         }
-        if matches!(how, Joined::Ok(_)) {
+        let is_accepted = matches!(how, Joined::Ok(_));
+        self.connection.joined(self.request.channel, how);
+        // a second join that waited for this one may have taken its place already
+        if is_accepted && !self.muted.get() {
             self.connection.local().subscribe(self.topic(), self.key, self.clone());
             self.subscribed.set(true);
         }
-        self.connection.joined(self.request.channel, how);
     }
 
     pub(crate) fn reply(&self, reference: &Ref, status: Status, payload: &Payload) {

@@ -58,15 +58,15 @@ impl Page {
         }
     }
 
-    /// Serves `/` and `/assets/`. Files carry an ETag, and browsers ask each time whether they have changed.
+    /// Serves `/` and `/assets/`, and 404 for any other path that is not served yet. Files carry an ETag, and browsers ask
+    /// each time whether they have changed.
     pub fn configure(&self, config: &mut ServiceConfig) {
         let index = self.folder.join("index.html");
         let page = move |request: HttpRequest| serve_file(index.clone(), request);
-        let root =
-            web::resource("/").wrap(headers()).route(web::get().to(page.clone())).route(web::head().to(page));
-        let assets =
-            web::scope("/assets").wrap(headers()).service(Files::new("", self.folder.join("assets")));
-        config.service(root).service(assets);
+        let root = web::resource("/").route(web::get().to(page.clone())).route(web::head().to(page));
+        let assets = Files::new("/assets", self.folder.join("assets"));
+        let nothing = web::to(async || HttpResponse::NotFound().body("Not Found"));
+        config.service(web::scope("").wrap(headers()).service(root).service(assets).default_service(nothing));
     }
 }
 

@@ -41,5 +41,8 @@ mod page;
 mod settings;
 mod shutdown;
 
+// the source, not the servers
+mod layers;
+
 /// How long to wait for anything that must come, before the test fails. Far above what a busy machine needs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
