@@ -103,6 +103,7 @@ async fn main() -> std::io::Result<()> {
             .default_service(web::to(async || HttpResponse::NotFound().body("Not Found")))
     })
     .client_disconnect_timeout(Duration::ZERO)
+    .tcp_nodelay(true)
     .shutdown_timeout(1)
     .disable_signals()
     .workers(setting("WORKERS", 2))

@@ -41,6 +41,7 @@ const DRAIN_POLL: Duration = Duration::from_millis(10);
 ///     App::new().configure(sockets.socket::<UserSocket>("/socket", SocketOptions::default()))
 /// })
 /// .client_disconnect_timeout(std::time::Duration::ZERO) // a closed WebSocket ends at once
+/// .tcp_nodelay(true) // a small message does not wait for the one before it to be acknowledged
 /// .disable_signals()
 /// .bind(("127.0.0.1", 4000))?
 /// .run();

@@ -41,6 +41,8 @@ async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
     })
     // a WebSocket that is closed ends at once, instead of waiting for the client's side of it
     .client_disconnect_timeout(Duration::ZERO)
+    // a push right behind a reply is not held back until the client acknowledges the reply
+    .tcp_nodelay(true)
     .shutdown_timeout(SHUTDOWN_TIMEOUT)
     .disable_signals();
     if let Some(workers) = settings.workers {

@@ -54,7 +54,8 @@ pub(crate) struct Connection {
     reader: RefCell<Option<Waker>>,
     /// Whoever ends the transport after a close frame.
     closer: RefCell<Option<Recipient<Closing>>>,
-    _count: ConnectionCount,
+    /// Until the transport is gone; a callback that still runs does not keep the connection counted.
+    count: Cell<Option<ConnectionCount>>,
 }
 
 /// A channel that has been started and has not ended.
@@ -82,7 +83,7 @@ impl Connection {
             load: Cell::new(0),
             reader: RefCell::default(),
             closer: RefCell::default(),
-            _count: pubsub.count_connection(),
+            count: Cell::new(Some(pubsub.count_connection())),
             pubsub,
         });
         connection.local.add_connection(connection.key, connection.clone());
@@ -223,6 +224,7 @@ impl Connection {
     pub(crate) fn end(&self) {
         self.outbox.finish();
         self.closer.take();
+        self.count.take();
         self.local.remove_connection(self.key);
         let channels: Vec<ChannelId> = self.channels.borrow().keys().copied().collect();
         for channel in channels {

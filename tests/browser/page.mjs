@@ -1,0 +1,98 @@
+// One Chromium for a test file, tabs on the real page, and what a reader of the page sees and does.
+import assert from "node:assert/strict"
+import { mkdir } from "node:fs/promises"
+import { resolve } from "node:path"
+import { chromium } from "playwright-core"
+import { until } from "../clients/until.mjs"
+
+const screenshots = resolve(import.meta.dirname, "../../target/screenshots")
+
+export function launch() {
+  return chromium.launch({
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    args: [
+      "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+      "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    ],
+  })
+}
+
+export const DESKTOP = { width: 1280, height: 800 }
+export const PHONE = { width: 390, height: 844 }
+
+export class ChatPage {
+  /** Console errors (violations of the CSP among them) and uncaught exceptions. */
+  errors = []
+
+  /** An empty tab that will tell of errors. */
+  static async blank(browser, options = {}) {
+    const chat = new ChatPage()
+    chat.context = await browser.newContext({ viewport: DESKTOP, ...options })
+    chat.page = await chat.context.newPage()
+    chat.page.on("console", message => {
+      if (message.type() === "error") chat.errors.push(message.text())
+    })
+    chat.page.on("pageerror", error => chat.errors.push(String(error)))
+    await chat.page.addInitScript(() => {
+      addEventListener("securitypolicyviolation", event => {
+        console.error(`CSP: ${event.violatedDirective} ${event.blockedURI}`)
+      })
+    })
+    return chat
+  }
+
+  static async open(browser, url, options) {
+    const chat = await ChatPage.blank(browser, options)
+    const loaded = chat.historyLoaded()
+    await chat.page.goto(url)
+    await loaded
+    return chat
+  }
+
+  /** Resolves once app.js has appended both histories that it gets when it joins. */
+  historyLoaded() {
+    let seen = 0
+    return this.page.waitForEvent("console", message => message.text().startsWith("Loaded messages:") && ++seen === 2)
+  }
+
+  get input() { return this.page.locator("#message-input") }
+  get pane() { return this.page.locator("[role=log]") }
+  get items() { return this.page.locator("#messages > li") }
+
+  item(text) { return this.items.filter({ has: this.page.locator("p", { hasText: text }) }) }
+
+  async post(text) {
+    await this.input.fill(text)
+    await this.input.press("Enter")
+  }
+
+  like(text) { return this.item(text).locator(".like-button").click() }
+  reply(text) { return this.item(text).locator(".reply-button").click() }
+
+  /** What is shown, read in one go: [{ id, content, quote, likes, stale }]. */
+  messages() {
+    return this.items.evaluateAll(items => items.map(li => ({
+      id: Number(li.querySelector(".like-button").dataset.messageId),
+      content: li.querySelector("p").textContent,
+      quote: li.querySelector("p").previousElementSibling?.querySelector(".italic").textContent ?? null,
+      likes: Number(li.querySelector(".like-button span").textContent),
+      stale: li.classList.contains("stale"),
+    })))
+  }
+
+  async contents() { return (await this.messages()).map(message => message.content) }
+
+  /** Waits until exactly these contents are shown, in this order. */
+  async shows(...contents) { await until(() => this.contents(), contents) }
+
+  async screenshot(name) {
+    await mkdir(screenshots, { recursive: true })
+    await this.page.screenshot({ path: `${screenshots}/${name}.png` })
+  }
+
+  /** Closes the tab, and fails if the page complained about anything but what matches `expected`. */
+  async close(expected = /^$/) {
+    await this.context.close()
+    assert.deepEqual(this.errors.filter(text => !expected.test(text)), [])
+  }
+}

@@ -1,0 +1,59 @@
+// Starts the real server for tests, on a port that the system chooses, and lets them kill it and start it again there.
+import { spawn } from "node:child_process"
+import { once } from "node:events"
+import { resolve } from "node:path"
+import { createInterface } from "node:readline"
+
+const root = resolve(import.meta.dirname, "../..")
+const bin = resolve(root, process.env.REALTIME_CHAT_BIN ?? "target/release/realtime-chat")
+
+export class Server {
+  #child
+  #env
+  url
+
+  static async start(env = {}) {
+    const server = new Server()
+    server.#env = env
+    await server.#run(0)
+    return server
+  }
+
+  get socketUrl() {
+    return `${this.url.replace("http", "ws")}/socket`
+  }
+
+  async #run(port) {
+    const child = spawn(bin, [], {
+      cwd: root,
+      env: { ...process.env, ...this.#env, HOST: "127.0.0.1", PORT: String(port) },
+      stdio: ["ignore", "pipe", "pipe"],
+    })
+    this.#child = child
+    let log = ""
+    child.stderr.on("data", data => { log += data })
+    await once(child, "spawn")
+    for await (const line of createInterface(child.stdout)) {
+      const [, url] = line.match(/listening on (http:\/\/\S+)/) ?? []
+      if (!url) continue
+      this.url = url
+      child.stdout.resume()
+      return
+    }
+    throw new Error(`${bin} ended before it listened:\n${log}`)
+  }
+
+  async stop(signal = "SIGTERM") {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return
+    this.#child.kill(signal)
+    await once(this.#child, "exit")
+  }
+
+  kill() {
+    return this.stop("SIGKILL")
+  }
+
+  startAgain() {
+    return this.#run(Number(new URL(this.url).port))
+  }
+}
