@@ -2,25 +2,46 @@
 //!
 //! Run it with `cargo run --example reference`; HOST, PORT and WORKERS are taken from the environment.
 
-use std::{env, time::Duration};
+use std::{
+    env,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use actix_web::{App, HttpResponse, HttpServer, web};
 use hinotori::{
-    Channel, CheckOrigin, ConnectInfo, Context, Endpoint, Join, Params, Payload, Refused, Reply, Result,
-    Routes, SocketHandler, SocketOptions,
+    Channel, CheckOrigin, ConnectInfo, Context, Endpoint, Join, Params, Payload, Presence, Refused, Reply,
+    Result, Routes, SocketHandler, SocketOptions,
 };
-use serde_json::{Value, json};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+/// What the sockets need of the server.
+#[derive(Clone)]
+struct Server {
+    endpoint: Endpoint,
+    presence: Presence,
+}
+
+impl Server {
+    fn of(info: &ConnectInfo<'_>) -> std::result::Result<Self, Refused> {
+        info.app_data::<Self>().cloned().ok_or(Refused)
+    }
+}
 
 /// Anyone may connect.
-struct UserSocket;
+struct UserSocket {
+    user_id: Option<String>,
+    presence: Presence,
+}
 
 impl SocketHandler for UserSocket {
-    async fn connect(_params: &Params, _info: &ConnectInfo<'_>) -> std::result::Result<Self, Refused> {
-        Ok(Self)
+    async fn connect(params: &Params, info: &ConnectInfo<'_>) -> std::result::Result<Self, Refused> {
+        let user_id = params.get("user_id").map(str::to_owned);
+        Ok(Self { user_id, presence: Server::of(info)?.presence })
     }
 
     fn channels(routes: &mut Routes<Self>) {
-        routes.channel::<RefChannel>("ref:*");
+        routes.channel::<RefChannel>("ref:*").channel::<PresenceChannel>("presence:*");
     }
 }
 
@@ -82,6 +103,169 @@ async fn sleep(payload: &Payload) -> Result {
     Reply::ok(json!({}))
 }
 
+/// A user who is present for as long as the channel lives.
+struct PresenceChannel {
+    key: String,
+}
+
+/// The channel's message to itself, with what it will say of itself.
+struct AfterJoin {
+    meta: Map<String, Value>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct PresenceJoin {
+    user_id: Option<String>,
+    meta: Value,
+}
+
+impl Channel for PresenceChannel {
+    type Socket = UserSocket;
+    type Info = AfterJoin;
+
+    async fn join(_topic: &str, payload: Payload, cx: &mut Context<Self>) -> Result<Join<Self>> {
+        let PresenceJoin { user_id, meta } = payload.parse().unwrap_or_default();
+        let mut meta = meta.as_object().cloned().unwrap_or_default();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+        meta.insert("online_at".to_owned(), json!(now.to_string()));
+        let key = user_id.or_else(|| cx.socket().user_id.clone()).unwrap_or_else(|| "anon".to_owned());
+        cx.send_self(AfterJoin { meta });
+        Join::ok(Self { key })
+    }
+
+    async fn handle_info(&mut self, AfterJoin { meta }: AfterJoin, cx: &mut Context<Self>) -> Result<()> {
+        let presence = &cx.socket().presence;
+        presence.track(cx, &self.key, meta).await?;
+        cx.push("presence_state", presence.list(cx.topic()))?;
+        Ok(())
+    }
+
+    async fn handle_in(&mut self, event: &str, payload: Payload, cx: &mut Context<Self>) -> Result {
+        let presence = &cx.socket().presence;
+        match event {
+            "update_meta" => {
+                let more: Map<String, Value> = payload.parse()?;
+                presence.update(cx, &self.key, |meta| meta.extend(more))?;
+                Reply::ok(json!({}))
+            }
+            "untrack" => {
+                presence.untrack(cx, &self.key);
+                Reply::ok(json!({}))
+            }
+            "list" => Reply::ok(presence.list(cx.topic())),
+            _ => cx.unhandled(event),
+        }
+    }
+}
+
+/// A socket with all that its request told.
+struct AuthSocket {
+    user_id: Value,
+    token: Option<String>,
+    params: Map<String, Value>,
+    whoami: Value,
+    endpoint: Endpoint,
+}
+
+impl SocketHandler for AuthSocket {
+    async fn connect(params: &Params, info: &ConnectInfo<'_>) -> std::result::Result<Self, Refused> {
+        match params.get("deny") {
+            Some("true" | "reason") => return Err(Refused),
+            Some("crash") => panic!("connect told to crash"),
+            _ => {}
+        }
+        let user_id = params.as_map().get("user_id").cloned().unwrap_or_default();
+        let token = info.auth_token().map(str::to_owned);
+        let whoami = json!({
+            "user_id": user_id,
+            "token": token,
+            "x_headers": info.x_headers(),
+            "path": info.path(),
+            "user_agent": info.user_agent(),
+            "peer": info.peer(),
+        });
+        let endpoint = Server::of(info)?.endpoint;
+        Ok(Self { user_id, token, params: params.as_map().clone(), whoami, endpoint })
+    }
+
+    fn id(&self) -> Option<String> {
+        self.user_id.as_str().map(user_topic)
+    }
+
+    fn channels(routes: &mut Routes<Self>) {
+        routes.channel::<AuthRoom>("room:*");
+    }
+}
+
+fn user_topic(user_id: &str) -> String {
+    format!("users:{user_id}")
+}
+
+/// A room in which `shout` is written for each listener.
+struct AuthRoom;
+
+#[derive(Deserialize)]
+struct Publish {
+    topic: String,
+    event: String,
+    payload: Value,
+}
+
+#[derive(Deserialize)]
+struct DisconnectUser {
+    user_id: String,
+}
+
+impl Channel for AuthRoom {
+    type Socket = AuthSocket;
+    type Info = Payload;
+    const INTERCEPT: &'static [&'static str] = &["shout"];
+
+    async fn join(_topic: &str, _payload: Payload, cx: &mut Context<Self>) -> Result<Join<Self>> {
+        let AuthSocket { user_id, token, .. } = cx.socket();
+        Join::reply(Self, json!({ "user_id": user_id, "token": token }))
+    }
+
+    async fn handle_in(&mut self, event: &str, payload: Payload, cx: &mut Context<Self>) -> Result {
+        let socket = cx.socket();
+        match event {
+            "whoami" => return Reply::ok(&socket.whoami),
+            "params" => return Reply::ok(&socket.params),
+            "disconnect_user" => {
+                let DisconnectUser { user_id } = payload.parse()?;
+                socket.endpoint.disconnect(&user_topic(&user_id))?;
+            }
+            "publish" => {
+                let Publish { topic, event, payload } = payload.parse()?;
+                socket.endpoint.broadcast(&topic, &event, payload)?;
+            }
+            "info" => cx.send_self(payload),
+            "shout" => {
+                cx.broadcast("shout", payload)?;
+                return Reply::none();
+            }
+            "shout_from" => cx.broadcast_from("shout", payload)?,
+            _ => return cx.unhandled(event),
+        }
+        Reply::ok(json!({}))
+    }
+
+    async fn handle_info(&mut self, payload: Payload, cx: &mut Context<Self>) -> Result<()> {
+        Ok(cx.push("later", payload)?)
+    }
+
+    async fn handle_out(&mut self, event: &str, payload: Payload, cx: &mut Context<Self>) -> Result<()> {
+        let mut payload: Map<String, Value> = payload.parse()?;
+        let user_id = &cx.socket().user_id;
+        if payload.get("to").is_none_or(|to| to.is_null() || to == user_id) {
+            payload.insert("for".to_owned(), user_id.clone());
+            cx.push(event, payload)?;
+        }
+        Ok(())
+    }
+}
+
 fn setting<T: std::str::FromStr>(name: &str, default: T) -> T {
     env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
 }
@@ -90,14 +274,23 @@ fn setting<T: std::str::FromStr>(name: &str, default: T) -> T {
 async fn main() -> std::io::Result<()> {
     env_logger::init();
     let endpoint = Endpoint::new();
+    let data = Server { presence: Presence::new(endpoint.pubsub()), endpoint: endpoint.clone() };
     let sockets = endpoint.clone();
     let server = HttpServer::new(move || {
         let options = SocketOptions { check_origin: CheckOrigin::Off, ..SocketOptions::default() };
-        let idle = SocketOptions { timeout: Duration::from_millis(700), ..options.clone() };
-        let small = SocketOptions { max_frame_size: 1_000, ..options.clone() };
+        let idle = SocketOptions {
+            timeout: Duration::from_millis(700),
+            longpoll: Some(Duration::from_millis(600)),
+            ..options.clone()
+        };
+        let small = SocketOptions { max_frame_size: 1_000, longpoll: None, ..options.clone() };
+        let origins = "//localhost,//*.example.com".parse().unwrap_or_default();
+        let auth = SocketOptions { check_origin: origins, auth_token: true, ..SocketOptions::default() };
         App::new()
+            .app_data(data.clone())
             .route("/", web::get().to(async || "ok"))
             .configure(sockets.socket::<UserSocket>("/socket", options))
+            .configure(sockets.socket::<AuthSocket>("/auth", auth))
             .configure(sockets.socket::<UserSocket>("/idle", idle))
             .configure(sockets.socket::<UserSocket>("/small", small))
             .default_service(web::to(async || HttpResponse::NotFound().body("Not Found")))

@@ -1,9 +1,9 @@
 //! A server's sockets: mounts them on an actix-web `App`, reaches all of them, and takes them down in good order.
 
-use std::{io, rc::Rc, time::Duration};
+use std::{io, rc::Rc, sync::Arc, time::Duration};
 
 use actix_web::{
-    HttpRequest,
+    Resource,
     dev::Server,
     rt::time::{Instant, sleep},
     web::{self, ServiceConfig},
@@ -12,8 +12,8 @@ use actix_web::{
 use crate::{
     pubsub::PubSub,
     socket::SocketHandler,
-    transport::{Mount, SocketOptions, upgrade},
-    wire::{IntoPayload, PayloadError},
+    transport::{Mount, Sessions, SocketOptions, answer, upgrade},
+    wire::{DISCONNECT, IntoPayload, Payload, PayloadError},
 };
 
 /// How long [`Endpoint::serve`] waits for clients to take their close frames.
@@ -51,6 +51,7 @@ const DRAIN_POLL: Duration = Duration::from_millis(10);
 #[derive(Debug, Clone, Default)]
 pub struct Endpoint {
     pubsub: PubSub,
+    sessions: Arc<Sessions>,
 }
 
 impl Endpoint {
@@ -67,13 +68,18 @@ impl Endpoint {
         path: &str,
         options: SocketOptions,
     ) -> impl FnOnce(&mut ServiceConfig) + use<S> {
-        let websocket = format!("{}/websocket", path.trim_end_matches('/'));
-        let pubsub = self.pubsub.clone();
+        let path = path.trim_end_matches('/').to_owned();
+        let Self { pubsub, sessions } = self.clone();
         move |config| {
-            let mount = Rc::new(Mount::<S>::new(options, pubsub));
-            let upgrade =
-                move |request: HttpRequest, payload: web::Payload| upgrade(request, payload, mount.clone());
-            config.service(web::resource([websocket.clone(), format!("{websocket}/")]).to(upgrade));
+            let has_longpoll = options.longpoll.is_some();
+            let mount = Rc::new(Mount::<S>::new(options, pubsub, sessions));
+            let websocket = mount.clone();
+            let upgrade = move |request, payload: web::Payload| upgrade(request, payload, websocket.clone());
+            config.service(resource(&path, "websocket").to(upgrade));
+            if has_longpoll {
+                let answer = move |request, payload: web::Payload| answer(request, payload, mount.clone());
+                config.service(resource(&path, "longpoll").to(answer));
+            }
         }
     }
 
@@ -89,6 +95,15 @@ impl Endpoint {
     /// As [`PubSub::broadcast`].
     pub fn broadcast(&self, topic: &str, event: &str, payload: impl IntoPayload) -> Result<(), PayloadError> {
         self.pubsub.broadcast(topic, event, payload)
+    }
+
+    /// Closes every socket whose [`id`](SocketHandler::id) this is, with code 1001; phoenix.js connects again and is asked for
+    /// its credentials anew. The same as broadcasting `disconnect` to the topic `id`.
+    ///
+    /// # Errors
+    /// None; as [`PubSub::broadcast`].
+    pub fn disconnect(&self, id: &str) -> Result<(), PayloadError> {
+        self.pubsub.broadcast(id, DISCONNECT, Payload::empty())
     }
 
     /// Closes every connection with code 1012 (service restart), on which phoenix.js connects again, and waits until they
@@ -125,6 +140,11 @@ impl Endpoint {
         };
         tokio::join!(server, down).0
     }
+}
+
+/// A transport's path; one slash at its end is ignored.
+fn resource(path: &str, transport: &str) -> Resource {
+    web::resource([format!("{path}/{transport}"), format!("{path}/{transport}/")])
 }
 
 /// Waits for SIGTERM or SIGINT and returns its name.

@@ -52,7 +52,8 @@
 //! | `socket` | a client's connection: `session.rs` has the rules of the protocol as a state machine |
 //! | `channel` | the application's code for a topic, and the actor that runs it |
 //! | `pubsub` | broadcasts: one loop a worker, encoded once |
-//! | `transport` | WebSockets: handshake, origins, frames |
+//! | `presence` | who is on a topic: [`Presence`] |
+//! | `transport` | WebSockets and long polling: handshake, origins, frames |
 //! | [`Endpoint`] | mounts, broadcasts from anywhere, shutdown |
 //! | [`supervise`] | actors that survive a panic |
 //! | [`chat`] | the chat of the program `realtime-chat`, on the public API alone |
@@ -60,15 +61,19 @@
 mod channel;
 pub mod chat;
 mod endpoint;
+mod presence;
 mod pubsub;
 mod socket;
 pub mod supervise;
+mod token;
 mod transport;
 mod wire;
 
 pub use channel::{BoxError, Channel, Context, Exit, Handle, Join, Reply, ReplyRef, Result};
 pub use endpoint::Endpoint;
+pub use presence::{Presence, PresenceError, Presences};
 pub use pubsub::PubSub;
 pub use socket::{ConnectInfo, Params, Refused, Routes, SocketHandler};
+pub use token::{Token, TokenError, WeakSecret};
 pub use transport::{AllowedOrigin, CheckOrigin, InvalidOrigin, SocketOptions};
 pub use wire::{IntoPayload, InvalidPattern, InvalidPayload, Pattern, Payload, PayloadError, Status};

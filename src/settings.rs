@@ -37,6 +37,9 @@ pub(crate) struct Settings {
     /// Milliseconds of silence after which a client's connection is closed. phoenix.js speaks every 30,000.
     #[arg(long, env = "IDLE_TIMEOUT", default_value = "60000", value_parser = positive())]
     idle_timeout: usize,
+    /// Milliseconds that a long poll waits for messages; 0 turns long polling off.
+    #[arg(long, env = "LONGPOLL_WINDOW", default_value_t = 10_000)]
+    longpoll_window: u64,
     /// Bytes that one WebSocket frame may carry.
     #[arg(long, env = "MAX_FRAME_SIZE", default_value = "1048576", value_parser = positive())]
     max_frame_size: usize,
@@ -55,6 +58,7 @@ impl Settings {
         SocketOptions {
             timeout: Duration::from_millis(self.idle_timeout as u64),
             check_origin: self.check_origin.clone(),
+            longpoll: (self.longpoll_window > 0).then(|| Duration::from_millis(self.longpoll_window)),
             max_frame_size: self.max_frame_size,
             max_message_size: self.max_message_size,
             outbox_limit: self.outbox_limit,

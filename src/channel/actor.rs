@@ -7,6 +7,7 @@ use std::{
     any::Any,
     panic::AssertUnwindSafe,
     rc::Rc,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -18,6 +19,7 @@ use futures_util::FutureExt;
 
 use super::{Channel, Context, Exit, Link, Reply, Result};
 use crate::{
+    pubsub::Broadcast,
     socket::{Ended, Joined, reason},
     supervise::panic_message,
     wire::{InvalidPayload, Message, Payload, Ref, Status},
@@ -29,6 +31,8 @@ use crate::{
 pub(crate) enum Command {
     /// A message of the client, and its [`Message::cost`].
     In(Message, usize),
+    /// A broadcast that the channel intercepts.
+    Out(Arc<Broadcast>),
     /// The client leaves; what its leave's reply must carry.
     Leave(Ref),
     /// The client's line is cut already.
@@ -81,6 +85,9 @@ impl<C: Channel> ChannelActor<C> {
     pub(crate) fn join(socket: Rc<C::Socket>, link: Rc<Link>, payload: Payload) -> Recipient<Command> {
         Self::create(|ctx| {
             let mut context = Context::new(socket, link.clone(), ctx.address());
+            if !C::INTERCEPT.is_empty() {
+                link.intercept(C::INTERCEPT, ctx.address().recipient());
+            }
             let actor = Self { link: link.clone(), begun: Instant::now(), running: None };
             let join = async move {
                 let join = async { C::join(link.topic(), payload, &mut context).await };
@@ -190,12 +197,32 @@ impl<C: Channel> ChannelActor<C> {
                 context.reference = None;
                 channel.handle_info(info, context).await
             },
-            |actor, outcome, ctx| match outcome {
-                Ok(Ok(())) => actor.stop_if_told(ctx),
-                Ok(Err(error)) => actor.crash(chain(&*error), ctx),
-                Err(panic) => actor.crash(panic_message(&*panic), ctx),
+            Self::handled,
+        );
+    }
+
+    fn handle_out(&mut self, broadcast: Arc<Broadcast>, ctx: &mut actix::Context<Self>) {
+        let handled = broadcast.clone();
+        self.call(
+            ctx,
+            async move |channel, context| {
+                context.reference = None;
+                channel.handle_out(&broadcast.event, broadcast.payload.clone(), context).await
+            },
+            move |actor, outcome, ctx| {
+                actor.link.handled_out(&handled);
+                actor.handled(outcome, ctx);
             },
         );
+    }
+
+    /// After a callback that has no answer to give.
+    fn handled(&mut self, outcome: Outcome<()>, ctx: &mut actix::Context<Self>) {
+        match outcome {
+            Ok(Ok(())) => self.stop_if_told(ctx),
+            Ok(Err(error)) => self.crash(chain(&*error), ctx),
+            Err(panic) => self.crash(panic_message(&*panic), ctx),
+        }
     }
 
     fn stop_if_told(&mut self, ctx: &mut actix::Context<Self>) {
@@ -241,6 +268,7 @@ impl<C: Channel> Handler<Command> for ChannelActor<C> {
     fn handle(&mut self, command: Command, ctx: &mut Self::Context) {
         match command {
             Command::In(message, cost) => self.handle_in(message, cost, ctx),
+            Command::Out(broadcast) => self.handle_out(broadcast, ctx),
             Command::Leave(reference) => {
                 self.link.reply(&reference, Status::Ok, &Payload::empty());
                 self.link.ended(Ended::Closed);

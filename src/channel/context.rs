@@ -122,6 +122,10 @@ impl<C: Channel> Context<C> {
         Handle(self.address.clone().recipient())
     }
 
+    pub(crate) fn link(&self) -> &Link {
+        &self.link
+    }
+
     fn assert_joined(&self) -> std::result::Result<(), PayloadError> {
         if self.joined { Ok(()) } else { Err(PayloadError::NotJoined) }
     }

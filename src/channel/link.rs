@@ -1,7 +1,15 @@
 //! A channel's line to its client: what it may send, for as long as it is the client's channel.
 
-use std::{cell::Cell, fmt, rc::Rc, sync::Arc};
+use std::{
+    cell::{Cell, OnceCell, RefCell},
+    fmt,
+    rc::Rc,
+    sync::Arc,
+};
 
+use actix::Recipient;
+
+use super::Command;
 use crate::{
     pubsub::{Broadcast, PubSub, Subscriber, SubscriberKey},
     socket::{ChannelId, Connection, Ended, Joined},
@@ -25,13 +33,33 @@ pub(crate) struct Link {
     subscribed: Cell<bool>,
     /// Memory of the messages that wait in the channel's mailbox, in bytes.
     load: Cell<usize>,
+    intercept: OnceCell<Intercept>,
+    /// What is to be done when the channel is no longer the client's.
+    at_end: RefCell<Vec<Box<dyn FnOnce()>>>,
+}
+
+/// Broadcasts that the channel wants to see before its client.
+struct Intercept {
+    events: &'static [&'static str],
+    channel: Recipient<Command>,
+    /// Bytes of those that wait for the channel.
+    load: Cell<usize>,
 }
 
 impl Link {
     pub(crate) fn new(connection: Rc<Connection>, request: JoinRequest) -> Rc<Self> {
         let key = SubscriberKey::new();
         let (muted, subscribed, load) = (Cell::new(false), Cell::new(false), Cell::new(0));
-        Rc::new(Self { connection, request, key, muted, subscribed, load })
+        Rc::new(Self {
+            connection,
+            request,
+            key,
+            muted,
+            subscribed,
+            load,
+            intercept: OnceCell::new(),
+            at_end: RefCell::default(),
+        })
     }
 
     pub(crate) fn topic(&self) -> &str {
@@ -92,6 +120,31 @@ impl Link {
             self.connection.local().unsubscribe(self.topic(), self.key);
         }
         self.connection.release(self.load.take());
+        for at_end in self.at_end.take() {
+            at_end();
+        }
+    }
+
+    /// Does something when the channel ends, however it ends; at once if it has.
+    pub(crate) fn at_end(&self, at_end: Box<dyn FnOnce()>) {
+        if self.muted.get() {
+            at_end();
+        } else {
+            self.at_end.borrow_mut().push(at_end);
+        }
+    }
+
+    /// Sends broadcasts of some events to the channel instead of its client.
+    pub(crate) fn intercept(&self, events: &'static [&'static str], channel: Recipient<Command>) {
+        // set once, when the channel starts
+        let _ = self.intercept.set(Intercept { events, channel, load: Cell::new(0) });
+    }
+
+    /// The channel has handled an intercepted broadcast.
+    pub(crate) fn handled_out(&self, broadcast: &Broadcast) {
+        if let Some(Intercept { load, .. }) = self.intercept.get() {
+            load.set(load.get().saturating_sub(broadcast.payload.len()));
+        }
     }
 
     /// A message for the channel has been queued.
@@ -108,10 +161,19 @@ impl Link {
     }
 }
 
-/// Phoenix's fastlane: a broadcast's frame goes straight to the client.
+/// Phoenix's fastlane: a broadcast's frame goes straight to the client, unless the channel intercepts it.
 impl Subscriber for Link {
     fn deliver(&self, broadcast: &Arc<Broadcast>) {
-        self.connection.forward(broadcast);
+        match self.intercept.get() {
+            Some(intercept) if intercept.events.contains(&&*broadcast.event) => {
+                let load = intercept.load.get() + broadcast.payload.len();
+                intercept.load.set(load);
+                if self.connection.has_room_for(load) {
+                    intercept.channel.do_send(Command::Out(broadcast.clone()));
+                }
+            }
+            _ => self.connection.forward(broadcast),
+        }
     }
 }
 

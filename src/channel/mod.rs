@@ -72,6 +72,10 @@ pub trait Channel: Sized + 'static {
     /// Messages from timers, other tasks and the channel itself; see [`Context::handle`]. `()` if there are none.
     type Info: Send + 'static;
 
+    /// Events that are not broadcast to this channel's client as they are, but go through [`Channel::handle_out`]. None by
+    /// default: a broadcast is then written once for all clients, past their channels.
+    const INTERCEPT: &'static [&'static str] = &[];
+
     /// A client asks to join `topic`. Decides with [`Join::ok`], [`Join::reply`] or [`Join::refuse`].
     ///
     /// Nothing can be pushed or broadcast yet, as the client does not know of its membership: send yourself a message
@@ -105,6 +109,19 @@ pub trait Channel: Sized + 'static {
     fn handle_info(&mut self, info: Self::Info, cx: &mut Context<Self>) -> impl Future<Output = Result<()>> {
         let _ = (info, cx);
         async { Ok(()) }
+    }
+
+    /// A broadcast of an event of [`Channel::INTERCEPT`]: [`Context::push`] it, changed or not, or leave it out.
+    ///
+    /// # Errors
+    /// Any error crashes the channel.
+    fn handle_out(
+        &mut self,
+        event: &str,
+        payload: Payload,
+        cx: &mut Context<Self>,
+    ) -> impl Future<Output = Result<()>> {
+        async move { Ok(cx.push(event, payload)?) }
     }
 
     /// The channel ends. Also called after a callback panicked, when its state may be half changed.

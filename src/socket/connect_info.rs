@@ -9,11 +9,19 @@ use actix_web::HttpRequest;
 #[derive(Debug, Clone, Copy)]
 pub struct ConnectInfo<'a> {
     request: &'a HttpRequest,
+    auth_token: Option<&'a str>,
 }
 
 impl<'a> ConnectInfo<'a> {
-    pub(crate) fn new(request: &'a HttpRequest) -> Self {
-        Self { request }
+    pub(crate) fn new(request: &'a HttpRequest, auth_token: Option<&'a str>) -> Self {
+        Self { request, auth_token }
+    }
+
+    /// The token of `new Socket(url, {authToken})`, if the socket was mounted with
+    /// [`auth_token`](crate::SocketOptions::auth_token); it has not been verified.
+    #[must_use]
+    pub fn auth_token(&self) -> Option<&'a str> {
+        self.auth_token
     }
 
     /// The address of the peer: the client, or the proxy in front of the server.

@@ -21,8 +21,8 @@ use super::{
 };
 use crate::{
     channel::{Command, Exit, JoinRequest, Link},
-    pubsub::{Broadcast, ConnectionCount, Drain, Local, PubSub, SubscriberKey},
-    wire::{CloseCode, Frame, Message, Outgoing, Payload, Serializer},
+    pubsub::{Broadcast, ConnectionCount, Drain, Local, PubSub, Subscriber, SubscriberKey},
+    wire::{CloseCode, DISCONNECT, Frame, Message, Outgoing, Payload, Serializer},
 };
 
 /// Bytes of a client's messages that may wait for its channels before the server stops reading from it: it is told by
@@ -38,10 +38,21 @@ pub(crate) struct Limits {
     pub(crate) outbox: usize,
 }
 
+/// A client that may have a socket.
+pub(crate) struct Accepted {
+    pub(crate) serializer: Serializer,
+    pub(crate) id: Option<String>,
+    pub(crate) router: Box<dyn Router>,
+}
+
+/// See the module.
 pub(crate) struct Connection {
     this: Weak<Self>,
+    /// The socket's id, which is a topic too.
+    id: Option<String>,
     key: SubscriberKey,
     serializer: Serializer,
+    limits: Limits,
     outbox: Outbox,
     session: RefCell<Session>,
     channels: RefCell<HashMap<ChannelId, Running>>,
@@ -65,16 +76,15 @@ struct Running {
 }
 
 impl Connection {
-    pub(crate) fn open(
-        serializer: Serializer,
-        limits: Limits,
-        pubsub: PubSub,
-        router: Box<dyn Router>,
-    ) -> Rc<Self> {
+    /// Opens a connection; a socket with an id closes when `disconnect` is broadcast to it.
+    pub(crate) fn open(accepted: Accepted, limits: Limits, pubsub: PubSub) -> Rc<Self> {
+        let Accepted { serializer, id, router } = accepted;
         let connection = Rc::new_cyclic(|this| Self {
             this: this.clone(),
+            id,
             key: SubscriberKey::new(),
             serializer,
+            limits,
             outbox: Outbox::new(limits.outbox),
             session: RefCell::new(Session::new(limits.max_channels)),
             channels: RefCell::default(),
@@ -87,6 +97,9 @@ impl Connection {
             pubsub,
         });
         connection.local.add_connection(connection.key, connection.clone());
+        if let Some(id) = &connection.id {
+            connection.local.subscribe(id, connection.key, connection.clone());
+        }
         connection
     }
 
@@ -205,6 +218,18 @@ impl Connection {
         }
     }
 
+    /// Whether so many bytes may wait for a channel on their way to this client; else it is cut off, as if they waited in
+    /// its outbox.
+    pub(crate) fn has_room_for(&self, bytes: usize) -> bool {
+        if bytes > self.limits.outbox {
+            log::warn!(
+                "a client whose channel does not handle its broadcasts is cut off: {bytes} bytes wait for it"
+            );
+            self.outbox.cut();
+        }
+        self.outbox.is_open()
+    }
+
     /// Says goodbye; the transport ends when the client has answered, or soon after.
     pub(crate) fn close(&self, code: Option<CloseCode>) {
         if self.outbox.is_open() {
@@ -226,6 +251,9 @@ impl Connection {
         self.closer.take();
         self.count.take();
         self.local.remove_connection(self.key);
+        if let Some(id) = &self.id {
+            self.local.unsubscribe(id, self.key);
+        }
         let channels: Vec<ChannelId> = self.channels.borrow().keys().copied().collect();
         for channel in channels {
             self.stop(channel, Exit::Closed);
@@ -261,6 +289,15 @@ impl Connection {
     fn wake_reader(&self) {
         if let Some(reader) = self.reader.take() {
             reader.wake();
+        }
+    }
+}
+
+/// Subscribed to its socket's id, where one event means something.
+impl Subscriber for Connection {
+    fn deliver(&self, broadcast: &Arc<Broadcast>) {
+        if broadcast.event == DISCONNECT {
+            self.close(Some(CloseCode::GOING_AWAY));
         }
     }
 }

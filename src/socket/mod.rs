@@ -13,9 +13,9 @@ mod session;
 
 use std::{fmt, future::Future};
 
-pub(crate) use actor::{Disconnected, Incoming, SocketActor};
+pub(crate) use actor::{Closing, Disconnected, Incoming, SocketActor};
 pub use connect_info::ConnectInfo;
-pub(crate) use connection::{Connection, Limits};
+pub(crate) use connection::{Accepted, Connection, Limits};
 pub(crate) use outbox::Outbox;
 pub use params::Params;
 pub use router::Routes;
@@ -57,6 +57,12 @@ pub trait SocketHandler: Sized + 'static {
     /// # Errors
     /// [`Refused`] answers the request with 403. A panic answers it with 500.
     fn connect(params: &Params, info: &ConnectInfo<'_>) -> impl Future<Output = Result<Self, Refused>>;
+
+    /// A name that the sockets of one user share, such as `users:7`: [`Endpoint::disconnect`](crate::Endpoint::disconnect)
+    /// closes them all. None by default.
+    fn id(&self) -> Option<String> {
+        None
+    }
 
     /// Which channel serves which topic. Called once, when the server starts.
     fn channels(routes: &mut Routes<Self>);

@@ -31,14 +31,14 @@ enum State {
 }
 
 /// Bytes of memory that a queued frame holds: a flood of tiny ones counts too.
-fn cost(frame: &Bytes) -> usize {
-    size_of::<Bytes>() + frame.len()
+fn cost(frame: &Frame) -> usize {
+    size_of::<Frame>() + frame.bytes().len()
 }
 
 /// The queue of one connection. It lives on one thread, shared by those who push and the one who writes.
 #[derive(Debug)]
 pub(crate) struct Outbox {
-    frames: RefCell<VecDeque<Bytes>>,
+    frames: RefCell<VecDeque<Frame>>,
     queued: Cell<usize>,
     limit: usize,
     state: Cell<State>,
@@ -113,10 +113,7 @@ impl Outbox {
         if self.state.get() == State::Finished {
             return Poll::Ready(None);
         }
-        match &mut *self.writer.borrow_mut() {
-            Some(waker) => waker.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
-        }
+        self.leave_waker(cx);
         Poll::Pending
     }
 
@@ -124,14 +121,15 @@ impl Outbox {
         let mut frames = self.frames.borrow_mut();
         let first = frames.pop_front()?;
         let mut queued = self.queued.get() - cost(&first);
+        let first = first.into_bytes();
         let chunk = match frames.front() {
-            Some(second) if first.len() + second.len() <= CHUNK => {
+            Some(second) if first.len() + second.bytes().len() <= CHUNK => {
                 let mut chunk = BytesMut::with_capacity(CHUNK.min(self.queued.get()));
                 chunk.extend_from_slice(&first);
-                while frames.front().is_some_and(|frame| chunk.len() + frame.len() <= CHUNK) {
+                while frames.front().is_some_and(|frame| chunk.len() + frame.bytes().len() <= CHUNK) {
                     let Some(frame) = frames.pop_front() else { break };
-                    chunk.extend_from_slice(&frame);
                     queued -= cost(&frame);
+                    chunk.extend_from_slice(frame.bytes());
                 }
                 chunk.freeze()
             }
@@ -145,9 +143,41 @@ impl Outbox {
         Some(chunk)
     }
 
+    /// Ready when something is queued, or nothing will be any more.
+    pub(crate) fn poll_queued(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.frames.borrow().is_empty() || !self.is_open() {
+            return Poll::Ready(());
+        }
+        self.leave_waker(cx);
+        Poll::Pending
+    }
+
+    /// All frames that are queued.
+    pub(crate) fn take_all(&self) -> Vec<Frame> {
+        self.queued.set(0);
+        self.frames.take().into()
+    }
+
+    /// Puts frames back that could not be delivered, before any that came since.
+    pub(crate) fn put_back(&self, undelivered: Vec<Frame>) {
+        let cost: usize = undelivered.iter().map(cost).sum();
+        self.queued.set(self.queued.get() + cost);
+        let mut frames = self.frames.borrow_mut();
+        for frame in undelivered.into_iter().rev() {
+            frames.push_front(frame);
+        }
+    }
+
+    fn leave_waker(&self, cx: &Context<'_>) {
+        match &mut *self.writer.borrow_mut() {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+    }
+
     fn append(&self, frame: &Frame) {
-        self.queued.set(self.queued.get() + cost(frame.bytes()));
-        self.frames.borrow_mut().push_back(frame.bytes().clone());
+        self.queued.set(self.queued.get() + cost(frame));
+        self.frames.borrow_mut().push_back(frame.clone());
         self.wake();
     }
 
@@ -211,6 +241,22 @@ mod tests {
         outbox.push(&frame(10));
         assert!(!outbox.is_open());
         assert!(matches!(poll(&outbox), Poll::Ready(Some(Err(_)))));
+    }
+
+    #[test]
+    fn frames_that_could_not_be_delivered_come_before_those_that_came_since() {
+        let outbox = Outbox::new(1_000);
+        assert!(outbox.poll_queued(&mut Context::from_waker(Waker::noop())).is_pending());
+        for length in [1, 2, 3] {
+            outbox.push(&frame(length));
+        }
+        let taken = outbox.take_all();
+        assert_eq!(outbox.queued.get(), 0);
+        outbox.push(&frame(4));
+        outbox.put_back(taken);
+        assert!(outbox.poll_queued(&mut Context::from_waker(Waker::noop())).is_ready());
+        assert_eq!(outbox.take_all(), [1, 2, 3, 4].map(frame));
+        assert_eq!(outbox.queued.get(), 0);
     }
 
     #[test]

@@ -1,11 +1,17 @@
 //! How clients reach their sockets.
 
+mod auth_token;
+mod connect;
 mod frames;
+mod longpoll;
 mod mount;
 mod origin;
+mod poll_session;
 mod websocket;
 
+pub(crate) use longpoll::answer;
 pub(crate) use mount::Mount;
 pub use mount::SocketOptions;
 pub use origin::{AllowedOrigin, CheckOrigin, InvalidOrigin};
+pub(crate) use poll_session::Sessions;
 pub(crate) use websocket::upgrade;

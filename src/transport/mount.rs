@@ -1,8 +1,8 @@
 //! A socket at a path of a server, and its settings.
 
-use std::{rc::Rc, time::Duration};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
-use super::CheckOrigin;
+use super::{CheckOrigin, Sessions};
 use crate::{
     pubsub::PubSub,
     socket::{Limits, Routes, SocketHandler},
@@ -24,6 +24,12 @@ pub struct SocketOptions {
     pub timeout: Duration,
     /// Which pages may connect. The host of the request itself by default.
     pub check_origin: CheckOrigin,
+    /// Whether clients may send an auth token: in the WebSocket's subprotocols, or the long poll's header. Off by default;
+    /// a WebSocket that offers subprotocols must then offer `phoenix`.
+    pub auth_token: bool,
+    /// How long a long poll waits for messages, or none to have no long poll. 10 s by default; a session whose client has
+    /// not polled for one and a half times as long ends. Less where proxies cut silent requests earlier.
+    pub longpoll: Option<Duration>,
     /// The longest payload of one WebSocket frame, in bytes (else close code 1009, at the frame's header). 1 MiB by
     /// default; lower it where clients only send small messages.
     pub max_frame_size: usize,
@@ -42,6 +48,8 @@ impl Default for SocketOptions {
         Self {
             timeout: Duration::from_secs(60),
             check_origin: CheckOrigin::SameHost,
+            auth_token: false,
+            longpoll: Some(Duration::from_secs(10)),
             max_frame_size: 1024 * 1024,
             max_message_size: 8_000_000,
             max_channels: 100,
@@ -55,11 +63,13 @@ pub(crate) struct Mount<S> {
     pub(crate) options: SocketOptions,
     pub(crate) routes: Rc<Routes<S>>,
     pub(crate) pubsub: PubSub,
+    /// The long-poll sessions of the server, whatever the worker.
+    pub(crate) sessions: Arc<Sessions>,
 }
 
 impl<S: SocketHandler> Mount<S> {
-    pub(crate) fn new(options: SocketOptions, pubsub: PubSub) -> Self {
-        Self { options, routes: Rc::new(Routes::of()), pubsub }
+    pub(crate) fn new(options: SocketOptions, pubsub: PubSub, sessions: Arc<Sessions>) -> Self {
+        Self { options, routes: Rc::new(Routes::of()), pubsub, sessions }
     }
 
     pub(crate) fn limits(&self) -> Limits {

@@ -8,7 +8,6 @@
 
 use std::{
     io,
-    panic::AssertUnwindSafe,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
@@ -20,21 +19,22 @@ use actix_web::{
     body::{BodySize, MessageBody},
     dev,
     error::PayloadError,
-    http::Method,
+    http::{
+        Method,
+        header::{self, HeaderValue},
+    },
     web,
 };
 use bytes::Bytes;
-use futures_util::{FutureExt, Stream};
+use futures_util::Stream;
 
-use super::{Mount, frames::Frames};
-use crate::{
-    socket::{
-        ConnectInfo, Connected, Connection, Disconnected, Incoming, Params, Refused, SocketActor,
-        SocketHandler,
-    },
-    supervise::panic_message,
-    wire::Serializer,
+use super::{
+    Mount,
+    auth_token::{BadOffer, Offer, read_offer},
+    connect::{Refusal, connect},
+    frames::Frames,
 };
+use crate::socket::{Connection, Disconnected, Incoming, Params, SocketActor, SocketHandler};
 
 /// Opens a WebSocket, or says why not: 400 for what is no upgrade, 403 for who may not, 500 if `connect` panics.
 pub(crate) async fn upgrade<S: SocketHandler>(
@@ -45,48 +45,41 @@ pub(crate) async fn upgrade<S: SocketHandler>(
     if request.method() != Method::GET {
         return HttpResponse::BadRequest().finish();
     }
-    let Some(mut params) = Params::parse(request.query_string()) else {
+    let Some(params) = Params::parse(request.query_string()) else {
         return HttpResponse::BadRequest().body("Bad Request");
     };
     if !mount.options.check_origin.allows(&request) {
         return HttpResponse::Forbidden().finish();
     }
-    let vsn = params.remove("vsn");
-    let serializer = match &vsn {
-        None => Serializer::negotiate(None),
-        Some(vsn) => vsn.as_str().and_then(|vsn| Serializer::negotiate(Some(vsn))),
-    };
-    let Some(serializer) = serializer else {
-        log::info!("refused a client that asked for version {vsn:?}: expected 1.0.x or 2.0.x");
+    let Ok(offer) = offer(&request, mount.options.auth_token) else {
+        log::info!(
+            "refused a client: its Sec-WebSocket-Protocol has no phoenix, or a token that is not base64"
+        );
         return HttpResponse::Forbidden().finish();
     };
-    let socket = match connect::<S>(&params, &request).await {
-        Ok(socket) => socket,
-        Err(refusal) => return refusal,
+    let accepted = match connect(&request, params, offer.token.as_deref(), &mount).await {
+        Ok(accepted) => accepted,
+        Err(Refusal::Forbidden) => return HttpResponse::Forbidden().finish(),
+        Err(Refusal::Crashed) => return HttpResponse::InternalServerError().body("Internal Server Error"),
     };
-    let response = match handshake(&request).await {
+    let mut response = match handshake(&request).await {
         Ok(response) => response,
         Err(error) => return error.error_response(),
     };
-    let router = Box::new(Connected { socket: Rc::new(socket), routes: mount.routes.clone() });
-    let connection = Connection::open(serializer, mount.limits(), mount.pubsub.clone(), router);
+    if let Some(protocol) = offer.protocol {
+        response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
+    }
+    let connection = Connection::open(accepted, mount.limits(), mount.pubsub.clone());
     let messages = Messages::new(payload.into_inner(), connection.clone(), &mount);
     let reader = SocketActor::start_reading(connection.clone(), mount.options.timeout, messages);
     response.set_body(OutboxBody { connection, reader }).map_into_boxed_body()
 }
 
-/// Asks the application.
-async fn connect<S: SocketHandler>(params: &Params, request: &HttpRequest) -> Result<S, HttpResponse> {
-    let info = ConnectInfo::new(request);
-    let connect = async { S::connect(params, &info).await };
-    match AssertUnwindSafe(connect).catch_unwind().await {
-        Ok(Ok(socket)) => Ok(socket),
-        Ok(Err(Refused)) => Err(HttpResponse::Forbidden().finish()),
-        Err(panic) => {
-            log::error!("connect of {} crashed: {}", request.path(), panic_message(&*panic));
-            Err(HttpResponse::InternalServerError().body("Internal Server Error"))
-        }
-    }
+/// What the subprotocols say; they are ignored by a socket without auth token.
+fn offer(request: &HttpRequest, auth_token: bool) -> Result<Offer, BadOffer> {
+    let lines = request.headers().get_all(header::SEC_WEBSOCKET_PROTOCOL).filter(|_| auth_token);
+    let lines: Result<Vec<&str>, _> = lines.map(HeaderValue::to_str).collect();
+    read_offer(lines.map_err(|_| BadOffer)?.into_iter())
 }
 
 /// The answer that switches protocols; actix-ws is given no body, so the session that it makes ends at once.

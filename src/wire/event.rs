@@ -14,3 +14,5 @@ pub(crate) const PHX_REPLY: &str = "phx_reply";
 pub(crate) const PHX_CLOSE: &str = "phx_close";
 /// A channel crashed; phoenix.js joins again.
 pub(crate) const PHX_ERROR: &str = "phx_error";
+/// Broadcast to the id of a socket: it closes.
+pub(crate) const DISCONNECT: &str = "disconnect";

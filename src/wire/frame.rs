@@ -61,8 +61,17 @@ impl Frame {
         &self.0
     }
 
+    /// As [`Frame::bytes`].
+    pub(crate) fn into_bytes(self) -> Bytes {
+        self.0
+    }
+
+    /// The text of a text frame.
+    pub(crate) fn text(&self) -> Option<Bytes> {
+        self.0.first().filter(|first| *first & 0x0f == Opcode::Text as u8).map(|_| self.message())
+    }
+
     /// The message alone.
-    #[cfg(test)]
     pub(crate) fn message(&self) -> Bytes {
         let header = match self.0.get(1) {
             Some(127) => 10,
@@ -94,6 +103,8 @@ fn header(opcode: Opcode, length: usize) -> BytesMut {
 pub(crate) struct CloseCode(pub(crate) u16);
 
 impl CloseCode {
+    /// The application disconnected the socket. phoenix.js comes back after any code but 1000.
+    pub(crate) const GOING_AWAY: Self = Self(1001);
     /// Not a WebSocket frame, or no byte from the client for too long (as Bandit).
     pub(crate) const PROTOCOL: Self = Self(1002);
     /// Text that is not UTF-8.

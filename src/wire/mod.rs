@@ -18,7 +18,7 @@ mod topic;
 mod v1;
 mod v2;
 
-pub(crate) use event::{HEARTBEAT, PHOENIX, PHX_CLOSE, PHX_ERROR, PHX_JOIN, PHX_LEAVE};
+pub(crate) use event::{DISCONNECT, HEARTBEAT, PHOENIX, PHX_CLOSE, PHX_ERROR, PHX_JOIN, PHX_LEAVE};
 pub(crate) use frame::{CloseCode, Frame, Opcode};
 pub(crate) use json::MAX_DEPTH;
 pub use message::Status;

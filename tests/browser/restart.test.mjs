@@ -71,7 +71,7 @@ test("the same words after a restart are a new message without the old one's lik
 
 test("a post made while the server is away arrives when it is back", async () => {
   await server.kill()
-  await chat.page.locator("#connection-lost").waitFor()
+  await until(() => chat.page.locator("#connection-lost").evaluate(notice => getComputedStyle(notice).opacity), "1")
   await chat.screenshot("connection-lost")
   await chat.post("posted to nobody")
   await server.startAgain()

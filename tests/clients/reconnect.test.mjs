@@ -47,6 +47,7 @@ test("what is pushed while the server is away is sent once it is back, in order 
 })
 
 test("a server that is told to stop closes with 1012, which makes the client come back", async () => {
+  await until(() => client.histories.length, 1)
   await server.stop("SIGTERM")
   await until(() => closes[0], 1012)
   await server.startAgain()

@@ -66,11 +66,6 @@ impl Conversation {
         recording["scenarios"].as_array().unwrap().iter().map(read).collect()
     }
 
-    /// The paths that its clients ask for.
-    pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
-        self.steps.iter().flat_map(|step| ["open", "path", "poll_bg"].map(|key| step[key].as_str())).flatten()
-    }
-
     /// It is about time that passes, so it keeps the pauses that it was recorded with.
     fn tells_time(&self) -> bool {
         self.steps.iter().any(|step| ["sleep", "quiet", "took"].iter().any(|key| !step[key].is_null()))

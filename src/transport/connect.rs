@@ -1,0 +1,60 @@
+//! What every transport asks before it opens a socket: the version, and the application.
+
+use std::{panic::AssertUnwindSafe, rc::Rc};
+
+use actix_web::HttpRequest;
+use futures_util::FutureExt;
+
+use super::Mount;
+use crate::{
+    socket::{Accepted, ConnectInfo, Connected, Params, Refused, SocketHandler},
+    supervise::panic_message,
+    wire::Serializer,
+};
+
+/// Why a socket is not opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// An unknown version, or the application does not want the client.
+    Forbidden,
+    /// The application's `connect` panicked.
+    Crashed,
+}
+
+/// Chooses the version and asks the application.
+pub(super) async fn connect<S: SocketHandler>(
+    request: &HttpRequest,
+    mut params: Params,
+    auth_token: Option<&str>,
+    mount: &Mount<S>,
+) -> Result<Accepted, Refusal> {
+    let vsn = params.remove("vsn");
+    let serializer = match &vsn {
+        None => Serializer::negotiate(None),
+        Some(vsn) => vsn.as_str().and_then(|vsn| Serializer::negotiate(Some(vsn))),
+    };
+    let Some(serializer) = serializer else {
+        log::info!("refused a client that asked for version {vsn:?}: expected 1.0.x or 2.0.x");
+        return Err(Refusal::Forbidden);
+    };
+    let info = ConnectInfo::new(request, auth_token);
+    let connect = async {
+        let socket = S::connect(&params, &info).await?;
+        let id = socket.id();
+        Ok((socket, id))
+    };
+    match AssertUnwindSafe(connect).catch_unwind().await {
+        Ok(Ok((socket, id))) => {
+            let router = Box::new(Connected { socket: Rc::new(socket), routes: mount.routes.clone() });
+            Ok(Accepted { serializer, id, router })
+        }
+        Ok(Err(Refused)) => {
+            log::info!("refused a client of {}: the application does not want it", request.path());
+            Err(Refusal::Forbidden)
+        }
+        Err(panic) => {
+            log::error!("connect of {} crashed: {}", request.path(), panic_message(&*panic));
+            Err(Refusal::Crashed)
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Sockets over long polling, for clients whose WebSockets do not get through.
+//!
+//! The status of an answer is in its body; HTTP says 200 to nearly everything, as the JavaScript of old browsers expected.
+//! A server's binary messages cannot be put into the answer's JSON: they are left out, and the log says so.
+//!
+//! # Source
+//! Phoenix `lib/phoenix/transports/long_poll.ex`, 1.8.12.
+
+use std::{rc::Rc, time::Duration};
+
+use actix::Addr;
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{Method, StatusCode, header},
+    web,
+};
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep_until, timeout_at},
+};
+
+use super::{
+    Mount,
+    connect::{Refusal, connect},
+    poll_session::{Poll, PollSession, Polled, Publish, Published},
+};
+use crate::{
+    socket::{Connection, Params, SocketHandler},
+    wire::Frame,
+};
+
+/// The longest body of a POST, in bytes: Plug's default `:length`.
+const MAX_BODY: usize = 8_000_000;
+
+/// Bytes of a body beyond its limit that are read all the same, so that the answer is not lost to a reset.
+const MAX_EXCESS: usize = MAX_BODY;
+
+/// The header in which newer clients send the session's token; older ones have it in the query.
+const TOKEN_HEADER: &str = "x-phoenix-longpoll-token";
+
+/// The header of `new Socket(url, {authToken})`.
+const AUTH_TOKEN_HEADER: &str = "x-phoenix-authtoken";
+
+/// Answers one request to a socket's long poll.
+pub(crate) async fn answer<S: SocketHandler>(
+    request: HttpRequest,
+    payload: web::Payload,
+    mount: Rc<Mount<S>>,
+) -> HttpResponse {
+    let Some(params) = Params::parse(request.query_string()) else {
+        return HttpResponse::BadRequest().body("Bad Request");
+    };
+    if !mount.options.check_origin.allows(&request) {
+        return status(StatusCode::FORBIDDEN);
+    }
+    let token = token(&request, &params);
+    match *request.method() {
+        Method::OPTIONS => preflight(&request),
+        Method::GET => match mount.sessions.find(token.as_deref()) {
+            Some(session) => poll(&session, &token.unwrap_or_default(), &mount).await,
+            None => open(&request, params, &mount).await,
+        },
+        Method::POST => match read(payload).await {
+            Ok(body) => publish(&request, mount.sessions.find(token.as_deref()), body).await,
+            Err(refusal) => refusal,
+        },
+        _ => HttpResponse::BadRequest().finish(),
+    }
+}
+
+/// The token that the request carries. That of the header counts, even if it is a bad one.
+fn token(request: &HttpRequest, params: &Params) -> Option<String> {
+    match request.headers().get(TOKEN_HEADER) {
+        Some(header) => header.to_str().ok().map(str::to_owned),
+        None => params.get("token").map(str::to_owned),
+    }
+}
+
+fn preflight(request: &HttpRequest) -> HttpResponse {
+    let mut response = HttpResponse::Ok();
+    response.insert_header((header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"));
+    response.insert_header((header::ACCESS_CONTROL_ALLOW_METHODS, "get, post, options"));
+    response.insert_header((header::ACCESS_CONTROL_MAX_AGE, "3600"));
+    if let Some(headers) = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
+        response.insert_header((header::ACCESS_CONTROL_ALLOW_HEADERS, headers.clone()));
+    }
+    response.finish()
+}
+
+/// A new session, for a client that has none.
+async fn open<S: SocketHandler>(request: &HttpRequest, params: Params, mount: &Mount<S>) -> HttpResponse {
+    let auth_token = request.headers().get(AUTH_TOKEN_HEADER).filter(|_| mount.options.auth_token);
+    let auth_token = auth_token.and_then(|header| header.to_str().ok());
+    match connect(request, params, auth_token, mount).await {
+        Ok(accepted) => {
+            let connection = Connection::open(accepted, mount.limits(), mount.pubsub.clone());
+            let token = mount.sessions.open(connection, window(mount));
+            messages(StatusCode::GONE, &token, vec![])
+        }
+        Err(Refusal::Forbidden) => status(StatusCode::FORBIDDEN),
+        Err(Refusal::Crashed) => HttpResponse::InternalServerError().body("Internal Server Error"),
+    }
+}
+
+fn window<S>(mount: &Mount<S>) -> Duration {
+    mount.options.longpoll.unwrap_or_default()
+}
+
+/// What the session has to say, now or within the window.
+async fn poll<S>(session: &Addr<PollSession>, token: &str, mount: &Mount<S>) -> HttpResponse {
+    let end = Instant::now() + window(mount);
+    let Ok(polled) = session.send(Poll).await else { return status(StatusCode::GONE) };
+    match wait(polled, end).await {
+        Some(Polled::Frames(frames)) => messages(StatusCode::OK, token, frames),
+        Some(Polled::Superseded) => {
+            sleep_until(end).await;
+            messages(StatusCode::NO_CONTENT, token, vec![])
+        }
+        Some(Polled::Ended) | None => messages(StatusCode::NO_CONTENT, token, vec![]),
+    }
+}
+
+/// What a poll comes to, or nothing at the end of its time. What was on its way just then is not lost.
+async fn wait(mut polled: oneshot::Receiver<Polled>, end: Instant) -> Option<Polled> {
+    match timeout_at(end, &mut polled).await {
+        Ok(polled) => polled.ok(),
+        Err(_) => {
+            polled.close();
+            polled.try_recv().ok()
+        }
+    }
+}
+
+async fn publish(request: &HttpRequest, session: Option<Addr<PollSession>>, body: Bytes) -> HttpResponse {
+    let Some(session) = session else { return status(StatusCode::GONE) };
+    let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let media_type = content_type.and_then(|value| value.split(';').next()).unwrap_or_default();
+    let is_ndjson = media_type.trim().eq_ignore_ascii_case("application/x-ndjson");
+    match session.send(Publish { body, is_ndjson }).await {
+        Ok(Published::Ok) => status(StatusCode::OK),
+        Ok(Published::Died) => status(StatusCode::REQUEST_TIMEOUT),
+        Ok(Published::NotBase64) => HttpResponse::BadRequest().body("Bad Request"),
+        Err(_) => status(StatusCode::GONE),
+    }
+}
+
+/// The whole body, if it is not too long.
+async fn read(mut payload: web::Payload) -> Result<Bytes, HttpResponse> {
+    let mut body = BytesMut::new();
+    let mut excess = 0;
+    while let Some(bytes) = payload.next().await {
+        let bytes = bytes.map_err(|_| HttpResponse::BadRequest().finish())?;
+        if excess > 0 || body.len() + bytes.len() > MAX_BODY {
+            excess += bytes.len();
+            body = BytesMut::new();
+        } else {
+            body.extend_from_slice(&bytes);
+        }
+        if excess > MAX_EXCESS {
+            break;
+        }
+    }
+    if excess > 0 { Err(HttpResponse::PayloadTooLarge().finish()) } else { Ok(body.freeze()) }
+}
+
+fn messages(status: StatusCode, token: &str, frames: Vec<Frame>) -> HttpResponse {
+    let texts = frames.iter().filter_map(|frame| {
+        let text = frame.text();
+        if text.is_none() {
+            log::warn!("a binary message was not sent: a long poll cannot carry it");
+        }
+        text.map(|text| String::from_utf8_lossy(&text).into_owned())
+    });
+    let texts: Vec<String> = texts.collect();
+    // frames that could not be carried are no answer, but neither is the window over: the client polls again
+    respond(json!({ "status": status.as_u16(), "token": token, "messages": texts }))
+}
+
+fn status(status: StatusCode) -> HttpResponse {
+    respond(json!({ "status": status.as_u16() }))
+}
+
+fn respond(body: Value) -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .insert_header((header::CONTENT_TYPE, "application/json; charset=utf-8"))
+        .body(body.to_string())
+}

@@ -1,0 +1,282 @@
+//! A long-poll session: a socket whose client comes and goes.
+//!
+//! It lives on the worker that opened it; requests reach it from any worker by its address. What is sent to the client
+//! waits in the connection's outbox, bounded like any other, until it polls.
+//!
+//! # Source
+//! Phoenix `lib/phoenix/transports/long_poll_server.ex`, 1.8.12.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    future::poll_fn,
+    rc::Rc,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use actix::{
+    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, AtomicResponse, Context, Handler, Message,
+    WrapFuture,
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use crate::{
+    socket::{Closing, Connection},
+    token::Token,
+    wire::{Frame, Serializer},
+};
+
+/// How long a session's token is good; a session that lives longer must be opened anew (Phoenix's `:max_age`).
+const TOKEN_AGE: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+
+/// All sessions of a server. Their tokens are signed with a key that is made when the server starts, as no session
+/// outlives it.
+pub(crate) struct Sessions {
+    token: Token,
+    next: AtomicU64,
+    /// Written when a session begins or ends, read by each request.
+    live: RwLock<HashMap<u64, Addr<PollSession>>>,
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        let mut secret = [0; 32];
+        // without randomness anyone could forge the token of another's session: better no server at all
+        getrandom::fill(&mut secret)
+            .unwrap_or_else(|error| panic!("the system has no random bytes: {error}"));
+        let token =
+            Token::new("long poll", &[&secret]).unwrap_or_else(|_| unreachable!("the secret is long enough"));
+        Self { token, next: AtomicU64::new(0), live: RwLock::default() }
+    }
+}
+
+impl Sessions {
+    /// Opens a session on this worker and returns its token.
+    pub(super) fn open(self: &Arc<Self>, connection: Rc<Connection>, window: Duration) -> String {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let session = PollSession {
+            id,
+            sessions: self.clone(),
+            connection,
+            patience: window + window / 2,
+            last_poll: Instant::now(),
+            waiting: None,
+            watching: false,
+        };
+        let address = session.start();
+        self.live.write().unwrap_or_else(PoisonError::into_inner).insert(id, address);
+        self.token.sign(&id).unwrap_or_default()
+    }
+
+    /// The live session of a token.
+    pub(super) fn find(&self, token: Option<&str>) -> Option<Addr<PollSession>> {
+        let id: u64 = self.token.verify(token, TOKEN_AGE).ok()?;
+        self.live.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+    }
+
+    fn remove(&self, id: u64) {
+        self.live.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    }
+}
+
+impl fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sessions").field("next", &self.next).finish_non_exhaustive()
+    }
+}
+
+/// The actor of one session.
+pub(crate) struct PollSession {
+    id: u64,
+    sessions: Arc<Sessions>,
+    connection: Rc<Connection>,
+    /// A session whose last poll began longer ago than this ends.
+    patience: Duration,
+    last_poll: Instant,
+    /// The poll that gets what comes next.
+    waiting: Option<oneshot::Sender<Polled>>,
+    /// Whether the outbox is being looked at.
+    watching: bool,
+}
+
+/// A client polls; what it gets comes by the receiver.
+#[derive(Debug, Message)]
+#[rtype(result = "oneshot::Receiver<Polled>")]
+pub(super) struct Poll;
+
+/// What a poll comes to.
+#[derive(Debug)]
+pub(super) enum Polled {
+    Frames(Vec<Frame>),
+    /// A later poll gets what comes; this one waits out its window.
+    Superseded,
+    /// The session has ended.
+    Ended,
+}
+
+/// A client sends the body of a POST.
+#[derive(Debug, Message)]
+#[rtype(result = "Published")]
+pub(super) struct Publish {
+    pub(super) body: Bytes,
+    /// Whether each line is a message.
+    pub(super) is_ndjson: bool,
+}
+
+/// What a POST comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, actix::MessageResponse)]
+pub(super) enum Published {
+    Ok,
+    /// A message did not decode: the session is gone.
+    Died,
+    /// A line was neither text nor base64; those before it have been taken.
+    NotBase64,
+}
+
+impl PollSession {
+    /// Gives what is queued to the poll that waits.
+    fn deliver(&mut self) {
+        let outbox = self.connection.outbox();
+        let Some(waiting) = self.waiting.take_if(|waiting| !waiting.is_closed()) else { return };
+        if let Err(Polled::Frames(frames)) = waiting.send(Polled::Frames(outbox.take_all())) {
+            // the request ended just now: the next one gets them
+            outbox.put_back(frames);
+        }
+    }
+
+    /// Delivers as soon as anything is queued.
+    fn watch(&mut self, ctx: &mut Context<Self>) {
+        if std::mem::replace(&mut self.watching, true) {
+            return;
+        }
+        let connection = self.connection.clone();
+        let queued = async move { poll_fn(|cx| connection.outbox().poll_queued(cx)).await };
+        ctx.spawn(queued.into_actor(self).map(|(), session, ctx| {
+            session.watching = false;
+            if session.connection.outbox().is_open() {
+                session.deliver();
+            } else {
+                ctx.stop();
+            }
+        }));
+    }
+}
+
+impl Actor for PollSession {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        self.connection.tell_when_closing(ctx.address().recipient());
+        ctx.run_interval(self.patience, |session, ctx| {
+            // the first look comes a moment after so long, when a client that has just come need not have polled
+            if session.last_poll.elapsed() > session.patience + session.patience / 10 {
+                log::debug!("a long-poll session was not polled for {:?}", session.patience);
+                ctx.stop();
+            }
+        });
+    }
+
+    fn stopped(&mut self, _: &mut Context<Self>) {
+        self.sessions.remove(self.id);
+        self.connection.end();
+        if let Some(waiting) = self.waiting.take() {
+            // whoever has gone away does not care
+            let _ = waiting.send(Polled::Ended);
+        }
+    }
+}
+
+impl Handler<Poll> for PollSession {
+    type Result = actix::MessageResult<Poll>;
+
+    fn handle(&mut self, _: Poll, ctx: &mut Context<Self>) -> Self::Result {
+        self.last_poll = Instant::now();
+        let (poll, polled) = oneshot::channel();
+        if let Some(earlier) = self.waiting.replace(poll) {
+            let _ = earlier.send(Polled::Superseded);
+        }
+        self.watch(ctx);
+        actix::MessageResult(polled)
+    }
+}
+
+impl Handler<Publish> for PollSession {
+    type Result = AtomicResponse<Self, Published>;
+
+    fn handle(&mut self, Publish { body, is_ndjson }: Publish, _: &mut Context<Self>) -> Self::Result {
+        let connection = self.connection.clone();
+        let publish = async move {
+            if !is_ndjson {
+                return receive(&connection, Ok(body)).await;
+            }
+            for line in lines(&body) {
+                match receive(&connection, part(connection.serializer(), &line)).await {
+                    Published::Ok => {}
+                    other => return other,
+                }
+            }
+            Published::Ok
+        };
+        AtomicResponse::new(Box::pin(publish.into_actor(self).map(|published, _, ctx| {
+            if published == Published::Died {
+                ctx.stop();
+            }
+            published
+        })))
+    }
+}
+
+impl Handler<Closing> for PollSession {
+    type Result = ();
+
+    fn handle(&mut self, _: Closing, ctx: &mut Context<Self>) {
+        ctx.stop();
+    }
+}
+
+/// The lines of a body, without the space around them and without empty ones.
+fn lines(body: &Bytes) -> impl Iterator<Item = Bytes> {
+    body.split(|byte| *byte == b'\n')
+        .map(|line| body.slice_ref(line.trim_ascii()))
+        .filter(|line| !line.is_empty())
+}
+
+/// A line: text as it is, or base64 of a binary message.
+fn part(serializer: Serializer, line: &Bytes) -> Result<Bytes, Option<Bytes>> {
+    let opening = match serializer {
+        Serializer::V1 => b'{',
+        Serializer::V2 => b'[',
+    };
+    if line.first() == Some(&opening) {
+        Ok(line.clone())
+    } else {
+        Err(STANDARD.decode(line).ok().map(Bytes::from))
+    }
+}
+
+/// Takes one message: text, binary, or nothing that can be read. Waits while too much of the client's is unhandled.
+async fn receive(connection: &Connection, part: Result<Bytes, Option<Bytes>>) -> Published {
+    poll_fn(|cx| connection.poll_readable(cx)).await;
+    let serializer = connection.serializer();
+    let message = match part {
+        Ok(text) => serializer.decode_text(&text),
+        Err(Some(data)) => serializer.decode_binary(&data),
+        Err(None) => return Published::NotBase64,
+    };
+    match message {
+        Ok(message) => {
+            connection.receive(message);
+            Published::Ok
+        }
+        Err(error) => {
+            log::info!("ended a long-poll session for a message that does not decode: {error}");
+            Published::Died
+        }
+    }
+}
