@@ -12,7 +12,7 @@ use actix::Recipient;
 use super::Command;
 use crate::{
     pubsub::{Broadcast, PubSub, Subscriber, SubscriberKey},
-    socket::{ChannelId, Connection, Ended, Joined},
+    socket::{ChannelId, Connection, Ended, Joined, Peer},
     wire::{Outgoing, Payload, Ref, Status},
 };
 
@@ -71,7 +71,7 @@ impl Link {
     }
 
     pub(crate) fn pubsub(&self) -> &PubSub {
-        self.connection.pubsub()
+        self.connection.line().pubsub()
     }
 
     /// The join ended: answers it, then subscribes if it was accepted, with nothing in between. No broadcast comes before
@@ -84,7 +84,7 @@ impl Link {
         self.connection.joined(self.request.channel, how);
         // a second join that waited for this one may have taken its place already
         if is_accepted && !self.muted.get() {
-            self.connection.local().subscribe(self.topic(), self.key, self.clone());
+            self.connection.line().local().subscribe(self.topic(), self.key, self.clone());
             self.subscribed.set(true);
         }
     }
@@ -117,9 +117,9 @@ impl Link {
     pub(crate) fn mute(&self) {
         self.muted.set(true);
         if self.subscribed.replace(false) {
-            self.connection.local().unsubscribe(self.topic(), self.key);
+            self.connection.line().local().unsubscribe(self.topic(), self.key);
         }
-        self.connection.release(self.load.take());
+        self.connection.line().release(self.load.take());
         for at_end in self.at_end.take() {
             at_end();
         }
@@ -156,7 +156,7 @@ impl Link {
     pub(crate) fn handled(&self, cost: usize) {
         if !self.muted.get() {
             self.load.set(self.load.get() - cost);
-            self.connection.release(cost);
+            self.connection.line().release(cost);
         }
     }
 }
@@ -168,7 +168,7 @@ impl Subscriber for Link {
             Some(intercept) if intercept.events.contains(&&*broadcast.event) => {
                 let load = intercept.load.get() + broadcast.payload.len();
                 intercept.load.set(load);
-                if self.connection.has_room_for(load) {
+                if self.connection.line().has_room_for(load) {
                     intercept.channel.do_send(Command::Out(broadcast.clone()));
                 }
             }

@@ -9,7 +9,7 @@ use actix::{Actor, ActorContext, AsyncContext, Handler, Message as ActixMessage,
 use bytes::Bytes;
 use futures_util::Stream;
 
-use super::Connection;
+use super::{Line, Peer};
 use crate::wire::{CloseCode, Frame};
 
 /// How long a client that was sent a close frame has to answer with its own. Then the transport ends all the same.
@@ -35,7 +35,7 @@ pub(crate) enum Incoming {
 
 /// Reads one socket.
 pub(crate) struct SocketActor {
-    connection: Rc<Connection>,
+    peer: Rc<dyn Peer>,
     /// Nothing from the client for so long closes the socket.
     timeout: Duration,
     last_heard: Instant,
@@ -54,14 +54,14 @@ pub(crate) struct Disconnected;
 impl SocketActor {
     /// Starts an actor that reads `incoming` for as long as it lasts.
     pub(crate) fn start_reading(
-        connection: Rc<Connection>,
+        peer: Rc<dyn Peer>,
         timeout: Duration,
         incoming: impl Stream<Item = Incoming> + 'static,
     ) -> actix::Addr<Self> {
         Self::create(|ctx| {
             ctx.add_stream(incoming);
-            connection.tell_when_closing(ctx.address().recipient());
-            let actor = Self { connection, timeout, last_heard: Instant::now() };
+            peer.line().tell_when_closing(ctx.address().recipient());
+            let actor = Self { peer, timeout, last_heard: Instant::now() };
             actor.watch(timeout, ctx);
             actor
         })
@@ -71,14 +71,14 @@ impl SocketActor {
     fn watch(&self, delay: Duration, ctx: &mut actix::Context<Self>) {
         ctx.run_later(delay, |actor, ctx| {
             let silent = actor.last_heard.elapsed();
-            if actor.connection.is_loaded() {
+            if actor.line().is_loaded() {
                 // it may well have spoken: we have not been listening
                 actor.watch(actor.timeout, ctx);
             } else if silent < actor.timeout {
                 actor.watch(actor.timeout - silent, ctx);
             } else {
                 log::debug!("nothing from a client for {:?}", actor.timeout);
-                actor.connection.close(Some(CloseCode::PROTOCOL));
+                actor.line().close(Some(CloseCode::PROTOCOL));
                 actor.finish_in_silence(ctx);
             }
         });
@@ -88,23 +88,22 @@ impl SocketActor {
     fn finish_in_silence(&self, ctx: &mut actix::Context<Self>) {
         ctx.run_later(SILENCE, |actor, ctx| {
             if actor.last_heard.elapsed() >= SILENCE {
-                actor.connection.outbox().finish();
+                actor.line().outbox().finish();
             } else {
                 actor.finish_in_silence(ctx);
             }
         });
     }
 
-    fn decoded(&self, text: bool, data: &Bytes) {
-        let serializer = self.connection.serializer();
-        let message = if text { serializer.decode_text(data) } else { serializer.decode_binary(data) };
-        match message {
-            Ok(message) => self.connection.receive(message),
-            Err(error) => {
-                log::info!("closed a socket for a message that does not decode: {error}");
-                self.connection.close(Some(CloseCode::INTERNAL));
-            }
+    fn received(&self, is_text: bool, data: &Bytes) {
+        if let Err(why) = self.peer.receive(is_text, data) {
+            log::info!("closed a socket for a message that does not decode: {why}");
+            self.line().close(Some(CloseCode::INTERNAL));
         }
+    }
+
+    fn line(&self) -> &Line {
+        self.peer.line()
     }
 }
 
@@ -112,35 +111,35 @@ impl Actor for SocketActor {
     type Context = actix::Context<Self>;
 
     fn stopped(&mut self, _: &mut Self::Context) {
-        self.connection.end();
+        self.peer.gone();
     }
 }
 
 impl StreamHandler<Incoming> for SocketActor {
     fn handle(&mut self, incoming: Incoming, ctx: &mut Self::Context) {
         self.last_heard = Instant::now();
-        if !self.connection.outbox().is_open() {
+        if !self.line().outbox().is_open() {
             // closing: all that matters is whether the client has closed too
             if let Incoming::Close(_) = incoming {
-                self.connection.outbox().finish();
+                self.line().outbox().finish();
             }
             return;
         }
         match incoming {
-            Incoming::Text(data) => self.decoded(true, &data),
-            Incoming::Binary(data) => self.decoded(false, &data),
-            Incoming::Ping(data) => self.connection.outbox().push(&Frame::pong(&data)),
+            Incoming::Text(data) => self.received(true, &data),
+            Incoming::Binary(data) => self.received(false, &data),
+            Incoming::Ping(data) => self.line().outbox().push(&Frame::pong(&data)),
             Incoming::Alive => {}
             Incoming::Close(code) => {
                 let code = match code {
                     Some(code) if !code.is_valid_from_client() => Some(CloseCode::PROTOCOL),
                     code => code,
                 };
-                self.connection.close(code);
-                self.connection.outbox().finish();
+                self.line().close(code);
+                self.line().outbox().finish();
             }
             Incoming::Broken(code) => {
-                self.connection.close(Some(code));
+                self.line().close(Some(code));
                 self.finish_in_silence(ctx);
             }
         }
@@ -156,7 +155,7 @@ impl Handler<Closing> for SocketActor {
     type Result = ();
 
     fn handle(&mut self, _: Closing, ctx: &mut Self::Context) {
-        ctx.run_later(CLOSE_TIMEOUT, |actor, _| actor.connection.outbox().finish());
+        ctx.run_later(CLOSE_TIMEOUT, |actor, _| actor.line().outbox().finish());
     }
 }
 

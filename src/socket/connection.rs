@@ -4,30 +4,25 @@
 //! registry of subscribers. Whatever transport it has takes frames out of its outbox.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     collections::HashMap,
     fmt,
     rc::{Rc, Weak},
     sync::Arc,
-    task::{Context, Poll, Waker},
 };
 
 use actix::Recipient;
+use bytes::Bytes;
 
 use super::{
-    ChannelId, Ended, Joined, Outbox, Router,
-    actor::Closing,
+    ChannelId, Ended, Joined, Line, Peer, Router,
     session::{Effect, Session},
 };
 use crate::{
     channel::{Command, Exit, JoinRequest, Link},
-    pubsub::{Broadcast, ConnectionCount, Drain, Local, PubSub, Subscriber, SubscriberKey},
-    wire::{CloseCode, DISCONNECT, Frame, Message, Outgoing, Payload, Serializer},
+    pubsub::{Broadcast, PubSub},
+    wire::{Message, Outgoing, Payload, Serializer},
 };
-
-/// Bytes of a client's messages that may wait for its channels before the server stops reading from it: it is told by
-/// TCP to slow down, nothing is lost, and nobody else notices.
-const MAX_LOAD: usize = 256 * 1024;
 
 /// What one connection may use.
 #[derive(Debug, Clone, Copy)]
@@ -48,25 +43,11 @@ pub(crate) struct Accepted {
 /// See the module.
 pub(crate) struct Connection {
     this: Weak<Self>,
-    /// The socket's id, which is a topic too.
-    id: Option<String>,
-    key: SubscriberKey,
+    line: Rc<Line>,
     serializer: Serializer,
-    limits: Limits,
-    outbox: Outbox,
     session: RefCell<Session>,
     channels: RefCell<HashMap<ChannelId, Running>>,
     router: Box<dyn Router>,
-    pubsub: PubSub,
-    local: Rc<Local>,
-    /// Bytes of messages that wait for channels.
-    load: Cell<usize>,
-    /// Reads on when the load has gone down.
-    reader: RefCell<Option<Waker>>,
-    /// Whoever ends the transport after a close frame.
-    closer: RefCell<Option<Recipient<Closing>>>,
-    /// Until the transport is gone; a callback that still runs does not keep the connection counted.
-    count: Cell<Option<ConnectionCount>>,
 }
 
 /// A channel that has been started and has not ended.
@@ -76,43 +57,17 @@ struct Running {
 }
 
 impl Connection {
-    /// Opens a connection; a socket with an id closes when `disconnect` is broadcast to it.
+    /// Opens a connection.
     pub(crate) fn open(accepted: Accepted, limits: Limits, pubsub: PubSub) -> Rc<Self> {
         let Accepted { serializer, id, router } = accepted;
-        let connection = Rc::new_cyclic(|this| Self {
+        Rc::new_cyclic(|this| Self {
             this: this.clone(),
-            id,
-            key: SubscriberKey::new(),
+            line: Line::open(limits.outbox, pubsub, id),
             serializer,
-            limits,
-            outbox: Outbox::new(limits.outbox),
             session: RefCell::new(Session::new(limits.max_channels)),
             channels: RefCell::default(),
             router,
-            local: pubsub.local(),
-            load: Cell::new(0),
-            reader: RefCell::default(),
-            closer: RefCell::default(),
-            count: Cell::new(Some(pubsub.count_connection())),
-            pubsub,
-        });
-        connection.local.add_connection(connection.key, connection.clone());
-        if let Some(id) = &connection.id {
-            connection.local.subscribe(id, connection.key, connection.clone());
-        }
-        connection
-    }
-
-    pub(crate) fn pubsub(&self) -> &PubSub {
-        &self.pubsub
-    }
-
-    pub(crate) fn local(&self) -> &Local {
-        &self.local
-    }
-
-    pub(crate) fn outbox(&self) -> &Outbox {
-        &self.outbox
+        })
     }
 
     pub(crate) fn serializer(&self) -> Serializer {
@@ -120,9 +75,8 @@ impl Connection {
     }
 
     /// A message of the client.
-    pub(crate) fn receive(&self, message: Message) {
-        let effects = self.session.borrow_mut().receive(message, |topic| self.router.is_routed(topic));
-        self.carry_out(effects);
+    pub(crate) fn receive_message(&self, message: Message) {
+        self.judge(|session| session.receive(message, |topic| self.router.is_routed(topic)));
     }
 
     /// A channel's join callback ended.
@@ -130,9 +84,19 @@ impl Connection {
         if !matches!(how, Joined::Ok(_)) {
             self.channels.borrow_mut().remove(&channel);
         }
-        let effects = self.session.borrow_mut().joined(channel, how, |topic| self.router.is_routed(topic));
+        self.judge(|session| session.joined(channel, how, |topic| self.router.is_routed(topic)));
+    }
+
+    /// Asks the session and does what it says. What waits there for joins to end is part of the line's load.
+    fn judge(&self, rule: impl FnOnce(&mut Session) -> Vec<Effect>) {
+        let (effects, before, after) = {
+            let mut session = self.session.borrow_mut();
+            let before = session.waiting();
+            (rule(&mut session), before, session.waiting())
+        };
+        self.line.load(after.saturating_sub(before));
         self.carry_out(effects);
-        self.resume();
+        self.line.release(before.saturating_sub(after));
     }
 
     /// A joined channel ended.
@@ -182,7 +146,7 @@ impl Connection {
     fn deliver(&self, channel: ChannelId, message: Message) {
         let cost = message.cost();
         if let Some(Running { link, commands }) = self.channels.borrow().get(&channel) {
-            self.load.set(self.load.get() + cost);
+            self.line.load(cost);
             link.loaded(cost);
             commands.do_send(Command::In(message, cost));
         }
@@ -204,9 +168,8 @@ impl Connection {
 
     /// Sends a message to this client, after all broadcasts that came before it.
     pub(crate) fn send(&self, message: Outgoing<'_>) {
-        self.local.flush();
         match self.serializer.encode(message) {
-            Ok(frame) => self.outbox.push(&frame),
+            Ok(frame) => self.line.push(&frame),
             Err(error) => log::warn!("message not sent: {error}"),
         }
     }
@@ -214,102 +177,35 @@ impl Connection {
     /// Sends what all subscribers get.
     pub(crate) fn forward(&self, broadcast: &Arc<Broadcast>) {
         if let Some(frame) = broadcast.frame(self.serializer) {
-            self.outbox.push(frame);
+            self.line.outbox().push(frame);
         }
     }
+}
 
-    /// Whether so many bytes may wait for a channel on their way to this client; else it is cut off, as if they waited in
-    /// its outbox.
-    pub(crate) fn has_room_for(&self, bytes: usize) -> bool {
-        if bytes > self.limits.outbox {
-            log::warn!(
-                "a client whose channel does not handle its broadcasts is cut off: {bytes} bytes wait for it"
-            );
-            self.outbox.cut();
-        }
-        self.outbox.is_open()
+impl Peer for Connection {
+    fn line(&self) -> &Line {
+        &self.line
     }
 
-    /// Says goodbye; the transport ends when the client has answered, or soon after.
-    pub(crate) fn close(&self, code: Option<CloseCode>) {
-        if self.outbox.is_open() {
-            self.outbox.close(&Frame::close(code));
-            self.wake_reader();
-            if let Some(closer) = &*self.closer.borrow() {
-                closer.do_send(Closing);
-            }
-        }
+    fn receive(&self, is_text: bool, data: &Bytes) -> Result<(), String> {
+        let message =
+            if is_text { self.serializer.decode_text(data) } else { self.serializer.decode_binary(data) };
+        self.receive_message(message.map_err(|error| error.to_string())?);
+        Ok(())
     }
 
-    pub(crate) fn tell_when_closing(&self, closer: Recipient<Closing>) {
-        *self.closer.borrow_mut() = Some(closer);
-    }
-
-    /// The transport is gone, or will be when it has written what is queued: every channel ends.
-    pub(crate) fn end(&self) {
-        self.outbox.finish();
-        self.closer.take();
-        self.count.take();
-        self.local.remove_connection(self.key);
-        if let Some(id) = &self.id {
-            self.local.unsubscribe(id, self.key);
-        }
+    /// Every channel ends.
+    fn gone(&self) {
+        self.line.end();
         let channels: Vec<ChannelId> = self.channels.borrow().keys().copied().collect();
         for channel in channels {
             self.stop(channel, Exit::Closed);
         }
     }
-
-    /// A channel has handled messages of so many bytes.
-    pub(crate) fn release(&self, cost: usize) {
-        self.load.set(self.load.get() - cost);
-        self.resume();
-    }
-
-    /// Ready when the client may be read from.
-    pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.is_loaded() || !self.outbox.is_open() {
-            return Poll::Ready(());
-        }
-        *self.reader.borrow_mut() = Some(cx.waker().clone());
-        Poll::Pending
-    }
-
-    /// Whether so much waits for this client's channels that it is not read from.
-    pub(crate) fn is_loaded(&self) -> bool {
-        self.load.get() + self.session.borrow().waiting() > MAX_LOAD
-    }
-
-    fn resume(&self) {
-        if self.reader.borrow().is_some() && !self.is_loaded() {
-            self.wake_reader();
-        }
-    }
-
-    fn wake_reader(&self) {
-        if let Some(reader) = self.reader.take() {
-            reader.wake();
-        }
-    }
-}
-
-/// Subscribed to its socket's id, where one event means something.
-impl Subscriber for Connection {
-    fn deliver(&self, broadcast: &Arc<Broadcast>) {
-        if broadcast.event == DISCONNECT {
-            self.close(Some(CloseCode::GOING_AWAY));
-        }
-    }
-}
-
-impl Drain for Connection {
-    fn drain(&self) {
-        self.close(Some(CloseCode::SERVICE_RESTART));
-    }
 }
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").field("key", &self.key).field("load", &self.load).finish_non_exhaustive()
+        f.debug_struct("Connection").field("serializer", &self.serializer).finish_non_exhaustive()
     }
 }

@@ -6,6 +6,7 @@
 mod actor;
 mod connect_info;
 mod connection;
+mod line;
 mod outbox;
 mod params;
 mod router;
@@ -16,6 +17,7 @@ use std::{fmt, future::Future};
 pub(crate) use actor::{Closing, Disconnected, Incoming, SocketActor};
 pub use connect_info::ConnectInfo;
 pub(crate) use connection::{Accepted, Connection, Limits};
+pub(crate) use line::{Line, Peer};
 pub(crate) use outbox::Outbox;
 pub use params::Params;
 pub use router::Routes;

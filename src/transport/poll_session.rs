@@ -27,7 +27,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::{
-    socket::{Closing, Connection},
+    socket::{Closing, Connection, Peer},
     token::Token,
     wire::{Frame, Serializer},
 };
@@ -142,7 +142,7 @@ pub(super) enum Published {
 impl PollSession {
     /// Gives what is queued to the poll that waits.
     fn deliver(&mut self) {
-        let outbox = self.connection.outbox();
+        let outbox = self.connection.line().outbox();
         let Some(waiting) = self.waiting.take_if(|waiting| !waiting.is_closed()) else { return };
         if let Err(Polled::Frames(frames)) = waiting.send(Polled::Frames(outbox.take_all())) {
             // the request ended just now: the next one gets them
@@ -156,10 +156,10 @@ impl PollSession {
             return;
         }
         let connection = self.connection.clone();
-        let queued = async move { poll_fn(|cx| connection.outbox().poll_queued(cx)).await };
+        let queued = async move { poll_fn(|cx| connection.line().outbox().poll_queued(cx)).await };
         ctx.spawn(queued.into_actor(self).map(|(), session, ctx| {
             session.watching = false;
-            if session.connection.outbox().is_open() {
+            if session.connection.line().outbox().is_open() {
                 session.deliver();
             } else {
                 ctx.stop();
@@ -172,7 +172,7 @@ impl Actor for PollSession {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        self.connection.tell_when_closing(ctx.address().recipient());
+        self.connection.line().tell_when_closing(ctx.address().recipient());
         ctx.run_interval(self.patience, |session, ctx| {
             // the first look comes a moment after so long, when a client that has just come need not have polled
             if session.last_poll.elapsed() > session.patience + session.patience / 10 {
@@ -184,7 +184,7 @@ impl Actor for PollSession {
 
     fn stopped(&mut self, _: &mut Context<Self>) {
         self.sessions.remove(self.id);
-        self.connection.end();
+        self.connection.gone();
         if let Some(waiting) = self.waiting.take() {
             // whoever has gone away does not care
             let _ = waiting.send(Polled::Ended);
@@ -262,20 +262,16 @@ fn part(serializer: Serializer, line: &Bytes) -> Result<Bytes, Option<Bytes>> {
 
 /// Takes one message: text, binary, or nothing that can be read. Waits while too much of the client's is unhandled.
 async fn receive(connection: &Connection, part: Result<Bytes, Option<Bytes>>) -> Published {
-    poll_fn(|cx| connection.poll_readable(cx)).await;
-    let serializer = connection.serializer();
-    let message = match part {
-        Ok(text) => serializer.decode_text(&text),
-        Err(Some(data)) => serializer.decode_binary(&data),
+    poll_fn(|cx| connection.line().poll_readable(cx)).await;
+    let received = match part {
+        Ok(text) => connection.receive(true, &text),
+        Err(Some(data)) => connection.receive(false, &data),
         Err(None) => return Published::NotBase64,
     };
-    match message {
-        Ok(message) => {
-            connection.receive(message);
-            Published::Ok
-        }
-        Err(error) => {
-            log::info!("ended a long-poll session for a message that does not decode: {error}");
+    match received {
+        Ok(()) => Published::Ok,
+        Err(why) => {
+            log::info!("ended a long-poll session for a message that does not decode: {why}");
             Published::Died
         }
     }

@@ -29,12 +29,12 @@ use bytes::Bytes;
 use futures_util::Stream;
 
 use super::{
-    Mount,
+    Mount, SocketOptions,
     auth_token::{BadOffer, Offer, read_offer},
     connect::{Refusal, connect},
     frames::Frames,
 };
-use crate::socket::{Connection, Disconnected, Incoming, Params, SocketActor, SocketHandler};
+use crate::socket::{Connection, Disconnected, Incoming, Params, Peer, SocketActor, SocketHandler};
 
 /// Opens a WebSocket, or says why not: 400 for what is no upgrade, 403 for who may not, 500 if `connect` panics.
 pub(crate) async fn upgrade<S: SocketHandler>(
@@ -70,9 +70,20 @@ pub(crate) async fn upgrade<S: SocketHandler>(
         response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
     }
     let connection = Connection::open(accepted, mount.limits(), mount.pubsub.clone());
-    let messages = Messages::new(payload.into_inner(), connection.clone(), &mount);
-    let reader = SocketActor::start_reading(connection.clone(), mount.options.timeout, messages);
-    response.set_body(OutboxBody { connection, reader }).map_into_boxed_body()
+    serve(response, payload, connection, &mount.options)
+}
+
+/// Lets a peer speak on a WebSocket that has been accepted.
+pub(super) fn serve(
+    response: HttpResponse,
+    payload: web::Payload,
+    peer: Rc<dyn Peer>,
+    options: &SocketOptions,
+) -> HttpResponse {
+    let frames = Frames::new(options.max_frame_size, options.max_message_size);
+    let messages = Messages { payload: payload.into_inner(), frames, peer: peer.clone(), heard: false };
+    let reader = SocketActor::start_reading(peer.clone(), options.timeout, messages);
+    response.set_body(OutboxBody { peer, reader }).map_into_boxed_body()
 }
 
 /// What the subprotocols say; they are ignored by a socket without auth token.
@@ -90,7 +101,7 @@ async fn handshake(request: &HttpRequest) -> Result<HttpResponse, actix_web::Err
 
 /// The response body of a WebSocket: what is in the outbox, for as long as the connection lasts.
 struct OutboxBody {
-    connection: Rc<Connection>,
+    peer: Rc<dyn Peer>,
     reader: Addr<SocketActor>,
 }
 
@@ -102,13 +113,13 @@ impl MessageBody for OutboxBody {
     }
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
-        self.connection.outbox().poll_chunk(cx)
+        self.peer.line().outbox().poll_chunk(cx)
     }
 }
 
 impl Drop for OutboxBody {
     fn drop(&mut self) {
-        self.connection.outbox().cut();
+        self.peer.line().outbox().cut();
         self.reader.do_send(Disconnected);
     }
 }
@@ -117,17 +128,12 @@ impl Drop for OutboxBody {
 struct Messages {
     payload: dev::Payload,
     frames: Frames,
-    connection: Rc<Connection>,
+    peer: Rc<dyn Peer>,
     /// Bytes came of which nothing has been passed on yet.
     heard: bool,
 }
 
 impl Messages {
-    fn new<S>(payload: dev::Payload, connection: Rc<Connection>, mount: &Mount<S>) -> Self {
-        let frames = Frames::new(mount.options.max_frame_size, mount.options.max_message_size);
-        Self { payload, frames, connection, heard: false }
-    }
-
     fn next_message(&mut self) -> Option<Incoming> {
         let heard = std::mem::take(&mut self.heard);
         self.frames.next().or(heard.then_some(Incoming::Alive))
@@ -139,7 +145,7 @@ impl Stream for Messages {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Incoming>> {
         loop {
-            ready!(self.connection.poll_readable(cx));
+            ready!(self.peer.line().poll_readable(cx));
             if let Some(incoming) = self.next_message() {
                 return Poll::Ready(Some(incoming));
             }
