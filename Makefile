@@ -22,8 +22,7 @@ node_modules/.package-lock.json: package.json package-lock.json
 	@touch $@
 
 test: lint build chromium
-	cargo test --locked
-	cargo test --locked --doc
+	cargo test --locked --all-features
 	REALTIME_CHAT_BIN=target/release/realtime-chat npm test
 
 chromium:
@@ -34,8 +33,8 @@ fmt:
 
 lint:
 	cargo fmt --check
-	cargo clippy --locked --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+	cargo clippy --locked --all-targets --all-features -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --all-features --no-deps --document-private-items
 
 clean:
 	cargo clean

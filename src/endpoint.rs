@@ -11,8 +11,8 @@ use actix_web::{
 
 use crate::{
     pubsub::PubSub,
-    socket::SocketHandler,
-    transport::{Mount, Sessions, SocketOptions, answer, upgrade},
+    socket::{RawSocket, SocketHandler},
+    transport::{Mount, Sessions, SocketOptions, answer, upgrade, upgrade_raw},
     wire::{DISCONNECT, IntoPayload, Payload, PayloadError},
 };
 
@@ -80,6 +80,22 @@ impl Endpoint {
                 let answer = move |request, payload: web::Payload| answer(request, payload, mount.clone());
                 config.service(resource(&path, "longpoll").to(answer));
             }
+        }
+    }
+
+    /// Mounts a socket with a protocol of its own: a WebSocket at `path/websocket`.
+    pub fn raw_socket<R: RawSocket>(
+        &self,
+        path: &str,
+        options: SocketOptions,
+    ) -> impl FnOnce(&mut ServiceConfig) + use<R> {
+        let (path, pubsub, options) =
+            (path.trim_end_matches('/').to_owned(), self.pubsub.clone(), Rc::new(options));
+        move |config| {
+            let upgrade = move |request, payload: web::Payload| {
+                upgrade_raw::<R>(request, payload, options.clone(), pubsub.clone())
+            };
+            config.service(resource(&path, "websocket").to(upgrade));
         }
     }
 

@@ -54,6 +54,7 @@
 //! | `pubsub` | broadcasts: one loop a worker, encoded once |
 //! | `presence` | who is on a topic: [`Presence`] |
 //! | `transport` | WebSockets and long polling: handshake, origins, frames |
+//! | `testing` | tests of channels without a network (feature `testing`) |
 //! | [`Endpoint`] | mounts, broadcasts from anywhere, shutdown |
 //! | [`supervise`] | actors that survive a panic |
 //! | [`chat`] | the chat of the program `realtime-chat`, on the public API alone |
@@ -65,6 +66,8 @@ mod presence;
 mod pubsub;
 mod socket;
 pub mod supervise;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod token;
 mod transport;
 mod wire;
@@ -73,7 +76,7 @@ pub use channel::{BoxError, Channel, Context, Exit, Handle, Join, Reply, ReplyRe
 pub use endpoint::Endpoint;
 pub use presence::{Presence, PresenceError, Presences};
 pub use pubsub::PubSub;
-pub use socket::{ConnectInfo, Params, Refused, Routes, SocketHandler};
+pub use socket::{ConnectInfo, Params, RawContext, RawMessage, RawSocket, Refused, Routes, SocketHandler};
 pub use token::{Token, TokenError, WeakSecret};
 pub use transport::{AllowedOrigin, CheckOrigin, InvalidOrigin, SocketOptions};
 pub use wire::{IntoPayload, InvalidPattern, InvalidPayload, Pattern, Payload, PayloadError, Status};

@@ -42,7 +42,7 @@ pub(crate) enum Command {
 /// A message for `handle_info`.
 #[derive(ActixMessage)]
 #[rtype(result = "()")]
-pub(crate) struct Info<I: 'static>(pub(super) I);
+pub(crate) struct Info<I: 'static>(pub(crate) I);
 
 /// The same, when a time has passed.
 #[derive(ActixMessage)]

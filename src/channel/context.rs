@@ -141,6 +141,10 @@ impl<C: Channel> fmt::Debug for Context<C> {
 pub struct Handle<I: Send + 'static>(Recipient<Info<I>>);
 
 impl<I: Send + 'static> Handle<I> {
+    pub(crate) fn new(recipient: Recipient<Info<I>>) -> Self {
+        Self(recipient)
+    }
+
     /// Sends a message. Returns it if the channel has ended.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ mod reply;
 
 use std::{fmt, future::Future};
 
-pub(crate) use actor::{ChannelActor, Command};
+pub(crate) use actor::{ChannelActor, Command, Info};
 pub use context::{Context, Handle};
 pub(crate) use link::{JoinRequest, Link};
 pub use reply::{Exit, Join, Reply, ReplyRef};

@@ -6,6 +6,8 @@ mod chat_channel;
 mod history;
 mod message_store;
 mod page;
+#[cfg(test)]
+mod tests;
 mod user_socket;
 
 pub use chat_channel::ChatChannel;

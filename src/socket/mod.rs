@@ -9,6 +9,7 @@ mod connection;
 mod line;
 mod outbox;
 mod params;
+mod raw;
 mod router;
 mod session;
 
@@ -20,6 +21,8 @@ pub(crate) use connection::{Accepted, Connection, Limits};
 pub(crate) use line::{Line, Peer};
 pub(crate) use outbox::Outbox;
 pub use params::Params;
+pub(crate) use raw::RawConnection;
+pub use raw::{RawContext, RawMessage, RawSocket};
 pub use router::Routes;
 pub(crate) use router::{Connected, Router};
 pub(crate) use session::{ChannelId, Ended, Joined, reason};

@@ -2,7 +2,7 @@
 
 use std::{panic::AssertUnwindSafe, rc::Rc};
 
-use actix_web::HttpRequest;
+use actix_web::{HttpRequest, HttpResponse};
 use futures_util::FutureExt;
 
 use super::Mount;
@@ -15,10 +15,23 @@ use crate::{
 /// Why a socket is not opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// An unknown version, or the application does not want the client.
+    /// The request makes no sense.
+    BadRequest,
+    /// A page, a version or a client that is not wanted.
     Forbidden,
     /// The application's `connect` panicked.
     Crashed,
+}
+
+impl Refusal {
+    /// The answer that says so over HTTP.
+    pub(super) fn respond(self) -> HttpResponse {
+        match self {
+            Self::BadRequest => HttpResponse::BadRequest().body("Bad Request"),
+            Self::Forbidden => HttpResponse::Forbidden().finish(),
+            Self::Crashed => HttpResponse::InternalServerError().body("Internal Server Error"),
+        }
+    }
 }
 
 /// Chooses the version and asks the application.
@@ -38,16 +51,23 @@ pub(super) async fn connect<S: SocketHandler>(
         return Err(Refusal::Forbidden);
     };
     let info = ConnectInfo::new(request, auth_token);
-    let connect = async {
+    let (socket, id) = ask(request, async {
         let socket = S::connect(&params, &info).await?;
         let id = socket.id();
         Ok((socket, id))
-    };
+    })
+    .await?;
+    let router = Box::new(Connected { socket: Rc::new(socket), routes: mount.routes.clone() });
+    Ok(Accepted { serializer, id, router })
+}
+
+/// What the application says, whatever it does.
+pub(super) async fn ask<T>(
+    request: &HttpRequest,
+    connect: impl Future<Output = Result<T, Refused>>,
+) -> Result<T, Refusal> {
     match AssertUnwindSafe(connect).catch_unwind().await {
-        Ok(Ok((socket, id))) => {
-            let router = Box::new(Connected { socket: Rc::new(socket), routes: mount.routes.clone() });
-            Ok(Accepted { serializer, id, router })
-        }
+        Ok(Ok(connected)) => Ok(connected),
         Ok(Err(Refused)) => {
             log::info!("refused a client of {}: the application does not want it", request.path());
             Err(Refusal::Forbidden)

@@ -50,9 +50,7 @@ pub(crate) async fn answer<S: SocketHandler>(
     payload: web::Payload,
     mount: Rc<Mount<S>>,
 ) -> HttpResponse {
-    let Some(params) = Params::parse(request.query_string()) else {
-        return HttpResponse::BadRequest().body("Bad Request");
-    };
+    let Some(params) = Params::parse(request.query_string()) else { return Refusal::BadRequest.respond() };
     if !mount.options.check_origin.allows(&request) {
         return status(StatusCode::FORBIDDEN);
     }
@@ -101,7 +99,7 @@ async fn open<S: SocketHandler>(request: &HttpRequest, params: Params, mount: &M
             messages(StatusCode::GONE, &token, vec![])
         }
         Err(Refusal::Forbidden) => status(StatusCode::FORBIDDEN),
-        Err(Refusal::Crashed) => HttpResponse::InternalServerError().body("Internal Server Error"),
+        Err(refusal) => refusal.respond(),
     }
 }
 
@@ -142,7 +140,7 @@ async fn publish(request: &HttpRequest, session: Option<Addr<PollSession>>, body
     match session.send(Publish { body, is_ndjson }).await {
         Ok(Published::Ok) => status(StatusCode::OK),
         Ok(Published::Died) => status(StatusCode::REQUEST_TIMEOUT),
-        Ok(Published::NotBase64) => HttpResponse::BadRequest().body("Bad Request"),
+        Ok(Published::NotBase64) => Refusal::BadRequest.respond(),
         Err(_) => status(StatusCode::GONE),
     }
 }

@@ -7,6 +7,7 @@ mod longpoll;
 mod mount;
 mod origin;
 mod poll_session;
+mod raw;
 mod websocket;
 
 pub(crate) use longpoll::answer;
@@ -14,4 +15,5 @@ pub(crate) use mount::Mount;
 pub use mount::SocketOptions;
 pub use origin::{AllowedOrigin, CheckOrigin, InvalidOrigin};
 pub(crate) use poll_session::Sessions;
+pub(crate) use raw::upgrade_raw;
 pub(crate) use websocket::upgrade;

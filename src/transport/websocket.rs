@@ -42,35 +42,39 @@ pub(crate) async fn upgrade<S: SocketHandler>(
     payload: web::Payload,
     mount: Rc<Mount<S>>,
 ) -> HttpResponse {
-    if request.method() != Method::GET {
-        return HttpResponse::BadRequest().finish();
-    }
-    let Some(params) = Params::parse(request.query_string()) else {
-        return HttpResponse::BadRequest().body("Bad Request");
+    let (params, Offer { token, protocol }) = match admit(&request, &mount.options) {
+        Ok(admitted) => admitted,
+        Err(refusal) => return refusal.respond(),
     };
-    if !mount.options.check_origin.allows(&request) {
-        return HttpResponse::Forbidden().finish();
+    let accepted = match connect(&request, params, token.as_deref(), &mount).await {
+        Ok(accepted) => accepted,
+        Err(refusal) => return refusal.respond(),
+    };
+    match handshake(&request, protocol).await {
+        Ok(response) => {
+            let connection = Connection::open(accepted, mount.limits(), mount.pubsub.clone());
+            serve(response, payload, connection, &mount.options)
+        }
+        Err(error) => error.error_response(),
     }
-    let Ok(offer) = offer(&request, mount.options.auth_token) else {
+}
+
+/// What a request must have before the application is asked: the method, a query, an origin, a subprotocol.
+pub(super) fn admit(request: &HttpRequest, options: &SocketOptions) -> Result<(Params, Offer), Refusal> {
+    if request.method() != Method::GET {
+        return Err(Refusal::BadRequest);
+    }
+    let params = Params::parse(request.query_string()).ok_or(Refusal::BadRequest)?;
+    if !options.check_origin.allows(request) {
+        return Err(Refusal::Forbidden);
+    }
+    let Ok(offer) = offer(request, options.auth_token) else {
         log::info!(
             "refused a client: its Sec-WebSocket-Protocol has no phoenix, or a token that is not base64"
         );
-        return HttpResponse::Forbidden().finish();
+        return Err(Refusal::Forbidden);
     };
-    let accepted = match connect(&request, params, offer.token.as_deref(), &mount).await {
-        Ok(accepted) => accepted,
-        Err(Refusal::Forbidden) => return HttpResponse::Forbidden().finish(),
-        Err(Refusal::Crashed) => return HttpResponse::InternalServerError().body("Internal Server Error"),
-    };
-    let mut response = match handshake(&request).await {
-        Ok(response) => response,
-        Err(error) => return error.error_response(),
-    };
-    if let Some(protocol) = offer.protocol {
-        response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
-    }
-    let connection = Connection::open(accepted, mount.limits(), mount.pubsub.clone());
-    serve(response, payload, connection, &mount.options)
+    Ok((params, offer))
 }
 
 /// Lets a peer speak on a WebSocket that has been accepted.
@@ -94,9 +98,16 @@ fn offer(request: &HttpRequest, auth_token: bool) -> Result<Offer, BadOffer> {
 }
 
 /// The answer that switches protocols; actix-ws is given no body, so the session that it makes ends at once.
-async fn handshake(request: &HttpRequest) -> Result<HttpResponse, actix_web::Error> {
+pub(super) async fn handshake(
+    request: &HttpRequest,
+    protocol: Option<&'static str>,
+) -> Result<HttpResponse, actix_web::Error> {
     let nothing = web::Payload::from_request(request, &mut dev::Payload::None).await?;
-    actix_ws::handle(request, nothing).map(|(response, _session, _messages)| response)
+    let (mut response, _session, _messages) = actix_ws::handle(request, nothing)?;
+    if let Some(protocol) = protocol {
+        response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
+    }
+    Ok(response)
 }
 
 /// The response body of a WebSocket: what is in the outbox, for as long as the connection lasts.

@@ -37,23 +37,24 @@ impl Frame {
         Ok(Self(Bytes::from(buffer).slice(start..)))
     }
 
+    /// Frames a message that is there already.
+    pub(crate) fn of(opcode: Opcode, message: &[u8]) -> Self {
+        let mut frame = header(opcode, message.len());
+        frame.extend_from_slice(message);
+        Self(frame.freeze())
+    }
+
     /// A pong with the data of the ping.
     pub(crate) fn pong(data: &[u8]) -> Self {
-        Self::control(Opcode::Pong, data)
+        Self::of(Opcode::Pong, data)
     }
 
     /// A close frame; without a code it is empty.
     pub(crate) fn close(code: Option<CloseCode>) -> Self {
         match code {
-            Some(code) => Self::control(Opcode::Close, &code.0.to_be_bytes()),
-            None => Self::control(Opcode::Close, &[]),
+            Some(code) => Self::of(Opcode::Close, &code.0.to_be_bytes()),
+            None => Self::of(Opcode::Close, &[]),
         }
-    }
-
-    fn control(opcode: Opcode, data: &[u8]) -> Self {
-        let mut frame = header(opcode, data.len());
-        frame.put_slice(data);
-        Self(frame.freeze())
     }
 
     /// Header and message: what a WebSocket writes.
@@ -103,6 +104,8 @@ fn header(opcode: Opcode, length: usize) -> BytesMut {
 pub(crate) struct CloseCode(pub(crate) u16);
 
 impl CloseCode {
+    /// Nothing went wrong. phoenix.js does not come back.
+    pub(crate) const NORMAL: Self = Self(1000);
     /// The application disconnected the socket. phoenix.js comes back after any code but 1000.
     pub(crate) const GOING_AWAY: Self = Self(1001);
     /// Not a WebSocket frame, or no byte from the client for too long (as Bandit).

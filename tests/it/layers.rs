@@ -8,7 +8,7 @@ const LAYERS: [(&str, &[&str]); 6] = [
     ("wire", &["wire/"]),
     ("rules", &["socket/session.rs", "socket/session/", "presence/state.rs"]),
     ("runtime", &["pubsub/", "channel/", "socket/", "presence/", "supervise.rs", "token.rs"]),
-    ("edge", &["transport/", "endpoint.rs"]),
+    ("edge", &["transport/", "endpoint.rs", "testing.rs"]),
     ("application", &["chat/"]),
     ("program", &["main.rs", "settings.rs", "lib.rs"]),
 ];

@@ -1,0 +1,102 @@
+//! The lobby's channel, by a client without a network.
+
+use serde_json::{Value, json};
+
+use super::{Chat, LOBBY, MessageStore, UserSocket};
+use crate::{
+    Endpoint, Status,
+    testing::{ChannelTest, TestSocket},
+};
+
+async fn connect(endpoint: &Endpoint, chat: &Chat) -> TestSocket {
+    ChannelTest::new(endpoint).app_data(chat.clone()).connect::<UserSocket>().await.unwrap()
+}
+
+fn chat(endpoint: &Endpoint) -> Chat {
+    Chat { store: MessageStore::start(10, endpoint.pubsub().clone()), message_max: 5 }
+}
+
+async fn lobby() -> TestSocket {
+    let endpoint = Endpoint::new();
+    let mut client = connect(&endpoint, &chat(&endpoint)).await;
+    assert_eq!(client.subscribe_and_join(LOBBY, json!({})).await.unwrap(), json!({}));
+    client.assert_push("load_messages", json!({ "messages": [] })).await;
+    client
+}
+
+#[actix_web::test]
+async fn a_post_is_broadcast_and_not_answered() {
+    let mut client = lobby().await;
+    let push = client.push(LOBBY, "new_message", json!({ "message": "hi" })).unwrap();
+    let message = client.broadcast("new_message").await["message"].clone();
+    assert_eq!(
+        (&message["id"], &message["content"], &message["likes"]),
+        (&json!(1), &json!("hi"), &json!(0))
+    );
+    client.refute_reply(push).await;
+}
+
+#[actix_web::test]
+async fn a_like_is_broadcast_and_answered() {
+    let mut client = lobby().await;
+    let _ = client.push(LOBBY, "new_message", json!({ "message": "hi" })).unwrap();
+    let like = client.push(LOBBY, "like_message", json!({ "message_id": "1" })).unwrap();
+    client.assert_reply(like, Status::Ok, json!({})).await;
+    assert_eq!(client.broadcast("message_liked").await["message"]["likes"], 1);
+}
+
+#[actix_web::test]
+async fn who_joins_later_gets_what_was_said() {
+    let endpoint = Endpoint::new();
+    let chat = chat(&endpoint);
+    let mut ann = connect(&endpoint, &chat).await;
+    ann.subscribe_and_join(LOBBY, json!({})).await.unwrap();
+    for message in ["a", "b"] {
+        let _ = ann.push(LOBBY, "new_message", json!({ "message": message, "reply_to": 1 })).unwrap();
+        ann.broadcast("new_message").await;
+    }
+    let mut bob = connect(&endpoint, &chat).await;
+    bob.subscribe_and_join(LOBBY, json!({})).await.unwrap();
+    let history = bob.pushed("load_messages").await;
+    let quotes: Vec<&Value> =
+        history["messages"].as_array().unwrap().iter().map(|message| &message["reply_to_content"]).collect();
+    assert_eq!(quotes, [&Value::Null, &json!("a")]);
+}
+
+#[actix_web::test]
+async fn bad_input_is_answered_and_the_channel_lives_on() {
+    let mut client = lobby().await;
+    for (event, payload, why) in [
+        ("new_message", json!({ "message": 42 }), "invalid message"),
+        ("new_message", json!([]), "invalid message"),
+        ("new_message", json!({ "message": "sixsix" }), "message too long"),
+        ("new_message", json!({ "message": "x", "reply_to": "1" }), "invalid reply_to"),
+        ("like_message", json!({}), "invalid message id"),
+        ("like_message", json!({ "message_id": 7 }), "message not found"),
+    ] {
+        let push = client.push(LOBBY, event, payload).unwrap();
+        client.assert_reply(push, Status::Error, json!({ "reason": why })).await;
+    }
+    client.refute_broadcast("new_message").await;
+    let _ = client.push(LOBBY, "get_messages", json!({})).unwrap();
+    client.assert_push("load_messages", json!({ "messages": [] })).await;
+}
+
+#[actix_web::test]
+async fn an_unknown_event_crashes_the_channel_and_no_other_topic_can_be_joined() {
+    let mut client = lobby().await;
+    let _ = client.push(LOBBY, "no_such_event", json!({})).unwrap();
+    client.assert_push("phx_error", json!({ "reason": "channel_crash" })).await;
+    let refused = client.subscribe_and_join("chat:other", json!({})).await.unwrap_err();
+    assert_eq!(refused.to_string(), r#"the join was refused: {"reason":"unmatched topic"}"#);
+}
+
+#[actix_web::test]
+async fn one_who_leaves_hears_nothing_more() {
+    let mut client = lobby().await;
+    let leave = client.leave(LOBBY);
+    client.assert_reply(leave, Status::Ok, json!({})).await;
+    client.assert_push("phx_close", json!({})).await;
+    let push = client.push(LOBBY, "get_messages", json!({})).unwrap();
+    client.assert_reply(push, Status::Error, json!({ "reason": "unmatched topic" })).await;
+}

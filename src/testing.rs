@@ -1,0 +1,389 @@
+//! Tests of channels without a network: a client in the same thread, on the real socket, channels and broadcasts.
+//!
+//! Behind the feature `testing`, for `[dev-dependencies]`: `hinotori = { version = "…", features = ["testing"] }`.
+//!
+//! # Source
+//! Phoenix `lib/phoenix/test/channel_test.ex`, 1.8.12.
+
+use std::{cell::RefCell, collections::VecDeque, future::poll_fn, rc::Rc, sync::Arc, time::Duration};
+
+use actix_web::test::TestRequest;
+use serde_json::Value;
+use tokio::time::{Instant, timeout_at};
+
+use crate::{
+    channel::BoxError,
+    endpoint::Endpoint,
+    pubsub::{Broadcast, Subscriber, SubscriberKey},
+    socket::{
+        Accepted, ConnectInfo, Connected, Connection, Limits, Params, Peer, Refused, Routes, SocketHandler,
+    },
+    transport::SocketOptions,
+    wire::{IntoPayload, Message, PHX_JOIN, PHX_LEAVE, Payload, Ref, Serializer, Status},
+};
+
+/// How long an assertion waits for what must come.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long a refutation waits for what must not come; Phoenix's default.
+const REFUTE: Duration = Duration::from_millis(100);
+
+/// A client of a socket, in a test.
+///
+/// ```
+/// # use hinotori::{Channel, ConnectInfo, Context, Join, Params, Payload, Refused, Reply, Routes, SocketHandler};
+/// # struct UserSocket;
+/// # impl SocketHandler for UserSocket {
+/// #     async fn connect(_: &Params, _: &ConnectInfo<'_>) -> Result<Self, Refused> { Ok(Self) }
+/// #     fn channels(routes: &mut Routes<Self>) { routes.channel::<Room>("room:*"); }
+/// # }
+/// # struct Room;
+/// # impl Channel for Room {
+/// #     type Socket = UserSocket;
+/// #     type Info = ();
+/// #     async fn join(_: &str, _: Payload, _: &mut Context<Self>) -> hinotori::Result<Join<Self>> { Join::ok(Room) }
+/// #     async fn handle_in(&mut self, event: &str, payload: Payload, cx: &mut Context<Self>) -> hinotori::Result {
+/// #         match event {
+/// #             "shout" => cx.broadcast("shout", &payload)?,
+/// #             _ => return cx.unhandled(event),
+/// #         }
+/// #         Reply::ok(payload)
+/// #     }
+/// # }
+/// use hinotori::{Endpoint, Status, testing::ChannelTest};
+/// use serde_json::json;
+///
+/// # actix_web::rt::System::new().block_on(async {
+/// let endpoint = Endpoint::new();
+/// let mut client = ChannelTest::new(&endpoint).connect::<UserSocket>().await?;
+/// client.subscribe_and_join("room:1", json!({})).await?;
+/// let push = client.push("room:1", "shout", json!({ "n": 1 }))?;
+/// client.assert_reply(push, Status::Ok, json!({ "n": 1 })).await;
+/// client.assert_broadcast("shout", json!({ "n": 1 })).await;
+/// client.refute_push("shout").await;
+/// # Ok::<_, hinotori::BoxError>(())
+/// # }).unwrap();
+/// ```
+pub struct ChannelTest {
+    endpoint: Endpoint,
+    request: TestRequest,
+    params: String,
+    auth_token: Option<String>,
+}
+
+impl ChannelTest {
+    /// A client that will connect to a socket of this endpoint.
+    #[must_use]
+    pub fn new(endpoint: &Endpoint) -> Self {
+        let (params, auth_token) = (String::new(), None);
+        Self { endpoint: endpoint.clone(), request: TestRequest::default(), params, auth_token }
+    }
+
+    /// Connect params, as a query string.
+    #[must_use]
+    pub fn params(mut self, query: &str) -> Self {
+        query.clone_into(&mut self.params);
+        self
+    }
+
+    /// What the application puts into its `App`.
+    #[must_use]
+    pub fn app_data<T: 'static>(mut self, data: T) -> Self {
+        self.request = self.request.app_data(data);
+        self
+    }
+
+    /// A header of the connect request.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.request = self.request.insert_header((name, value));
+        self
+    }
+
+    /// The token of `new Socket(url, {authToken})`.
+    #[must_use]
+    pub fn auth_token(mut self, token: &str) -> Self {
+        self.auth_token = Some(token.to_owned());
+        self
+    }
+
+    /// Connects.
+    ///
+    /// # Errors
+    /// [`Refused`] if the socket does not want the client.
+    pub async fn connect<S: SocketHandler>(self) -> Result<TestSocket, Refused> {
+        let request = self.request.to_http_request();
+        let params = Params::parse(&self.params).ok_or(Refused)?;
+        let socket = S::connect(&params, &ConnectInfo::new(&request, self.auth_token.as_deref())).await?;
+        let id = socket.id();
+        let router = Box::new(Connected { socket: Rc::new(socket), routes: Rc::new(Routes::<S>::of()) });
+        let SocketOptions { max_channels, outbox_limit, .. } = SocketOptions::default();
+        let limits = Limits { max_channels, outbox: outbox_limit };
+        let accepted = Accepted { serializer: Serializer::V2, id, router };
+        let connection = Connection::open(accepted, limits, self.endpoint.pubsub().clone());
+        Ok(TestSocket {
+            connection,
+            endpoint: self.endpoint,
+            next_ref: 0,
+            join_refs: vec![],
+            received: vec![],
+            ear: Rc::default(),
+        })
+    }
+}
+
+impl std::fmt::Debug for ChannelTest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ChannelTest").field("params", &self.params).finish_non_exhaustive()
+    }
+}
+
+/// A message that was pushed; names the reply that belongs to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "a reply can be asserted by it"]
+pub struct Pushed(Ref);
+
+/// What a client received.
+#[derive(Debug, Clone, PartialEq)]
+struct Received {
+    join_ref: Value,
+    reference: Value,
+    topic: String,
+    event: String,
+    payload: Value,
+}
+
+/// A connected client, in a test.
+#[derive(Debug)]
+pub struct TestSocket {
+    connection: Rc<Connection>,
+    endpoint: Endpoint,
+    next_ref: u64,
+    /// The join_ref of each topic that was joined.
+    join_refs: Vec<(String, Ref)>,
+    /// What has come and has not been asserted.
+    received: Vec<Received>,
+    ear: Rc<Ear>,
+}
+
+/// Hears what is broadcast to the topics that were joined, whoever intercepts it.
+#[derive(Debug, Default)]
+struct Ear {
+    heard: RefCell<VecDeque<Arc<Broadcast>>>,
+}
+
+impl Ear {
+    fn take(&self, event: &str) -> Option<Arc<Broadcast>> {
+        let mut heard = self.heard.borrow_mut();
+        let index = heard.iter().position(|broadcast| broadcast.event == event)?;
+        heard.remove(index)
+    }
+}
+
+impl Subscriber for Ear {
+    fn deliver(&self, broadcast: &Arc<Broadcast>) {
+        self.heard.borrow_mut().push_back(broadcast.clone());
+    }
+}
+
+impl TestSocket {
+    /// Joins a topic, listens to its broadcasts, and returns the reply.
+    ///
+    /// # Errors
+    /// [`JoinRefused`] with the reply, if the join was refused.
+    pub async fn subscribe_and_join(
+        &mut self,
+        topic: &str,
+        payload: impl IntoPayload,
+    ) -> Result<Value, BoxError> {
+        let join_ref = self.new_ref();
+        self.send(join_ref.clone(), join_ref.clone(), topic, PHX_JOIN, payload.into_payload()?);
+        match self.reply(Pushed(join_ref.clone())).await {
+            (Status::Ok, response) => {
+                self.join_refs.push((topic.to_owned(), join_ref));
+                self.endpoint.pubsub().local().subscribe(topic, SubscriberKey::new(), self.ear.clone());
+                Ok(response)
+            }
+            (Status::Error, response) => Err(JoinRefused(response).into()),
+        }
+    }
+
+    /// Pushes an event to a topic.
+    ///
+    /// # Errors
+    /// [`PayloadError`](crate::PayloadError) if the payload does not serialize.
+    pub fn push(&mut self, topic: &str, event: &str, payload: impl IntoPayload) -> Result<Pushed, BoxError> {
+        let payload = payload.into_payload()?;
+        let join_ref = self.join_refs.iter().rev().find(|(joined, _)| joined == topic);
+        let join_ref = join_ref.map(|(_, join_ref)| join_ref.clone()).unwrap_or_default();
+        let reference = self.new_ref();
+        self.send(join_ref, reference.clone(), topic, event, payload);
+        Ok(Pushed(reference))
+    }
+
+    /// Leaves a topic.
+    pub fn leave(&mut self, topic: &str) -> Pushed {
+        let reference = self.new_ref();
+        self.send(Ref::Null, reference.clone(), topic, PHX_LEAVE, Payload::empty());
+        Pushed(reference)
+    }
+
+    /// Closes the connection: every channel ends with [`Exit::Closed`](crate::Exit::Closed).
+    pub fn close(self) {
+        self.connection.gone();
+    }
+
+    /// The reply to a push.
+    ///
+    /// # Panics
+    /// If none comes.
+    pub async fn reply(&mut self, push: Pushed) -> (Status, Value) {
+        let reference = Value::String(push.0.as_text().to_owned());
+        let is_reply = |received: &Received| received.event == "phx_reply" && received.reference == reference;
+        let Some(Received { payload, .. }) = self.take(is_reply, PATIENCE).await else {
+            panic!("no reply came; instead there are {:#?}", self.received)
+        };
+        let status = if payload["status"] == "ok" { Status::Ok } else { Status::Error };
+        (status, payload["response"].clone())
+    }
+
+    /// Asserts that a push is answered so.
+    ///
+    /// # Panics
+    /// If another reply comes, or none.
+    pub async fn assert_reply(&mut self, push: Pushed, status: Status, response: Value) {
+        assert_eq!(self.reply(push).await, (status, response));
+    }
+
+    /// Asserts that a push is not answered.
+    ///
+    /// # Panics
+    /// If it is.
+    pub async fn refute_reply(&mut self, push: Pushed) {
+        let reference = Value::String(push.0.as_text().to_owned());
+        let is_reply = |received: &Received| received.event == "phx_reply" && received.reference == reference;
+        let reply = self.take(is_reply, REFUTE).await;
+        assert_eq!(reply, None, "expected no reply");
+    }
+
+    /// The payload of the next `event` that a channel pushes to this client.
+    ///
+    /// # Panics
+    /// If none comes.
+    pub async fn pushed(&mut self, event: &str) -> Value {
+        match self.take(|received| is_push(received, event), PATIENCE).await {
+            Some(received) => received.payload,
+            None => panic!("no push of {event:?} came; instead there are {:#?}", self.received),
+        }
+    }
+
+    /// Asserts that a channel pushes this to this client.
+    ///
+    /// # Panics
+    /// If the next push of the event has another payload, or none comes.
+    pub async fn assert_push(&mut self, event: &str, payload: Value) {
+        assert_eq!(self.pushed(event).await, payload);
+    }
+
+    /// Asserts that no channel pushes this event to this client.
+    ///
+    /// # Panics
+    /// If one does.
+    pub async fn refute_push(&mut self, event: &str) {
+        let push = self.take(|received| is_push(received, event), REFUTE).await;
+        assert_eq!(push, None, "expected no push of {event:?}");
+    }
+
+    /// The payload of the next `event` that is broadcast to a joined topic.
+    ///
+    /// # Panics
+    /// If none comes.
+    pub async fn broadcast(&mut self, event: &str) -> Value {
+        match self.hear(event, PATIENCE).await {
+            Some(broadcast) => json_of(&broadcast),
+            None => panic!("no broadcast of {event:?} came"),
+        }
+    }
+
+    /// Asserts that this is broadcast to a joined topic.
+    ///
+    /// # Panics
+    /// If the next broadcast of the event has another payload, or none comes.
+    pub async fn assert_broadcast(&mut self, event: &str, payload: Value) {
+        assert_eq!(self.broadcast(event).await, payload);
+    }
+
+    /// Asserts that this event is not broadcast to a joined topic.
+    ///
+    /// # Panics
+    /// If it is.
+    pub async fn refute_broadcast(&mut self, event: &str) {
+        let broadcast = self.hear(event, REFUTE).await;
+        assert!(broadcast.is_none(), "expected no broadcast of {event:?}, got {broadcast:?}");
+    }
+
+    fn new_ref(&mut self) -> Ref {
+        self.next_ref += 1;
+        Ref::Text(self.next_ref.to_string().into())
+    }
+
+    fn send(&mut self, join_ref: Ref, reference: Ref, topic: &str, event: &str, payload: Payload) {
+        let (topic, event) = (topic.to_owned(), event.to_owned());
+        self.connection.receive_message(Message { join_ref, reference, topic, event, payload });
+    }
+
+    /// The first message that fits, now or within a time.
+    async fn take(&mut self, fits: impl Fn(&Received) -> bool, patience: Duration) -> Option<Received> {
+        let end = Instant::now() + patience;
+        loop {
+            if let Some(index) = self.received.iter().position(&fits) {
+                return Some(self.received.remove(index));
+            }
+            let outbox = self.connection.line().outbox();
+            timeout_at(end, poll_fn(|cx| outbox.poll_queued(cx))).await.ok()?;
+            let frames = outbox.take_all();
+            if frames.is_empty() {
+                return None;
+            }
+            let texts = frames.iter().filter_map(|frame| frame.text());
+            self.received.extend(texts.filter_map(|text| received(&text)));
+        }
+    }
+
+    async fn hear(&self, event: &str, patience: Duration) -> Option<Arc<Broadcast>> {
+        let end = Instant::now() + patience;
+        loop {
+            let heard = self.ear.take(event);
+            if heard.is_some() || Instant::now() >= end {
+                return heard;
+            }
+            actix_web::rt::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+/// A push of a channel: it carries the join_ref, as no broadcast does.
+fn is_push(received: &Received, event: &str) -> bool {
+    received.event == event && !received.join_ref.is_null()
+}
+
+fn received(text: &[u8]) -> Option<Received> {
+    let (join_ref, reference, topic, event, payload) = serde_json::from_slice(text).ok()?;
+    Some(Received { join_ref, reference, topic, event, payload })
+}
+
+fn json_of(broadcast: &Broadcast) -> Value {
+    broadcast.payload.parse().unwrap_or_default()
+}
+
+/// A join was refused, with this reply.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JoinRefused(pub Value);
+
+impl std::fmt::Display for JoinRefused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the join was refused: {}", self.0)
+    }
+}
+
+impl std::error::Error for JoinRefused {}
