@@ -2,8 +2,9 @@
 # make test   installs what the tests need, builds everything and runs all tests
 # make build  the page and the release binary
 # make fmt    formats; make lint checks format, clippy and documentation
+# make autobahn checks the WebSocket transport by the Autobahn test suite
 
-.PHONY: run test build assets fmt lint chromium clean
+.PHONY: run test autobahn build assets fmt lint chromium clean
 .DEFAULT_GOAL := build
 
 CHROMIUM ?= /usr/bin/chromium
@@ -23,7 +24,14 @@ node_modules/.package-lock.json: package.json package-lock.json
 
 test: lint build chromium
 	cargo test --locked --all-features
+	$(MAKE) autobahn
 	REALTIME_CHAT_BIN=target/release/realtime-chat npm test
+
+# the WebSocket conformance suite, against examples/echo_socket.rs
+autobahn:
+	cargo build --locked --example echo_socket
+	sh tests/venv.sh autobahn-venv tests/autobahn/requirements.txt
+	target/autobahn-venv/bin/python tests/autobahn/run.py
 
 chromium:
 	@sh tests/install-chromium.sh $(CHROMIUM)
