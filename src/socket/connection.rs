@@ -5,7 +5,6 @@
 
 use std::{
     cell::RefCell,
-    collections::HashMap,
     fmt,
     rc::{Rc, Weak},
     sync::Arc,
@@ -46,12 +45,13 @@ pub(crate) struct Connection {
     line: Rc<Line>,
     serializer: Serializer,
     session: RefCell<Session>,
-    channels: RefCell<HashMap<ChannelId, Running>>,
+    channels: RefCell<Vec<Running>>,
     router: Box<dyn Router>,
 }
 
 /// A channel that has been started and has not ended.
 struct Running {
+    channel: ChannelId,
     link: Rc<Link>,
     commands: Recipient<Command>,
 }
@@ -82,7 +82,7 @@ impl Connection {
     /// A channel's join callback ended.
     pub(crate) fn joined(&self, channel: ChannelId, how: Joined) {
         if !matches!(how, Joined::Ok(_)) {
-            self.channels.borrow_mut().remove(&channel);
+            self.remove(channel);
         }
         self.judge(|session| session.joined(channel, how, |topic| self.router.is_routed(topic)));
     }
@@ -101,7 +101,7 @@ impl Connection {
 
     /// A joined channel ended.
     pub(crate) fn ended(&self, channel: ChannelId, how: Ended) {
-        self.channels.borrow_mut().remove(&channel);
+        self.remove(channel);
         let effect = self.session.borrow_mut().ended(channel, how);
         self.carry_out(effect);
     }
@@ -139,13 +139,13 @@ impl Connection {
         let channel = request.channel;
         let link = Link::new(this, request);
         if let Some(commands) = self.router.start(link.clone(), payload) {
-            self.channels.borrow_mut().insert(channel, Running { link, commands });
+            self.channels.borrow_mut().push(Running { channel, link, commands });
         }
     }
 
     fn deliver(&self, channel: ChannelId, message: Message) {
         let cost = message.cost();
-        if let Some(Running { link, commands }) = self.channels.borrow().get(&channel) {
+        if let Some(Running { link, commands, .. }) = find(&self.channels.borrow(), channel) {
             self.line.load(cost);
             link.loaded(cost);
             commands.do_send(Command::In(message, cost));
@@ -153,17 +153,22 @@ impl Connection {
     }
 
     fn command(&self, channel: ChannelId, command: Command) {
-        if let Some(Running { commands, .. }) = self.channels.borrow().get(&channel) {
+        if let Some(Running { commands, .. }) = find(&self.channels.borrow(), channel) {
             commands.do_send(command);
         }
     }
 
     fn stop(&self, channel: ChannelId, exit: Exit) {
-        let running = self.channels.borrow_mut().remove(&channel);
-        if let Some(Running { link, commands }) = running {
+        if let Some(Running { link, commands, .. }) = self.remove(channel) {
             link.mute();
             commands.do_send(Command::Stop(exit));
         }
+    }
+
+    fn remove(&self, channel: ChannelId) -> Option<Running> {
+        let mut channels = self.channels.borrow_mut();
+        let index = channels.iter().position(|running| running.channel == channel)?;
+        Some(channels.swap_remove(index))
     }
 
     /// Sends a message to this client, after all broadcasts that came before it.
@@ -182,6 +187,10 @@ impl Connection {
     }
 }
 
+fn find(channels: &[Running], channel: ChannelId) -> Option<&Running> {
+    channels.iter().find(|running| running.channel == channel)
+}
+
 impl Peer for Connection {
     fn line(&self) -> &Line {
         &self.line
@@ -197,7 +206,7 @@ impl Peer for Connection {
     /// Every channel ends.
     fn gone(&self) {
         self.line.end();
-        let channels: Vec<ChannelId> = self.channels.borrow().keys().copied().collect();
+        let channels: Vec<ChannelId> = self.channels.borrow().iter().map(|running| running.channel).collect();
         for channel in channels {
             self.stop(channel, Exit::Closed);
         }

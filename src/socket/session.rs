@@ -7,8 +7,6 @@
 //! # Source
 //! Phoenix `lib/phoenix/socket.ex` (`handle_in/4`) and `lib/phoenix/channel/server.ex`, 1.8.12.
 
-use std::collections::HashMap;
-
 use serde_json::json;
 
 use crate::wire::{
@@ -56,9 +54,8 @@ pub(crate) enum Ended {
 /// The protocol state of one socket.
 #[derive(Debug)]
 pub(crate) struct Session {
-    topics: HashMap<String, Entry>,
-    /// The topic of each live channel.
-    channels: HashMap<ChannelId, String>,
+    /// Few, and nearly always one: a list is smaller than a map, and faster.
+    entries: Vec<Entry>,
     next_channel: u64,
     max_channels: usize,
     /// Bytes of the messages that wait for joins to end.
@@ -67,6 +64,7 @@ pub(crate) struct Session {
 
 #[derive(Debug)]
 struct Entry {
+    topic: String,
     channel: ChannelId,
     join_ref: Ref,
     state: State,
@@ -93,7 +91,7 @@ struct Joining {
 impl Session {
     /// A session that holds at most `max_channels` topics.
     pub(crate) fn new(max_channels: usize) -> Self {
-        Self { topics: HashMap::new(), channels: HashMap::new(), next_channel: 0, max_channels, waiting: 0 }
+        Self { entries: vec![], next_channel: 0, max_channels, waiting: 0 }
     }
 
     /// A message from the client. `is_routed` says whether a topic has a channel.
@@ -102,7 +100,7 @@ impl Session {
             let ok = Payload::empty();
             return vec![reply(Ref::Null, message.reference, message.topic, Status::Ok, ok)];
         }
-        let Some(entry) = self.topics.get_mut(&message.topic) else {
+        let Some(entry) = self.entries.iter_mut().find(|entry| entry.topic == message.topic) else {
             return self.receive_unjoined(message, is_routed);
         };
         match (&mut entry.state, message.event.as_str()) {
@@ -127,7 +125,7 @@ impl Session {
         let Message { join_ref, reference, topic, event, payload } = message;
         match event.as_str() {
             PHX_JOIN if !is_routed(&topic) => vec![unmatched(reference, topic)],
-            PHX_JOIN if self.topics.len() >= self.max_channels => {
+            PHX_JOIN if self.entries.len() >= self.max_channels => {
                 let payload = reason("too many channels joined");
                 vec![reply(join_ref, reference, topic, Status::Error, payload)]
             }
@@ -139,10 +137,10 @@ impl Session {
 
     /// A join of a topic that is joined: the old channel ends first, its `phx_close` follows the new join's reply.
     fn replace(&mut self, message: Message, is_routed: impl Fn(&str) -> bool) -> Vec<Effect> {
-        let Some(old) = self.topics.remove(&message.topic) else {
+        let Some(index) = self.entries.iter().position(|entry| entry.topic == message.topic) else {
             return self.receive_unjoined(message, is_routed);
         };
-        self.channels.remove(&old.channel);
+        let old = self.entries.swap_remove(index);
         let Message { join_ref, reference, topic, payload, .. } = message;
         let start = self.start(join_ref, reference, topic, payload, Some(old.join_ref));
         vec![Effect::Replace { channel: old.channel }, start]
@@ -159,8 +157,7 @@ impl Session {
         let channel = ChannelId(self.next_channel);
         self.next_channel += 1;
         let state = State::Joining(Joining { reference, replaces, waiting: vec![] });
-        self.topics.insert(topic.clone(), Entry { channel, join_ref: join_ref.clone(), state });
-        self.channels.insert(channel, topic.clone());
+        self.entries.push(Entry { topic: topic.clone(), channel, join_ref: join_ref.clone(), state });
         Effect::Start { channel, join_ref, topic, payload }
     }
 
@@ -171,11 +168,13 @@ impl Session {
         how: Joined,
         is_routed: impl Fn(&str) -> bool,
     ) -> Vec<Effect> {
-        let Some((topic, entry)) = self.entry(channel) else { return vec![] };
+        let Some(entry) = self.entries.iter_mut().find(|entry| entry.channel == channel) else {
+            return vec![];
+        };
         let State::Joining(joining) = std::mem::replace(&mut entry.state, State::Joined) else {
             return vec![];
         };
-        let (topic, join_ref) = (topic.to_owned(), entry.join_ref.clone());
+        let (topic, join_ref) = (entry.topic.clone(), entry.join_ref.clone());
         let (status, payload) = match how {
             Joined::Ok(payload) => (Status::Ok, payload),
             Joined::Refused(payload) => (Status::Error, payload),
@@ -195,12 +194,11 @@ impl Session {
 
     /// A joined channel ended by itself, or after a leave.
     pub(crate) fn ended(&mut self, channel: ChannelId, how: Ended) -> Option<Effect> {
-        let (topic, entry) = self.remove(channel)?;
+        let Entry { topic, join_ref, .. } = self.remove(channel)?;
         Some(match how {
-            Ended::Closed => closed(entry.join_ref, topic),
+            Ended::Closed => closed(join_ref, topic),
             Ended::Crashed => {
-                let payload = reason("channel_crash");
-                Effect::Ended { join_ref: entry.join_ref, topic, event: PHX_ERROR, payload }
+                Effect::Ended { join_ref, topic, event: PHX_ERROR, payload: reason("channel_crash") }
             }
         })
     }
@@ -210,15 +208,9 @@ impl Session {
         self.waiting
     }
 
-    fn entry(&mut self, channel: ChannelId) -> Option<(&str, &mut Entry)> {
-        let topic = self.channels.get(&channel)?;
-        Some((topic, self.topics.get_mut(topic)?))
-    }
-
-    fn remove(&mut self, channel: ChannelId) -> Option<(String, Entry)> {
-        let topic = self.channels.remove(&channel)?;
-        let entry = self.topics.remove(&topic)?;
-        Some((topic, entry))
+    fn remove(&mut self, channel: ChannelId) -> Option<Entry> {
+        let index = self.entries.iter().position(|entry| entry.channel == channel)?;
+        Some(self.entries.swap_remove(index))
     }
 }
 
