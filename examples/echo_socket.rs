@@ -46,7 +46,7 @@ async fn main() -> std::io::Result<()> {
         App::new().configure(sockets.raw_socket::<Echo>("/echo", options))
     })
     .client_disconnect_timeout(Duration::ZERO)
-    .tcp_nodelay(true)
+    .on_connect(hinotori::on_connect)
     .disable_signals()
     .bind((host, port))?;
     for address in server.addrs() {

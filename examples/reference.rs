@@ -296,8 +296,8 @@ async fn main() -> std::io::Result<()> {
             .default_service(web::to(async || HttpResponse::NotFound().body("Not Found")))
     })
     .client_disconnect_timeout(Duration::ZERO)
-    .tcp_nodelay(true)
-    .shutdown_timeout(1)
+    .on_connect(hinotori::on_connect)
+    .shutdown_timeout(4)
     .disable_signals()
     .workers(setting("WORKERS", 2))
     .bind((setting("HOST", "127.0.0.1".to_owned()), setting("PORT", 4000)))?;

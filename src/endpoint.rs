@@ -1,13 +1,17 @@
 //! A server's sockets: mounts them on an actix-web `App`, reaches all of them, and takes them down in good order.
 
-use std::{io, rc::Rc, sync::Arc, time::Duration};
+use std::{any::Any, io, pin::pin, rc::Rc, sync::Arc, time::Duration};
 
 use actix_web::{
     Resource,
-    dev::Server,
-    rt::time::{Instant, sleep},
+    dev::{Extensions, Server},
+    rt::{
+        net::TcpStream,
+        time::{Instant, sleep},
+    },
     web::{self, ServiceConfig},
 };
+use socket2::SockRef;
 
 use crate::{
     pubsub::PubSub,
@@ -18,6 +22,11 @@ use crate::{
 
 /// How long [`Endpoint::serve`] waits for clients to take their close frames.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(3);
+
+/// How long a peer may take nothing of what was written to it before the kernel gives it up. Far above any stall of a
+/// mobile network that TCP survives in practice.
+#[cfg(target_os = "linux")]
+const USER_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How often a drain looks whether all connections are gone.
 const DRAIN_POLL: Duration = Duration::from_millis(10);
@@ -41,7 +50,7 @@ const DRAIN_POLL: Duration = Duration::from_millis(10);
 ///     App::new().configure(sockets.socket::<UserSocket>("/socket", SocketOptions::default()))
 /// })
 /// .client_disconnect_timeout(std::time::Duration::ZERO) // a closed WebSocket ends at once
-/// .tcp_nodelay(true) // a small message does not wait for the one before it to be acknowledged
+/// .on_connect(hinotori::on_connect) // no small message waits, and a dead peer is given up
 /// .disable_signals()
 /// .bind(("127.0.0.1", 4000))?
 /// .run();
@@ -123,14 +132,16 @@ impl Endpoint {
     }
 
     /// Closes every connection with code 1012 (service restart), on which phoenix.js connects again, and waits until they
-    /// are gone or `deadline` has passed. Returns how many are left.
+    /// are gone, their channels have terminated, or `deadline` has passed. Returns how many are left. A connection that opens
+    /// from now on is closed at once.
     pub async fn drain(&self, deadline: Duration) -> usize {
         let end = Instant::now() + deadline;
         self.pubsub.drain();
-        while self.pubsub.connections() > 0 && Instant::now() < end {
+        let left = || self.pubsub.connections() + self.pubsub.channels();
+        while left() > 0 && Instant::now() < end {
             sleep(DRAIN_POLL).await;
         }
-        self.pubsub.connections()
+        left()
     }
 
     /// Runs a server until it ends or the process is told to (SIGTERM, SIGINT). Then no more connections are accepted,
@@ -140,22 +151,49 @@ impl Endpoint {
     /// What the server itself ends with.
     pub async fn serve(&self, server: Server) -> io::Result<()> {
         let handle = server.handle();
-        let mut server = std::pin::pin!(server);
+        let mut server = pin!(server);
         let signal = tokio::select! {
             result = &mut server => return result,
             signal = told_to_stop() => signal?,
         };
         let down = async {
             log::info!("{signal}: closing {} connections", self.pubsub.connections());
-            handle.pause().await;
+            // closes the listening sockets now, and then waits for what is being served
+            let stopped = handle.stop(true);
             let left = self.drain(DRAIN_DEADLINE).await;
             if left > 0 {
-                log::warn!("{left} connections did not close within {DRAIN_DEADLINE:?}");
+                log::warn!("{left} connections or channels did not end within {DRAIN_DEADLINE:?}");
             }
-            handle.stop(true).await;
+            let _ = futures_util::future::select(pin!(stopped), pin!(handle.stop(false))).await;
         };
         tokio::join!(server, down).0
     }
+}
+
+/// For `HttpServer::on_connect`: sets a client's connection up as its socket needs it.
+///
+/// A small message does not wait for the one before it to be acknowledged (`TCP_NODELAY`), and a peer that takes nothing
+/// for 20 s is given up by the kernel (`TCP_USER_TIMEOUT`): its socket ends long before, but only this frees the
+/// connection.
+pub fn on_connect(connection: &dyn Any, _: &mut Extensions) {
+    if let Some(stream) = connection.downcast_ref::<TcpStream>() {
+        let socket = SockRef::from(stream);
+        let set = socket.set_tcp_nodelay(true).and_then(|()| set_user_timeout(&socket));
+        if let Err(error) = set {
+            log::debug!("a connection could not be set up: {error}");
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn set_user_timeout(socket: &SockRef<'_>) -> io::Result<()> {
+    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))
+}
+
+/// Other systems have no such option; there, a peer that takes nothing is given up when it is gone.
+#[cfg(not(target_os = "linux"))]
+fn set_user_timeout(_: &SockRef<'_>) -> io::Result<()> {
+    Ok(())
 }
 
 /// A transport's path; one slash at its end is ignored.

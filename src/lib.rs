@@ -73,7 +73,7 @@ mod transport;
 mod wire;
 
 pub use channel::{BoxError, Channel, Context, Exit, Handle, Join, Reply, ReplyRef, Result};
-pub use endpoint::Endpoint;
+pub use endpoint::{Endpoint, on_connect};
 pub use presence::{Presence, PresenceError, Presences};
 pub use pubsub::PubSub;
 pub use socket::{ConnectInfo, Params, RawContext, RawMessage, RawSocket, Refused, Routes, SocketHandler};

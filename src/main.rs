@@ -13,7 +13,7 @@ use hinotori::{
 use settings::Settings;
 
 /// Seconds that plain HTTP requests have to finish when the server stops.
-const SHUTDOWN_TIMEOUT: u64 = 1;
+const SHUTDOWN_TIMEOUT: u64 = 4;
 
 #[actix_web::main]
 async fn main() -> ExitCode {
@@ -30,7 +30,7 @@ async fn main() -> ExitCode {
 async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
     let page = Page::open(&settings.static_dir)?;
     let endpoint = Endpoint::new();
-    let store = MessageStore::start(settings.history_limit, endpoint.pubsub().clone());
+    let store = MessageStore::start(settings.history(), endpoint.pubsub().clone());
     let chat = Chat { store, message_max: settings.message_max };
     let (sockets, options) = (endpoint.clone(), settings.socket());
     let mut server = HttpServer::new(move || {
@@ -41,8 +41,7 @@ async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
     })
     // a WebSocket that is closed ends at once, instead of waiting for the client's side of it
     .client_disconnect_timeout(Duration::ZERO)
-    // a push right behind a reply is not held back until the client acknowledges the reply
-    .tcp_nodelay(true)
+    .on_connect(hinotori::on_connect)
     .shutdown_timeout(SHUTDOWN_TIMEOUT)
     .disable_signals();
     if let Some(workers) = settings.workers {

@@ -3,7 +3,7 @@
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{Parser, builder::RangedU64ValueParser};
-use hinotori::{CheckOrigin, SocketOptions};
+use hinotori::{CheckOrigin, SocketOptions, chat::Limit};
 
 /// A real-time chat over Phoenix Channels: open http://localhost:4000 in two tabs.
 ///
@@ -30,7 +30,10 @@ pub(crate) struct Settings {
     check_origin: CheckOrigin,
     /// Messages kept in memory, at least 1; the oldest go first.
     #[arg(long, env = "HISTORY_LIMIT", default_value = "10000", value_parser = positive())]
-    pub(crate) history_limit: usize,
+    history_limit: usize,
+    /// Bytes of messages kept in memory, at least 1: what each client that joins is sent. The oldest go first.
+    #[arg(long, env = "HISTORY_BYTES", default_value = "16777216", value_parser = positive())]
+    history_bytes: usize,
     /// Characters that a message may have, at least 1.
     #[arg(long, env = "MESSAGE_MAX", default_value = "4000", value_parser = positive())]
     pub(crate) message_max: usize,
@@ -53,6 +56,11 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    /// How much of the chat is kept.
+    pub(crate) fn history(&self) -> Limit {
+        Limit { messages: self.history_limit, bytes: self.history_bytes }
+    }
+
     /// The settings of the chat's socket.
     pub(crate) fn socket(&self) -> SocketOptions {
         SocketOptions {

@@ -11,6 +11,7 @@
 use std::{
     any::Any,
     fmt,
+    io::Write,
     panic::{AssertUnwindSafe, catch_unwind},
     time::{Duration, Instant},
 };
@@ -20,7 +21,7 @@ use actix::{Actor, ActorContext, Context};
 /// So many panics within [`WITHIN`] end the process.
 const MAX_CRASHES: usize = 3;
 
-/// See [`MAX_CRASHES`]; both are Elixir's defaults.
+/// See [`MAX_CRASHES`]. Elixir's supervisors restart three times in as long, and give up at the fourth.
 const WITHIN: Duration = Duration::from_secs(5);
 
 /// The exit code of a process whose actor keeps panicking: `EX_SOFTWARE` of sysexits.h.
@@ -96,7 +97,10 @@ impl Guard {
         self.crashes.retain(|then| now.duration_since(*then) <= WITHIN);
         if self.crashes.len() >= MAX_CRASHES {
             log::error!("{} crashed {MAX_CRASHES} times within {WITHIN:?}: the process gives up", self.name);
-            eprintln!("error: {} crashed {MAX_CRASHES} times within {WITHIN:?}, giving up", self.name);
+            let last_words =
+                format!("error: {} crashed {MAX_CRASHES} times within {WITHIN:?}, giving up\n", self.name);
+            // whether anybody hears it or not
+            let _ = std::io::stderr().write_all(last_words.as_bytes());
             std::process::exit(EXIT_CODE);
         }
     }

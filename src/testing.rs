@@ -15,9 +15,7 @@ use crate::{
     channel::BoxError,
     endpoint::Endpoint,
     pubsub::{Broadcast, Subscriber, SubscriberKey},
-    socket::{
-        Accepted, ConnectInfo, Connected, Connection, Limits, Params, Peer, Refused, Routes, SocketHandler,
-    },
+    socket::{Accepted, ConnectInfo, Connected, Connection, Params, Peer, Refused, Routes, SocketHandler},
     transport::SocketOptions,
     wire::{IntoPayload, Message, PHX_JOIN, PHX_LEAVE, Payload, Ref, Serializer, Status},
 };
@@ -117,8 +115,7 @@ impl ChannelTest {
         let socket = S::connect(&params, &ConnectInfo::new(&request, self.auth_token.as_deref())).await?;
         let id = socket.id();
         let router = Box::new(Connected { socket: Rc::new(socket), routes: Rc::new(Routes::<S>::of()) });
-        let SocketOptions { max_channels, outbox_limit, .. } = SocketOptions::default();
-        let limits = Limits { max_channels, outbox: outbox_limit };
+        let limits = SocketOptions::default().limits();
         let accepted = Accepted { serializer: Serializer::V2, id, router };
         let connection = Connection::open(accepted, limits, self.endpoint.pubsub().clone());
         Ok(TestSocket {
@@ -329,7 +326,14 @@ impl TestSocket {
 
     fn send(&mut self, join_ref: Ref, reference: Ref, topic: &str, event: &str, payload: Payload) {
         let (topic, event) = (topic.to_owned(), event.to_owned());
-        self.connection.receive_message(Message { join_ref, reference, topic, event, payload });
+        self.connection.receive_message(Message {
+            join_ref,
+            reference,
+            topic,
+            event,
+            weight: payload.len(),
+            payload,
+        });
     }
 
     /// The first message that fits, now or within a time.

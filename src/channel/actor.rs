@@ -19,7 +19,7 @@ use futures_util::FutureExt;
 
 use super::{Channel, Context, Exit, Link, Reply, Result};
 use crate::{
-    pubsub::Broadcast,
+    pubsub::{Broadcast, Count},
     socket::{Ended, Joined, reason},
     supervise::panic_message,
     wire::{InvalidPayload, Message, Payload, Ref, Status},
@@ -62,6 +62,7 @@ pub(crate) struct Answer {
 }
 
 pub(crate) struct ChannelActor<C: Channel> {
+    _count: Count,
     link: Rc<Link>,
     begun: Instant,
     /// Not here while a callback runs, before the join was accepted, and after the end.
@@ -77,6 +78,12 @@ impl<C: Channel> Actor for ChannelActor<C> {
     type Context = actix::Context<Self>;
 }
 
+impl<C: Channel> Drop for ChannelActor<C> {
+    fn drop(&mut self) {
+        self.link.dropped();
+    }
+}
+
 /// What a callback came to: its own result, or what it panicked with.
 type Outcome<T> = std::result::Result<Result<T>, Box<dyn Any + Send>>;
 
@@ -88,7 +95,8 @@ impl<C: Channel> ChannelActor<C> {
             if !C::INTERCEPT.is_empty() {
                 link.intercept(C::INTERCEPT, ctx.address().recipient());
             }
-            let actor = Self { link: link.clone(), begun: Instant::now(), running: None };
+            let _count = link.pubsub().count_channel();
+            let actor = Self { _count, link: link.clone(), begun: Instant::now(), running: None };
             let join = async move {
                 let join = async { C::join(link.topic(), payload, &mut context).await };
                 let outcome = AssertUnwindSafe(join).catch_unwind().await;

@@ -119,7 +119,6 @@ impl Link {
         if self.subscribed.replace(false) {
             self.connection.line().local().unsubscribe(self.topic(), self.key);
         }
-        self.connection.line().release(self.load.take());
         for at_end in self.at_end.take() {
             at_end();
         }
@@ -154,10 +153,13 @@ impl Link {
 
     /// A message has been handled.
     pub(crate) fn handled(&self, cost: usize) {
-        if !self.muted.get() {
-            self.load.set(self.load.get() - cost);
-            self.connection.line().release(cost);
-        }
+        self.load.set(self.load.get() - cost);
+        self.connection.line().release(cost);
+    }
+
+    /// The channel's mailbox is gone, with all that waited in it.
+    pub(crate) fn dropped(&self) {
+        self.connection.line().release(self.load.take());
     }
 }
 

@@ -18,21 +18,32 @@ struct Entry {
     likes: u64,
 }
 
+/// How much of the past is kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Limit {
+    /// Messages, at least 1.
+    pub messages: usize,
+    /// Bytes of their JSON, which is what each client that joins is sent.
+    pub bytes: usize,
+}
+
 /// The newest messages, with ids that count from 1.
 #[derive(Debug)]
 pub(super) struct History {
     entries: VecDeque<Entry>,
     /// The id of the oldest message that is kept.
     first_id: u64,
-    limit: usize,
+    limit: Limit,
+    /// Bytes of all entries.
+    bytes: usize,
     /// All messages as the payload of `load_messages`, until one changes.
     snapshot: Option<Payload>,
 }
 
 impl History {
-    /// Keeps at most `limit` messages; the oldest go first.
-    pub(super) fn new(limit: usize) -> Self {
-        Self { entries: VecDeque::new(), first_id: 1, limit, snapshot: None }
+    /// Keeps at most so much; the oldest messages go first.
+    pub(super) fn new(limit: Limit) -> Self {
+        Self { entries: VecDeque::new(), first_id: 1, limit, bytes: 0, snapshot: None }
     }
 
     /// Adds a message and returns it, as `{"message": M}`.
@@ -46,9 +57,11 @@ impl History {
         let entry = self.write(id, content, reply_to, timestamp)?;
         let message = event(&entry)?;
         // nothing below can fail: what a panic above leaves behind is the history as it was
+        self.bytes += entry.json.len();
         self.entries.push_back(entry);
-        if self.entries.len() > self.limit {
-            self.entries.pop_front();
+        while self.entries.len() > self.limit.messages || self.bytes > self.limit.bytes {
+            let Some(oldest) = self.entries.pop_front() else { break };
+            self.bytes -= oldest.json.len();
             self.first_id += 1;
         }
         self.snapshot = None;
@@ -61,7 +74,9 @@ impl History {
             return Ok(None);
         };
         entry.likes += 1;
+        self.bytes -= entry.json.len();
         write_likes(entry);
+        self.bytes += entry.json.len();
         self.snapshot = None;
         event(entry).map(Some)
     }
@@ -138,6 +153,10 @@ mod tests {
 
     const NOW: &str = "2025-01-01T00:00:00.000000Z";
 
+    fn history(messages: usize) -> History {
+        History::new(Limit { messages, bytes: usize::MAX })
+    }
+
     fn value(payload: &Payload) -> Value {
         payload.parse().unwrap()
     }
@@ -148,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_message_has_all_its_fields_and_ids_count_from_one() {
-        let mut history = History::new(10);
+        let mut history = self::history(10);
         assert_eq!(
             value(&history.post("hi \"there\" <b>\u{7}", None, NOW).unwrap()),
             json!({ "message": {
@@ -163,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_reply_to_what_is_not_there_keeps_its_id_and_quotes_nothing() {
-        let mut history = History::new(10);
+        let mut history = self::history(10);
         for id in [0, 1, 99, -1, i128::from(u64::MAX), i128::from(i64::MIN)] {
             let message = &value(&history.post("x", Some(id), NOW).unwrap())["message"];
             assert_eq!(message["reply_to_id"].to_string(), id.to_string());
@@ -175,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_like_changes_one_message_and_an_unknown_id_none() {
-        let mut history = History::new(10);
+        let mut history = self::history(10);
         for content in ["a", "b"] {
             history.post(content, None, NOW).unwrap();
         }
@@ -190,7 +209,7 @@ mod tests {
 
     #[test]
     fn the_oldest_go_first_and_ids_go_on() {
-        let mut history = History::new(3);
+        let mut history = self::history(3);
         for n in 1..=5 {
             history.post(&n.to_string(), None, NOW).unwrap();
         }
@@ -203,8 +222,27 @@ mod tests {
     }
 
     #[test]
+    fn the_oldest_go_when_the_bytes_are_too_many_and_likes_count() {
+        let mut history = History::new(Limit { messages: 100, bytes: 1_000 });
+        for _ in 0..50 {
+            history.post("twenty characters ...", None, NOW).unwrap();
+        }
+        let kept = messages(&mut history);
+        assert!((3..10).contains(&kept.len()), "{}", kept.len());
+        assert_eq!(kept.last().unwrap()["id"], 50);
+        for _ in 0..20 {
+            history.like(50).unwrap();
+        }
+        assert_eq!(history.bytes, history.entries.iter().map(|entry| entry.json.len()).sum::<usize>());
+        history.post(&"x".repeat(5_000), None, NOW).unwrap();
+        assert!(messages(&mut history).is_empty(), "one that is too long for the history is not kept in it");
+        let next = value(&history.post("next", None, NOW).unwrap());
+        assert_eq!(next["message"]["id"], 52);
+    }
+
+    #[test]
     fn a_snapshot_is_shared_until_something_changes() {
-        let mut history = History::new(10);
+        let mut history = self::history(10);
         history.post("a", None, NOW).unwrap();
         let first = history.load().unwrap();
         assert_eq!(first.as_json().unwrap().as_ptr(), history.load().unwrap().as_json().unwrap().as_ptr());
@@ -214,7 +252,7 @@ mod tests {
 
     #[test]
     fn a_like_rewrites_the_end_of_one_message_whatever_the_length_of_the_history() {
-        let mut history = History::new(1_000);
+        let mut history = self::history(1_000);
         for _ in 0..1_000 {
             history.post("x", None, NOW).unwrap();
         }
@@ -228,7 +266,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_content_comes_back_equal(contents in proptest::collection::vec(any::<String>(), 1..8)) {
-            let mut history = History::new(5);
+            let mut history = self::history(5);
             for (at, content) in contents.iter().enumerate() {
                 history.post(content, Some(at as i128), NOW).unwrap();
             }

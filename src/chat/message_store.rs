@@ -8,7 +8,10 @@ use std::fmt;
 use actix::{Actor, Addr, Arbiter, Context, Handler, MailboxError, Message, Supervised, Supervisor};
 use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
 
-use super::{LOBBY, history::History};
+use super::{
+    LOBBY,
+    history::{History, Limit},
+};
 use crate::{
     Payload, PayloadError, PubSub,
     supervise::{Crashed, Guard},
@@ -95,8 +98,8 @@ pub struct MessageStore {
 }
 
 impl MessageStore {
-    /// Starts a store under supervision, on a thread of its own. It keeps the newest `limit` messages.
-    pub fn start(limit: usize, pubsub: PubSub) -> Addr<Self> {
+    /// Starts a store under supervision, on a thread of its own.
+    pub fn start(limit: Limit, pubsub: PubSub) -> Addr<Self> {
         let thread = Arbiter::new();
         Supervisor::start_in_arbiter(&thread.handle(), move |_| Self {
             guard: Guard::new("MessageStore"),
@@ -159,6 +162,8 @@ mod tests {
 
     use super::*;
 
+    const LIMIT: Limit = Limit { messages: 10, bytes: 1_000_000 };
+
     /// Makes a handler of the real store panic in the middle.
     #[derive(Message)]
     #[rtype(result = "Result<(), StoreError>")]
@@ -188,7 +193,7 @@ mod tests {
 
     #[actix_web::test]
     async fn a_crash_is_an_error_to_its_caller_and_the_address_and_the_messages_stay() {
-        let store = MessageStore::start(10, PubSub::new());
+        let store = MessageStore::start(LIMIT, PubSub::new());
         store.send(post("before")).await.unwrap().unwrap();
         // queued behind the crash: it must not be lost with it
         let (crashed, posted) =
@@ -202,7 +207,7 @@ mod tests {
 
     #[actix_web::test]
     async fn two_crashes_are_survived() {
-        let store = MessageStore::start(10, PubSub::new());
+        let store = MessageStore::start(LIMIT, PubSub::new());
         store.send(post("kept")).await.unwrap().unwrap();
         for _ in 0..2 {
             assert!(store.send(Crash).await.unwrap().is_err());
@@ -214,7 +219,7 @@ mod tests {
     #[actix_web::test]
     #[ignore = "ends the process"]
     async fn crash_until_the_process_ends() {
-        let store = MessageStore::start(10, PubSub::new());
+        let store = MessageStore::start(LIMIT, PubSub::new());
         for _ in 0..3 {
             let _ = store.send(Crash).await;
         }
@@ -233,7 +238,7 @@ mod tests {
 
     #[actix_web::test]
     async fn a_timestamp_is_iso_8601_in_utc_with_six_digits() {
-        let store = MessageStore::start(10, PubSub::new());
+        let store = MessageStore::start(LIMIT, PubSub::new());
         store.send(post("x")).await.unwrap().unwrap();
         let history: Value = store.send(Load).await.unwrap().unwrap().parse().unwrap();
         let timestamp = history["messages"][0]["timestamp"].as_str().unwrap();

@@ -11,6 +11,7 @@ mod tests;
 mod user_socket;
 
 pub use chat_channel::ChatChannel;
+pub use history::Limit;
 pub use message_store::{Like, Load, MessageStore, Post, StoreError};
 pub use page::{NotBuilt, Page};
 pub use user_socket::{Chat, UserSocket};

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Chat, LOBBY, MessageStore, UserSocket};
+use super::{Chat, LOBBY, Limit, MessageStore, UserSocket};
 use crate::{
     Endpoint, Status,
     testing::{ChannelTest, TestSocket},
@@ -13,7 +13,10 @@ async fn connect(endpoint: &Endpoint, chat: &Chat) -> TestSocket {
 }
 
 fn chat(endpoint: &Endpoint) -> Chat {
-    Chat { store: MessageStore::start(10, endpoint.pubsub().clone()), message_max: 5 }
+    Chat {
+        store: MessageStore::start(Limit { messages: 10, bytes: 1_000_000 }, endpoint.pubsub().clone()),
+        message_max: 5,
+    }
 }
 
 async fn lobby() -> TestSocket {

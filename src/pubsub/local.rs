@@ -57,6 +57,8 @@ impl Local {
         actix_web::rt::spawn(async move {
             while let Some(message) = poll_fn(|cx| serving.inbox.borrow_mut().poll_recv(cx)).await {
                 serving.deliver(&message);
+                // whoever it went to writes it before the next one comes
+                tokio::task::yield_now().await;
             }
             LOCALS.with(|locals| locals.borrow_mut().remove(&id));
         });

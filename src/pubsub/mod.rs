@@ -13,7 +13,7 @@ mod local;
 
 use std::sync::{
     Arc, RwLock,
-    atomic::{AtomicU64, AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
 
 use tokio::sync::mpsc;
@@ -50,13 +50,16 @@ pub struct PubSub {
 }
 
 #[derive(Debug)]
-struct Shared {
+pub(crate) struct Shared {
     /// Names this server among those of the process, for the threads' registries.
     id: u64,
     /// Written when a worker thread gets its first subscriber; read by each broadcast.
     workers: RwLock<Vec<Worker>>,
     /// Connections that are open, in all workers.
     connections: AtomicUsize,
+    /// Channels whose actors have not ended, in all workers.
+    channels: AtomicUsize,
+    is_draining: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -71,7 +74,11 @@ impl PubSub {
     pub fn new() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        Self { shared: Arc::new(Shared { id, workers: RwLock::default(), connections: AtomicUsize::new(0) }) }
+        let (connections, channels) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let is_draining = AtomicBool::new(false);
+        Self {
+            shared: Arc::new(Shared { id, workers: RwLock::default(), connections, channels, is_draining }),
+        }
     }
 
     /// Sends an event to every subscriber of a topic.
@@ -120,6 +127,7 @@ impl PubSub {
 
     /// Tells every connection of every worker to close itself.
     pub(crate) fn drain(&self) {
+        self.shared.is_draining.store(true, Ordering::SeqCst);
         self.send(&ToWorker::Drain);
     }
 
@@ -153,10 +161,24 @@ impl PubSub {
         self.shared.workers.read().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
+    /// Whether connections are being sent away; one that opens now missed being told.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.shared.is_draining.load(Ordering::SeqCst)
+    }
+
     /// Counts a connection until the guard is dropped.
-    pub(crate) fn count_connection(&self) -> ConnectionCount {
-        self.shared.connections.fetch_add(1, Ordering::Relaxed);
-        ConnectionCount(self.clone())
+    pub(crate) fn count_connection(&self) -> Count {
+        Count::new(self, |shared| &shared.connections)
+    }
+
+    /// Counts a channel until the guard is dropped.
+    pub(crate) fn count_channel(&self) -> Count {
+        Count::new(self, |shared| &shared.channels)
+    }
+
+    /// Channels that have not ended.
+    pub(crate) fn channels(&self) -> usize {
+        self.shared.channels.load(Ordering::Relaxed)
     }
 
     /// Connections that are open.
@@ -171,13 +193,23 @@ impl Default for PubSub {
     }
 }
 
-/// Keeps one connection counted.
+/// Keeps one thing counted.
 #[derive(Debug)]
-pub(crate) struct ConnectionCount(PubSub);
+pub(crate) struct Count {
+    shared: Arc<Shared>,
+    of: fn(&Shared) -> &AtomicUsize,
+}
 
-impl Drop for ConnectionCount {
+impl Count {
+    fn new(pubsub: &PubSub, of: fn(&Shared) -> &AtomicUsize) -> Self {
+        of(&pubsub.shared).fetch_add(1, Ordering::Relaxed);
+        Self { shared: pubsub.shared.clone(), of }
+    }
+}
+
+impl Drop for Count {
     fn drop(&mut self) {
-        self.0.shared.connections.fetch_sub(1, Ordering::Relaxed);
+        (self.of)(&self.shared).fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -41,10 +41,15 @@ pub(crate) struct SocketActor {
     last_heard: Instant,
 }
 
-/// A close frame has been queued.
+/// A line is to end.
 #[derive(Debug, ActixMessage)]
 #[rtype(result = "()")]
-pub(crate) struct Closing;
+pub(crate) enum Closing {
+    /// A close frame has been queued.
+    Said,
+    /// The client does not read: there is no use in waiting for it.
+    Cut,
+}
 
 /// The transport has nowhere left to write to.
 #[derive(Debug, ActixMessage)]
@@ -71,8 +76,8 @@ impl SocketActor {
     fn watch(&self, delay: Duration, ctx: &mut actix::Context<Self>) {
         ctx.run_later(delay, |actor, ctx| {
             let silent = actor.last_heard.elapsed();
-            if actor.line().is_loaded() {
-                // it may well have spoken: we have not been listening
+            if actor.line().is_loaded() && silent < 2 * actor.timeout {
+                // it may well have spoken: we have not been listening; but not for ever
                 actor.watch(actor.timeout, ctx);
             } else if silent < actor.timeout {
                 actor.watch(actor.timeout - silent, ctx);
@@ -88,11 +93,17 @@ impl SocketActor {
     fn finish_in_silence(&self, ctx: &mut actix::Context<Self>) {
         ctx.run_later(SILENCE, |actor, ctx| {
             if actor.last_heard.elapsed() >= SILENCE {
-                actor.line().outbox().finish();
+                actor.finish(ctx);
             } else {
                 actor.finish_in_silence(ctx);
             }
         });
+    }
+
+    /// Ends the transport after what is queued, and this actor soon after, whether that could be written or not.
+    fn finish(&self, ctx: &mut actix::Context<Self>) {
+        self.line().outbox().finish();
+        ctx.run_later(CLOSE_TIMEOUT, |_, ctx| ctx.stop());
     }
 
     fn received(&self, is_text: bool, data: &Bytes) {
@@ -121,14 +132,14 @@ impl StreamHandler<Incoming> for SocketActor {
         if !self.line().outbox().is_open() {
             // closing: all that matters is whether the client has closed too
             if let Incoming::Close(_) = incoming {
-                self.line().outbox().finish();
+                self.finish(ctx);
             }
             return;
         }
         match incoming {
             Incoming::Text(data) => self.received(true, &data),
             Incoming::Binary(data) => self.received(false, &data),
-            Incoming::Ping(data) => self.line().outbox().push(&Frame::pong(&data)),
+            Incoming::Ping(data) => self.line().forward(&Frame::pong(&data)),
             Incoming::Alive => {}
             Incoming::Close(code) => {
                 let code = match code {
@@ -136,7 +147,7 @@ impl StreamHandler<Incoming> for SocketActor {
                     code => code,
                 };
                 self.line().close(code);
-                self.line().outbox().finish();
+                self.finish(ctx);
             }
             Incoming::Broken(code) => {
                 self.line().close(Some(code));
@@ -154,8 +165,11 @@ impl StreamHandler<Incoming> for SocketActor {
 impl Handler<Closing> for SocketActor {
     type Result = ();
 
-    fn handle(&mut self, _: Closing, ctx: &mut Self::Context) {
-        ctx.run_later(CLOSE_TIMEOUT, |actor, _| actor.line().outbox().finish());
+    fn handle(&mut self, closing: Closing, ctx: &mut Self::Context) {
+        match closing {
+            Closing::Said => _ = ctx.run_later(CLOSE_TIMEOUT, |actor, ctx| actor.finish(ctx)),
+            Closing::Cut => ctx.stop(),
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use actix::Recipient;
 use bytes::Bytes;
 
 use super::{
-    ChannelId, Ended, Joined, Line, Peer, Router,
+    ChannelId, Ended, Joined, Limits, Line, Peer, Router,
     session::{Effect, Session},
 };
 use crate::{
@@ -22,15 +22,6 @@ use crate::{
     pubsub::{Broadcast, PubSub},
     wire::{Message, Outgoing, Payload, Serializer},
 };
-
-/// What one connection may use.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
-    /// Topics joined at a time.
-    pub(crate) max_channels: usize,
-    /// Bytes that may wait to be written.
-    pub(crate) outbox: usize,
-}
 
 /// A client that may have a socket.
 pub(crate) struct Accepted {
@@ -62,7 +53,7 @@ impl Connection {
         let Accepted { serializer, id, router } = accepted;
         Rc::new_cyclic(|this| Self {
             this: this.clone(),
-            line: Line::open(limits.outbox, pubsub, id),
+            line: Line::open(limits, pubsub, id),
             serializer,
             session: RefCell::new(Session::new(limits.max_channels)),
             channels: RefCell::default(),
@@ -182,7 +173,7 @@ impl Connection {
     /// Sends what all subscribers get.
     pub(crate) fn forward(&self, broadcast: &Arc<Broadcast>) {
         if let Some(frame) = broadcast.frame(self.serializer) {
-            self.line.outbox().push(frame);
+            self.line.forward(frame);
         }
     }
 }

@@ -12,13 +12,24 @@ use bytes::Bytes;
 
 use super::{Outbox, actor::Closing};
 use crate::{
-    pubsub::{Broadcast, ConnectionCount, Drain, Local, PubSub, Subscriber, SubscriberKey},
+    pubsub::{Broadcast, Count, Drain, Local, PubSub, Subscriber, SubscriberKey},
     wire::{CloseCode, DISCONNECT, Frame},
 };
 
-/// Bytes of a client's messages that may wait to be handled before the server stops reading from it: it is told by TCP to
-/// slow down, nothing is lost, and nobody else notices.
-const MAX_LOAD: usize = 256 * 1024;
+/// Bytes of a client's messages that may wait to be handled, beyond one of the greatest length, before the server stops
+/// reading from it: it is told by TCP to slow down, nothing is lost, and nobody else notices.
+const SPARE_LOAD: usize = 256 * 1024;
+
+/// What one connection may use.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Topics joined at a time.
+    pub(crate) max_channels: usize,
+    /// Bytes that may wait to be written.
+    pub(crate) outbox: usize,
+    /// Bytes of the longest message that the client may send.
+    pub(crate) max_message: usize,
+}
 
 /// What a transport reads for.
 pub(crate) trait Peer {
@@ -37,7 +48,7 @@ pub(crate) struct Line {
     pubsub: PubSub,
     local: Rc<Local>,
     outbox: Outbox,
-    outbox_limit: usize,
+    limits: Limits,
     /// Bytes of messages that wait to be handled.
     load: Cell<usize>,
     /// Reads on when the load has gone down.
@@ -45,18 +56,18 @@ pub(crate) struct Line {
     /// Whoever ends the transport after a close frame.
     closer: RefCell<Option<Recipient<Closing>>>,
     /// Until the transport is gone; a callback that still runs does not keep the line counted.
-    count: Cell<Option<ConnectionCount>>,
+    count: Cell<Option<Count>>,
 }
 
 impl Line {
     /// Opens a line; one with an id closes when `disconnect` is broadcast to it.
-    pub(crate) fn open(outbox_limit: usize, pubsub: PubSub, id: Option<String>) -> Rc<Self> {
+    pub(crate) fn open(limits: Limits, pubsub: PubSub, id: Option<String>) -> Rc<Self> {
         let line = Rc::new(Self {
             key: SubscriberKey::new(),
             id,
             local: pubsub.local(),
-            outbox: Outbox::new(outbox_limit),
-            outbox_limit,
+            outbox: Outbox::new(limits.outbox),
+            limits,
             load: Cell::new(0),
             reader: RefCell::default(),
             closer: RefCell::default(),
@@ -66,6 +77,9 @@ impl Line {
         line.local.add_connection(line.key, line.clone());
         if let Some(id) = &line.id {
             line.local.subscribe(id, line.key, line.clone());
+        }
+        if line.pubsub.is_draining() {
+            line.drain();
         }
         line
     }
@@ -85,17 +99,28 @@ impl Line {
     /// Sends a frame to this client, after all broadcasts that came before it.
     pub(crate) fn push(&self, frame: &Frame) {
         self.local.flush();
-        self.outbox.push(frame);
+        self.forward(frame);
+    }
+
+    /// Sends a frame to this client, which is cut off if it does not read.
+    pub(crate) fn forward(&self, frame: &Frame) {
+        if !self.outbox.push(frame) {
+            self.cut("does not read");
+        }
+    }
+
+    /// Ends the transport and all that hangs on it, without a word: none would get through.
+    fn cut(&self, why: &str) {
+        log::warn!("a client that {why} is cut off");
+        self.outbox.cut();
+        self.tell(Closing::Cut);
     }
 
     /// Whether so many bytes may wait for a channel on their way to this client; else it is cut off, as if they waited in
     /// its outbox.
     pub(crate) fn has_room_for(&self, bytes: usize) -> bool {
-        if bytes > self.outbox_limit {
-            log::warn!(
-                "a client whose channel does not handle its broadcasts is cut off: {bytes} bytes wait for it"
-            );
-            self.outbox.cut();
+        if bytes > self.limits.outbox && self.outbox.is_open() {
+            self.cut("has a channel that does not handle its broadcasts");
         }
         self.outbox.is_open()
     }
@@ -105,9 +130,13 @@ impl Line {
         if self.outbox.is_open() {
             self.outbox.close(&Frame::close(code));
             self.wake_reader();
-            if let Some(closer) = &*self.closer.borrow() {
-                closer.do_send(Closing);
-            }
+            self.tell(Closing::Said);
+        }
+    }
+
+    fn tell(&self, closing: Closing) {
+        if let Some(closer) = &*self.closer.borrow() {
+            closer.do_send(closing);
         }
     }
 
@@ -141,7 +170,7 @@ impl Line {
 
     /// Whether so much of this client's is unhandled that it is not read from.
     pub(crate) fn is_loaded(&self) -> bool {
-        self.load.get() > MAX_LOAD
+        self.load.get() > self.limits.max_message + SPARE_LOAD
     }
 
     /// Ready when the client may be read from.
@@ -179,11 +208,20 @@ impl Drain for Line {
 mod tests {
     use super::*;
 
+    const LIMITS: Limits = Limits { max_channels: 1, outbox: 1_000, max_message: 1_000 };
+
+    #[actix_web::test]
+    async fn a_line_that_opens_while_the_server_drains_is_told_so() {
+        let pubsub = PubSub::new();
+        pubsub.drain();
+        assert!(!Line::open(LIMITS, pubsub, None).outbox().is_open());
+    }
+
     #[actix_web::test]
     async fn a_client_is_not_read_from_while_too_much_of_its_is_unhandled() {
-        let line = Line::open(1_000, PubSub::new(), None);
+        let line = Line::open(LIMITS, PubSub::new(), None);
         let mut cx = Context::from_waker(Waker::noop());
-        line.load(MAX_LOAD);
+        line.load(LIMITS.max_message + SPARE_LOAD);
         assert!(line.poll_readable(&mut cx).is_ready());
         line.load(1);
         assert!(line.poll_readable(&mut cx).is_pending());
@@ -197,7 +235,7 @@ mod tests {
     #[actix_web::test]
     async fn an_ended_line_is_neither_counted_nor_reached() {
         let pubsub = PubSub::new();
-        let line = Line::open(1_000, pubsub.clone(), Some("users:1".into()));
+        let line = Line::open(LIMITS, pubsub.clone(), Some("users:1".into()));
         assert_eq!(pubsub.connections(), 1);
         line.end();
         assert_eq!(pubsub.connections(), 0);

@@ -17,8 +17,8 @@ use std::{fmt, future::Future};
 
 pub(crate) use actor::{Closing, Disconnected, Incoming, SocketActor};
 pub use connect_info::ConnectInfo;
-pub(crate) use connection::{Accepted, Connection, Limits};
-pub(crate) use line::{Line, Peer};
+pub(crate) use connection::{Accepted, Connection};
+pub(crate) use line::{Limits, Line, Peer};
 pub(crate) use outbox::Outbox;
 pub use params::Params;
 pub(crate) use raw::RawConnection;

@@ -18,6 +18,9 @@ use crate::wire::Frame;
 /// Bytes given to the transport in one piece: enough to fill a socket's buffer, small beside the outbox's own bound.
 const CHUNK: usize = 64 * 1024;
 
+/// So many times its limit may wait while the writer is on its way: broadcasts come in bursts, within which no writer runs.
+const BURST: usize = 16;
+
 /// How far the connection is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -43,6 +46,8 @@ pub(crate) struct Outbox {
     limit: usize,
     state: Cell<State>,
     writer: RefCell<Option<Waker>>,
+    /// The writer has been woken and has not come yet: what waits now is not the peer's fault.
+    due: Cell<bool>,
 }
 
 impl Outbox {
@@ -55,19 +60,23 @@ impl Outbox {
             limit,
             state: Cell::new(State::Open),
             writer: RefCell::default(),
+            due: Cell::new(false),
         }
     }
 
-    /// Queues a frame. Cuts the connection if too much is waiting already; does nothing once it is closing.
-    pub(crate) fn push(&self, frame: &Frame) {
+    /// Queues a frame; does nothing once the connection is closing. False if too much waits already for a peer that does
+    /// not read: it is to be cut off.
+    #[must_use]
+    pub(crate) fn push(&self, frame: &Frame) -> bool {
         if self.state.get() != State::Open {
-            return;
+            return true;
         }
-        if self.queued.get() > self.limit {
-            log::warn!("a client that does not read is cut off: {} bytes wait for it", self.queued.get());
-            return self.cut();
+        let queued = self.queued.get();
+        let limit = if self.due.get() { self.limit.saturating_mul(BURST) } else { self.limit };
+        if queued <= limit {
+            self.append(frame);
         }
-        self.append(frame);
+        queued <= limit
     }
 
     /// Queues the close frame, after which nothing is taken.
@@ -103,6 +112,7 @@ impl Outbox {
     /// # Errors
     /// When the connection was cut.
     pub(crate) fn poll_chunk(&self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        self.due.set(false);
         if self.state.get() == State::Cut {
             let error = io::Error::new(io::ErrorKind::ConnectionAborted, "the connection was cut");
             return Poll::Ready(Some(Err(error)));
@@ -154,6 +164,7 @@ impl Outbox {
 
     /// All frames that are queued.
     pub(crate) fn take_all(&self) -> Vec<Frame> {
+        self.due.set(false);
         self.queued.set(0);
         self.frames.take().into()
     }
@@ -184,6 +195,7 @@ impl Outbox {
     /// Wakes the writer, once a burst: it leaves its waker again only when it has written all.
     fn wake(&self) {
         if let Some(writer) = self.writer.take() {
+            self.due.set(true);
             writer.wake();
         }
     }
@@ -218,7 +230,7 @@ mod tests {
         let outbox = Outbox::new(1_000);
         assert!(poll(&outbox).is_pending());
         for _ in 0..3 {
-            outbox.push(&frame(10));
+            let _ = outbox.push(&frame(10));
         }
         assert_eq!(chunk(&outbox).len(), 36);
         assert!(poll(&outbox).is_pending());
@@ -227,8 +239,8 @@ mod tests {
     #[test]
     fn a_frame_larger_than_a_piece_leaves_whole_and_alone() {
         let outbox = Outbox::new(1_000);
-        outbox.push(&frame(10));
-        outbox.push(&frame(CHUNK));
+        let _ = outbox.push(&frame(10));
+        let _ = outbox.push(&frame(CHUNK));
         assert_eq!(chunk(&outbox).len(), 12);
         assert_eq!(chunk(&outbox).len(), CHUNK + 10);
     }
@@ -236,11 +248,25 @@ mod tests {
     #[test]
     fn a_reader_who_stalls_is_cut_off_once_its_outbox_is_over_the_limit() {
         let outbox = Outbox::new(100);
-        outbox.push(&frame(5_000));
-        assert!(outbox.is_open(), "one frame of any size has room");
-        outbox.push(&frame(10));
-        assert!(!outbox.is_open());
+        assert!(outbox.push(&frame(5_000)), "one frame of any size has room");
+        assert!(!outbox.push(&frame(10)));
+        outbox.cut();
         assert!(matches!(poll(&outbox), Poll::Ready(Some(Err(_)))));
+        assert!(
+            outbox.push(&frame(10)) && outbox.take_all().is_empty(),
+            "nothing is kept for who is cut off"
+        );
+    }
+
+    #[test]
+    fn a_burst_before_the_writer_has_come_is_not_the_peers_fault() {
+        let outbox = Outbox::new(100);
+        assert!(poll(&outbox).is_pending());
+        let burst = (0..100).take_while(|_| outbox.push(&frame(50))).count();
+        assert!(burst > 10 && burst < 100, "{burst}: beyond the limit, but not without end");
+        assert!(poll(&outbox).is_ready());
+        let _ = outbox.push(&frame(150));
+        assert!(!outbox.push(&frame(10)), "it has come, and left the rest");
     }
 
     #[test]
@@ -248,11 +274,11 @@ mod tests {
         let outbox = Outbox::new(1_000);
         assert!(outbox.poll_queued(&mut Context::from_waker(Waker::noop())).is_pending());
         for length in [1, 2, 3] {
-            outbox.push(&frame(length));
+            let _ = outbox.push(&frame(length));
         }
         let taken = outbox.take_all();
         assert_eq!(outbox.queued.get(), 0);
-        outbox.push(&frame(4));
+        let _ = outbox.push(&frame(4));
         outbox.put_back(taken);
         assert!(outbox.poll_queued(&mut Context::from_waker(Waker::noop())).is_ready());
         assert_eq!(outbox.take_all(), [1, 2, 3, 4].map(frame));
@@ -263,9 +289,9 @@ mod tests {
     fn nothing_follows_the_close_frame_and_the_end_waits_for_it() {
         let outbox = Outbox::new(100);
         let close = Frame::close(Some(CloseCode::SERVICE_RESTART));
-        outbox.push(&frame(10));
+        let _ = outbox.push(&frame(10));
         outbox.close(&close);
-        outbox.push(&frame(10));
+        let _ = outbox.push(&frame(10));
         outbox.close(&Frame::close(None));
         outbox.finish();
         assert_eq!(chunk(&outbox).len(), 12 + close.bytes().len());

@@ -74,8 +74,8 @@ struct Entry {
 enum State {
     Joining(Joining),
     Joined,
-    /// A leave is on its way to the channel.
-    Leaving,
+    /// A leave is on its way to the channel; what its reply must carry.
+    Leaving(Ref),
 }
 
 #[derive(Debug)]
@@ -112,9 +112,9 @@ impl Session {
             (_, PHX_JOIN) => self.replace(message, is_routed),
             // "a nil join_ref is valid on non-join messages"; any other than the present one is of an earlier join
             _ if message.join_ref != Ref::Null && message.join_ref != entry.join_ref => vec![],
-            (State::Leaving, _) => vec![],
+            (State::Leaving(_), _) => vec![],
             (State::Joined, PHX_LEAVE) => {
-                entry.state = State::Leaving;
+                entry.state = State::Leaving(message.reference.clone());
                 vec![Effect::Leave { channel: entry.channel, reference: message.reference }]
             }
             (State::Joined, _) => vec![Effect::Deliver { channel: entry.channel, message }],
@@ -122,7 +122,7 @@ impl Session {
     }
 
     fn receive_unjoined(&mut self, message: Message, is_routed: impl Fn(&str) -> bool) -> Vec<Effect> {
-        let Message { join_ref, reference, topic, event, payload } = message;
+        let Message { join_ref, reference, topic, event, payload, .. } = message;
         match event.as_str() {
             PHX_JOIN if !is_routed(&topic) => vec![unmatched(reference, topic)],
             PHX_JOIN if self.entries.len() >= self.max_channels => {
@@ -142,8 +142,13 @@ impl Session {
         };
         let old = self.entries.swap_remove(index);
         let Message { join_ref, reference, topic, payload, .. } = message;
-        let start = self.start(join_ref, reference, topic, payload, Some(old.join_ref));
-        vec![Effect::Replace { channel: old.channel }, start]
+        let mut effects = vec![Effect::Replace { channel: old.channel }];
+        if let State::Leaving(leave) = old.state {
+            // the channel ends before it has answered the leave
+            effects.push(reply(old.join_ref.clone(), leave, topic.clone(), Status::Ok, Payload::empty()));
+        }
+        effects.push(self.start(join_ref, reference, topic, payload, Some(old.join_ref)));
+        effects
     }
 
     fn start(
@@ -156,8 +161,11 @@ impl Session {
     ) -> Effect {
         let channel = ChannelId(self.next_channel);
         self.next_channel += 1;
+        let joined_by = reference.clone();
         let state = State::Joining(Joining { reference, replaces, waiting: vec![] });
         self.entries.push(Entry { topic: topic.clone(), channel, join_ref: join_ref.clone(), state });
+        // "join_ref: join_ref || ref": what the channel says to a client that gave none still names its join
+        let join_ref = if join_ref == Ref::Null { joined_by } else { join_ref };
         Effect::Start { channel, join_ref, topic, payload }
     }
 

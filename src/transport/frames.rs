@@ -51,8 +51,8 @@ impl Frames {
             return;
         }
         if self.buffer.is_empty() {
-            // nearly always whole frames: no copy, and an idle client holds no buffer
-            self.buffer = bytes.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+            // an idle client holds no buffer
+            self.buffer = BytesMut::from(&bytes[..]);
         } else {
             self.buffer.extend_from_slice(&bytes);
         }

@@ -58,6 +58,13 @@ impl Default for SocketOptions {
     }
 }
 
+impl SocketOptions {
+    pub(crate) fn limits(&self) -> Limits {
+        let Self { max_channels, outbox_limit: outbox, max_message_size: max_message, .. } = *self;
+        Limits { max_channels, outbox, max_message }
+    }
+}
+
 /// A mounted socket, as each worker has it.
 pub(crate) struct Mount<S> {
     pub(crate) options: SocketOptions,
@@ -73,6 +80,6 @@ impl<S: SocketHandler> Mount<S> {
     }
 
     pub(crate) fn limits(&self) -> Limits {
-        Limits { max_channels: self.options.max_channels, outbox: self.options.outbox_limit }
+        self.options.limits()
     }
 }

@@ -38,9 +38,9 @@ pub(crate) async fn upgrade_raw<R: RawSocket>(
     };
     match handshake(&request, protocol).await {
         Ok(response) => {
-            let line = Line::open(options.outbox_limit, pubsub, id);
+            let line = Line::open(options.limits(), pubsub, id);
             serve(response, payload, RawConnection::open(socket, line), &options)
         }
-        Err(error) => error.error_response(),
+        Err(why) => HttpResponse::BadRequest().body(why),
     }
 }

@@ -21,7 +21,7 @@ use actix_web::{
     error::PayloadError,
     http::{
         Method,
-        header::{self, HeaderValue},
+        header::{self, HeaderName, HeaderValue},
     },
     web,
 };
@@ -55,7 +55,7 @@ pub(crate) async fn upgrade<S: SocketHandler>(
             let connection = Connection::open(accepted, mount.limits(), mount.pubsub.clone());
             serve(response, payload, connection, &mount.options)
         }
-        Err(error) => error.error_response(),
+        Err(why) => HttpResponse::BadRequest().body(why),
     }
 }
 
@@ -101,13 +101,38 @@ fn offer(request: &HttpRequest, auth_token: bool) -> Result<Offer, BadOffer> {
 pub(super) async fn handshake(
     request: &HttpRequest,
     protocol: Option<&'static str>,
-) -> Result<HttpResponse, actix_web::Error> {
-    let nothing = web::Payload::from_request(request, &mut dev::Payload::None).await?;
-    let (mut response, _session, _messages) = actix_ws::handle(request, nothing)?;
+) -> Result<HttpResponse, String> {
+    check_upgrade(request)?;
+    let nothing = web::Payload::from_request(request, &mut dev::Payload::None)
+        .await
+        .map_err(|error| error.to_string())?;
+    let (mut response, _session, _messages) =
+        actix_ws::handle(request, nothing).map_err(|error| error.to_string())?;
     if let Some(protocol) = protocol {
         response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
     }
     Ok(response)
+}
+
+/// What is missing in a request for an upgrade, in the words of WebSockAdapter.
+fn check_upgrade(request: &HttpRequest) -> Result<(), String> {
+    let values = |name: &HeaderName| -> Vec<&str> {
+        request.headers().get_all(name).filter_map(|value| value.to_str().ok()).collect()
+    };
+    for (name, token) in [(&header::CONNECTION, "upgrade"), (&header::UPGRADE, "websocket")] {
+        let mut items = values(name).into_iter().flat_map(|value| value.split(','));
+        if !items.any(|item| item.trim().eq_ignore_ascii_case(token)) {
+            return Err(format!("'{name}' header must contain '{token}', got {:?}", values(name)));
+        }
+    }
+    let version = values(&header::SEC_WEBSOCKET_VERSION);
+    if version != ["13"] {
+        return Err(format!("'sec-websocket-version' header must equal '13', got {version:?}"));
+    }
+    match values(&header::SEC_WEBSOCKET_KEY).is_empty() {
+        true => Err("'sec-websocket-key' header is absent".to_owned()),
+        false => Ok(()),
+    }
 }
 
 /// The response body of a WebSocket: what is in the outbox, for as long as the connection lasts.

@@ -58,6 +58,7 @@ pub(super) fn decode(data: &Bytes) -> Result<Message, DecodeError> {
         topic: field("topic", sizes[2])?.to_owned(),
         event: field("event", sizes[3])?.to_owned(),
         payload: Payload::binary(data.slice(needs..)),
+        weight: has,
     })
 }
 

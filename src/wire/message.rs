@@ -3,7 +3,10 @@
 use serde::{Serialize, Serializer as SerdeSerializer};
 use serde_json::value::RawValue;
 
-use super::Payload;
+use super::{Payload, serializer::DecodeError};
+
+/// Bytes that a ref, a topic or an event may have. Binary frames allow 255; no client comes near.
+pub(crate) const MAX_NAME: usize = 1024;
 
 /// A `ref` or `join_ref`: chosen by the client, kept as it came and echoed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -81,12 +84,25 @@ pub(crate) struct Message {
     pub(crate) topic: String,
     pub(crate) event: String,
     pub(crate) payload: Payload,
+    /// Bytes of the frame, which the payload keeps whole.
+    pub(crate) weight: usize,
 }
 
 impl Message {
     /// Bytes that this message holds in memory, near enough to bound a queue of them.
     pub(crate) fn cost(&self) -> usize {
-        size_of::<Self>() + self.topic.len() + self.event.len() + self.payload.len()
+        size_of::<Self>() + self.weight
+    }
+
+    /// Whether its names are not absurd: a socket remembers them for as long as it is joined.
+    pub(crate) fn check_names(self) -> Result<Self, DecodeError> {
+        let refs = [("join_ref", self.join_ref.as_text()), ("ref", self.reference.as_text())];
+        for (field, name) in refs.into_iter().chain([("topic", &*self.topic), ("event", &*self.event)]) {
+            if name.len() > MAX_NAME {
+                return Err(DecodeError::NameTooLong { field, length: name.len() });
+            }
+        }
+        Ok(self)
     }
 }
 

@@ -22,7 +22,7 @@ pub(crate) use event::{DISCONNECT, HEARTBEAT, PHOENIX, PHX_CLOSE, PHX_ERROR, PHX
 pub(crate) use frame::{CloseCode, Frame, Opcode};
 pub(crate) use json::MAX_DEPTH;
 pub use message::Status;
-pub(crate) use message::{Message, Outgoing, Ref};
+pub(crate) use message::{MAX_NAME, Message, Outgoing, Ref};
 pub use payload::{IntoPayload, InvalidPayload, Payload, PayloadError};
 pub(crate) use serializer::Serializer;
 pub use topic::{InvalidPattern, Pattern};

@@ -52,7 +52,8 @@ impl Payload {
         Self(Kind::Json(json))
     }
 
-    /// JSON text that is well formed already, such as a history that is kept encoded: it is not parsed, nor copied.
+    /// JSON text that is written already, such as a history that is kept encoded: it is checked, but neither built up nor
+    /// copied.
     ///
     /// # Errors
     /// [`PayloadError::Encode`] if the text is not JSON.

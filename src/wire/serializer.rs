@@ -19,10 +19,8 @@ impl Serializer {
     /// The serializer for a `vsn` parameter: `~> 1.0.0` or `~> 2.0.0`, version 1 if there is none; otherwise nothing.
     pub(crate) fn negotiate(vsn: Option<&str>) -> Option<Self> {
         let Some(vsn) = vsn else { return Some(Self::V1) };
-        let (major, patch) = vsn.split_once(".0.")?;
-        let patch = patch.split(['-', '+']).next()?;
-        let is_number = !patch.is_empty() && patch.bytes().all(|byte| byte.is_ascii_digit());
-        match (major, is_number) {
+        let (major, rest) = vsn.split_once(".0.")?;
+        match (major, is_patch(rest)) {
             ("1", true) => Some(Self::V1),
             ("2", true) => Some(Self::V2),
             _ => None,
@@ -75,6 +73,21 @@ impl Serializer {
     }
 }
 
+/// Whether a text can follow `2.0.` in a version that is at least `2.0.0`, by the rules of semantic versioning.
+fn is_patch(rest: &str) -> bool {
+    let is_label = |label: &str| {
+        label.split('.').all(|part| {
+            !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        })
+    };
+    let (rest, build) = rest.split_once('+').map_or((rest, None), |(rest, build)| (rest, Some(build)));
+    let (number, pre) = rest.split_once('-').map_or((rest, None), |(number, pre)| (number, Some(pre)));
+    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    // what comes before a release, such as 2.0.0-rc, is less than it
+    let is_released = pre.is_none_or(|pre| is_label(pre) && number != "0");
+    is_number && (number == "0" || !number.starts_with('0')) && is_released && build.is_none_or(is_label)
+}
+
 /// A guess at the bytes around a payload, to allocate once.
 const ENVELOPE: usize = 112;
 
@@ -91,6 +104,8 @@ pub(crate) enum DecodeError {
     Kind(u8),
     /// A binary message shorter than its own sizes say.
     Truncated { needs: usize, has: usize },
+    /// A ref, a topic or an event of absurd length.
+    NameTooLong { field: &'static str, length: usize },
     /// A field of a binary message that is not UTF-8.
     Utf8(&'static str),
 }
@@ -105,6 +120,9 @@ impl fmt::Display for DecodeError {
             Self::Kind(kind) => write!(f, "binary frame of kind {kind}: expected 0, a push"),
             Self::Truncated { needs, has } => {
                 write!(f, "binary frame truncated: header needs {needs} bytes but the frame has {has}")
+            }
+            Self::NameTooLong { field, length } => {
+                write!(f, "{field} of {length} bytes: expected at most {}", super::MAX_NAME)
             }
             Self::Utf8(field) => write!(f, "binary frame whose {field} is not UTF-8"),
         }
@@ -170,6 +188,11 @@ mod tests {
             ("2.0", None),
             ("2.0.", None),
             ("2.0.x", None),
+            ("2.0.01", None),
+            ("2.0.7-", None),
+            ("2.0.0-rc", None),
+            ("2.0.1-rc.1", Some(Serializer::V2)),
+            ("2.0.0+build", Some(Serializer::V2)),
             ("12.0.0", None),
             ("abc", None),
             ("", None),

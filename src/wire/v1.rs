@@ -35,13 +35,15 @@ struct Incoming<'a> {
 pub(super) fn decode(text: &Bytes) -> Result<Message, DecodeError> {
     let incoming: Incoming<'_> = serde_json::from_slice(text).map_err(DecodeError::Json)?;
     json::check(text).map_err(DecodeError::Unfit)?;
-    Ok(Message {
+    let message = Message {
         join_ref: incoming.join_ref.map_or(Some(Ref::Null), Ref::from_json).ok_or(DecodeError::Ref)?,
         reference: Ref::from_json(incoming.reference).ok_or(DecodeError::Ref)?,
         topic: incoming.topic.into_owned(),
         event: incoming.event.into_owned(),
         payload: Payload::from_json(text.slice_ref(incoming.payload.get().as_bytes())),
-    })
+        weight: text.len(),
+    };
+    message.check_names()
 }
 
 pub(super) fn encode(out: &mut Vec<u8>, message: Outgoing<'_>, payload: &[u8]) -> Result<(), EncodeError> {

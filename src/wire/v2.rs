@@ -67,13 +67,15 @@ impl<'de: 'a, 'a> Deserialize<'de> for Incoming<'a> {
 pub(super) fn decode(text: &Bytes) -> Result<Message, DecodeError> {
     let incoming: Incoming<'_> = serde_json::from_slice(text).map_err(DecodeError::Json)?;
     json::check(text).map_err(DecodeError::Unfit)?;
-    Ok(Message {
+    let message = Message {
         join_ref: Ref::from_json(incoming.join_ref).ok_or(DecodeError::Ref)?,
         reference: Ref::from_json(incoming.reference).ok_or(DecodeError::Ref)?,
         topic: incoming.topic.into_owned(),
         event: incoming.event.into_owned(),
         payload: Payload::from_json(text.slice_ref(incoming.payload.get().as_bytes())),
-    })
+        weight: text.len(),
+    };
+    message.check_names()
 }
 
 pub(super) fn encode(out: &mut Vec<u8>, message: Outgoing<'_>, payload: &[u8]) -> Result<(), EncodeError> {
@@ -171,6 +173,27 @@ mod tests {
         assert!(matches!(decoded(deep(400_000)), Err(DecodeError::Unfit(_))));
     }
 
+    #[test]
+    fn names_of_absurd_length_are_refused_by_their_field() {
+        let long = "x".repeat(1025);
+        for (message, field) in [
+            (format!(r#"["{long}",1,"t","e",{{}}]"#), "join_ref"),
+            (format!(r#"[1,"{long}","t","e",{{}}]"#), "ref"),
+            (format!(r#"[1,1,"{long}","e",{{}}]"#), "topic"),
+            (format!(r#"[1,1,"t","{long}",{{}}]"#), "event"),
+        ] {
+            let error = decoded(message).unwrap_err().to_string();
+            assert_eq!(error, format!("{field} of 1025 bytes: expected at most 1024"));
+        }
+        assert!(decoded(format!(r#"[1,1,"{}","e",{{}}]"#, &long[1..])).is_ok());
+    }
+
+    #[test]
+    fn a_message_costs_what_its_frame_holds_and_not_what_is_used_of_it() {
+        let message = decoded(format!(r#"[1,1,"t","e",{{}},"{}"]"#, "x".repeat(10_000))).unwrap();
+        assert!(message.cost() > 10_000);
+    }
+
     /// Any text, and now and then text that looks like a message.
     fn texts() -> impl Strategy<Value = String> {
         prop_oneof![
@@ -196,10 +219,10 @@ mod tests {
 
         #[test]
         fn what_is_encoded_decodes_to_the_same(
-            join_ref in proptest::option::of(any::<String>()),
+            join_ref in proptest::option::of("\\PC{0,40}"),
             number in any::<i64>(),
-            topic in any::<String>(),
-            event in any::<String>(),
+            topic in "\\PC{0,40}",
+            event in "\\PC{0,40}",
             value in any::<String>(),
         ) {
             let join_ref = join_ref.map_or(Ref::Null, |text| Ref::Text(text.into()));
@@ -211,13 +234,14 @@ mod tests {
                 join_ref: &join_ref, reference: &reference, topic: &topic, event: &event, payload: &payload,
             };
             let expected =
-                Message { join_ref: join_ref.clone(), reference: reference.clone(), topic: topic.clone(), event: event.clone(), payload: payload.clone() };
-            prop_assert_eq!(&decoded(encoded(push, &json)).unwrap(), &expected);
+                Message { join_ref: join_ref.clone(), reference: reference.clone(), topic: topic.clone(), event: event.clone(), payload: payload.clone(), weight: 0 };
+            let unweighed = |message: Message| Message { weight: 0, ..message };
+            prop_assert_eq!(&unweighed(decoded(encoded(push, &json)).unwrap()), &expected);
 
             let mut out = Vec::new();
             crate::wire::v1::encode(&mut out, push, json.as_bytes()).unwrap();
             let expected = Message { join_ref: Ref::Null, ..expected };
-            prop_assert_eq!(crate::wire::v1::decode(&out.into()).unwrap(), expected);
+            prop_assert_eq!(unweighed(crate::wire::v1::decode(&out.into()).unwrap()), expected);
         }
     }
 }

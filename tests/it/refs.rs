@@ -29,12 +29,14 @@ fn version_2_echoes_join_ref_and_ref_of_any_kind() {
             // a join of a topic that is joined already replaces it: leave it first
             client.send(&json!([join_ref, reference, topic, "phx_join", {}]));
             client.expect(&json!([join_ref, reference, topic, "phx_reply", ok(&json!({"echo": {}}))]));
+            // a channel that was given no join_ref speaks by the ref of its join
+            let spoken = if join_ref.is_null() { reference } else { join_ref };
             client.send(&json!([join_ref, reference, topic, "echo", {"n": number}]));
-            client.expect(&json!([join_ref, reference, topic, "phx_reply", ok(&json!({"n": number}))]));
+            client.expect(&json!([spoken, reference, topic, "phx_reply", ok(&json!({"n": number}))]));
             client.send(&json!([join_ref, reference, topic, "push", {}]));
-            client.expect(&json!([join_ref, null, topic, "pushed", {}]));
+            client.expect(&json!([spoken, null, topic, "pushed", {}]));
             client.send(&json!([join_ref, reference, topic, "phx_leave", {}]));
-            client.expect(&json!([join_ref, reference, topic, "phx_reply", ok(&json!({}))]));
+            client.expect(&json!([spoken, reference, topic, "phx_reply", ok(&json!({}))]));
             client.expect(&json!([join_ref, join_ref, topic, "phx_close", {}]));
             client.send(&json!([null, reference, "phoenix", "heartbeat", {}]));
             client.expect(&json!([null, reference, "phoenix", "phx_reply", ok(&json!({}))]));

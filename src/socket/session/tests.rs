@@ -1,6 +1,6 @@
 //! One test a rule; and any sequence of inputs keeps what must always hold.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use proptest::prelude::*;
 
@@ -26,6 +26,7 @@ fn message(join_ref: &str, reference: &str, topic: &str, event: &str) -> Message
         topic: topic.to_owned(),
         event: event.to_owned(),
         payload: Payload::empty(),
+        weight: 0,
     }
 }
 
@@ -110,6 +111,17 @@ fn a_join_starts_a_channel_and_its_answer_carries_the_channels_payload() {
 }
 
 #[test]
+fn a_channel_joined_without_a_join_ref_speaks_by_the_ref_of_its_join() {
+    let mut player = Player::new();
+    let effects = player.send("", "7", "room:a", PHX_JOIN);
+    let [Effect::Start { channel, join_ref, .. }] = &effects[..] else { panic!("{effects:?}") };
+    assert_eq!(*join_ref, text("7"));
+    let channel = *channel;
+    assert_eq!(player.finish(channel, Joined::Ok(Payload::empty())), [replied("", "7", "room:a", None)]);
+    assert_eq!(player.session.ended(channel, Ended::Closed), Some(phx_close("", "room:a")));
+}
+
+#[test]
 fn a_refused_join_is_an_error_and_the_topic_stays_unjoined() {
     let mut player = Player::new();
     let channel = player.begin("3", "room:a");
@@ -175,6 +187,23 @@ fn a_leave_is_handed_to_the_channel_and_its_end_closes() {
     assert_eq!(
         player.send("3", "7", "room:a", "echo"),
         [replied("", "7", "room:a", Some("unmatched topic"))]
+    );
+}
+
+#[test]
+fn a_join_right_behind_a_leave_leaves_no_ref_unanswered() {
+    let mut player = Player::new();
+    let old = player.join("3", "room:a");
+    player.send("3", "4", "room:a", PHX_LEAVE);
+    let effects = player.send("5", "5", "room:a", PHX_JOIN);
+    let [Effect::Replace { channel }, left, Effect::Start { channel: new, .. }] = &effects[..] else {
+        panic!("{effects:?}")
+    };
+    assert_eq!((*channel, left), (old, &replied("3", "4", "room:a", None)));
+    let new = *new;
+    assert_eq!(
+        player.finish(new, Joined::Ok(Payload::empty())),
+        [replied("5", "5", "room:a", None), phx_close("3", "room:a")]
     );
 }
 
@@ -335,7 +364,7 @@ proptest! {
         let mut session = Session::new(3);
         let mut live: Vec<(ChannelId, String)> = vec![];
         let mut joining: Vec<ChannelId> = vec![];
-        let mut answered = HashSet::new();
+        let (mut answered, mut leaving) = (HashSet::new(), HashMap::new());
         for (number, step) in steps.into_iter().enumerate() {
             let effects = match step {
                 Step::Send { join_ref, topic, event } => {
@@ -355,6 +384,10 @@ proptest! {
                     let running: Vec<ChannelId> = live.iter().map(|(id, _)| *id).filter(|id| !joining.contains(id)).collect();
                     let Some(channel) = running.get(which % running.len().max(1)) else { continue };
                     live.retain(|(id, _)| id != channel);
+                    if let Some(reference) = leaving.remove(channel) {
+                        // by the channel, before it ended
+                        prop_assert!(answered.insert(reference), "answered twice");
+                    }
                     let how = if crashed { Ended::Crashed } else { Ended::Closed };
                     let effect = session.ended(*channel, how);
                     prop_assert!(effect.is_some());
@@ -367,7 +400,7 @@ proptest! {
                     Effect::Reply { reference, .. } => prop_assert!(answered.insert(format!("{reference:?}")), "answered twice"),
                     Effect::Leave { channel, reference } => {
                         prop_assert!(live.iter().any(|(id, _)| *id == channel));
-                        prop_assert!(answered.insert(format!("{reference:?}")), "answered twice");
+                        leaving.insert(channel, format!("{reference:?}"));
                     }
                     Effect::Start { channel, topic, .. } => {
                         prop_assert!(live.iter().all(|(_, other)| *other != topic), "two channels for {}", topic);
