@@ -15,7 +15,7 @@ struct Echo;
 impl RawSocket for Echo {
     type Info = ();
 
-    async fn connect(_params: &Params, _info: &ConnectInfo<'_>) -> std::result::Result<Self, Refused> {
+    async fn connect(_params: &Params, _info: &ConnectInfo<'_>) -> Result<Self, Refused> {
         Ok(Self)
     }
 

@@ -23,7 +23,7 @@ struct Server {
 }
 
 impl Server {
-    fn of(info: &ConnectInfo<'_>) -> std::result::Result<Self, Refused> {
+    fn of(info: &ConnectInfo<'_>) -> Result<Self, Refused> {
         info.app_data::<Self>().cloned().ok_or(Refused)
     }
 }
@@ -35,7 +35,7 @@ struct UserSocket {
 }
 
 impl SocketHandler for UserSocket {
-    async fn connect(params: &Params, info: &ConnectInfo<'_>) -> std::result::Result<Self, Refused> {
+    async fn connect(params: &Params, info: &ConnectInfo<'_>) -> Result<Self, Refused> {
         let user_id = params.get("user_id").map(str::to_owned);
         Ok(Self { user_id, presence: Server::of(info)?.presence })
     }
@@ -169,7 +169,7 @@ struct AuthSocket {
 }
 
 impl SocketHandler for AuthSocket {
-    async fn connect(params: &Params, info: &ConnectInfo<'_>) -> std::result::Result<Self, Refused> {
+    async fn connect(params: &Params, info: &ConnectInfo<'_>) -> Result<Self, Refused> {
         match params.get("deny") {
             Some("true" | "reason") => return Err(Refused),
             Some("crash") => panic!("connect told to crash"),
@@ -234,7 +234,7 @@ impl Channel for AuthRoom {
             "params" => return Reply::ok(&socket.params),
             "disconnect_user" => {
                 let DisconnectUser { user_id } = payload.parse()?;
-                socket.endpoint.disconnect(&user_topic(&user_id))?;
+                socket.endpoint.disconnect(&user_topic(&user_id));
             }
             "publish" => {
                 let Publish { topic, event, payload } = payload.parse()?;

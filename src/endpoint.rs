@@ -15,7 +15,7 @@ use socket2::SockRef;
 
 use crate::{
     pubsub::PubSub,
-    socket::{RawSocket, SocketHandler},
+    socket::{RawSocket, Routes, SocketHandler},
     transport::{Mount, Sessions, SocketOptions, answer, upgrade, upgrade_raw},
     wire::{DISCONNECT, IntoPayload, Payload, PayloadError},
 };
@@ -79,6 +79,8 @@ impl Endpoint {
     ) -> impl FnOnce(&mut ServiceConfig) + use<S> {
         let path = path.trim_end_matches('/').to_owned();
         let Self { pubsub, sessions } = self.clone();
+        // a pattern that is none shows here, before any worker starts
+        let _ = Routes::<S>::of();
         move |config| {
             let has_longpoll = options.longpoll.is_some();
             let mount = Rc::new(Mount::<S>::new(options, pubsub, sessions));
@@ -123,12 +125,12 @@ impl Endpoint {
     }
 
     /// Closes every socket whose [`id`](SocketHandler::id) this is, with code 1001; phoenix.js connects again and is asked for
-    /// its credentials anew. The same as broadcasting `disconnect` to the topic `id`.
-    ///
-    /// # Errors
-    /// None; as [`PubSub::broadcast`].
-    pub fn disconnect(&self, id: &str) -> Result<(), PayloadError> {
-        self.pubsub.broadcast(id, DISCONNECT, Payload::empty())
+    /// its credentials anew: what let it in, such as a token, should not do so again. The same as broadcasting `disconnect`
+    /// to the topic `id`.
+    pub fn disconnect(&self, id: &str) {
+        if let Err(error) = self.pubsub.broadcast(id, DISCONNECT, Payload::empty()) {
+            log::error!("disconnect of {id:?} not sent: {error}");
+        }
     }
 
     /// Closes every connection with code 1012 (service restart), on which phoenix.js connects again, and waits until they

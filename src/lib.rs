@@ -31,7 +31,7 @@
 //! struct UserSocket;
 //!
 //! impl SocketHandler for UserSocket {
-//!     async fn connect(_params: &Params, _info: &ConnectInfo<'_>) -> std::result::Result<Self, Refused> {
+//!     async fn connect(_params: &Params, _info: &ConnectInfo<'_>) -> Result<Self, Refused> {
 //!         Ok(UserSocket)
 //!     }
 //!

@@ -63,7 +63,7 @@ impl<C: Channel> Context<C> {
     }
 
     /// Sends an event to all who have joined the topic, this client included. Those on this worker thread have it in
-    /// their queues before the call returns, so it comes before a reply of the same callback.
+    /// their queues before the call returns, so it comes before a reply of the same callback, unless it is intercepted.
     ///
     /// # Errors
     /// As [`Context::push`].

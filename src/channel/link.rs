@@ -35,8 +35,10 @@ pub(crate) struct Link {
     load: Cell<usize>,
     intercept: OnceCell<Intercept>,
     /// What is to be done when the channel is no longer the client's.
-    at_end: RefCell<Vec<Box<dyn FnOnce()>>>,
+    at_end: RefCell<Vec<(usize, AtEnd)>>,
 }
+
+type AtEnd = Box<dyn FnOnce()>;
 
 /// Broadcasts that the channel wants to see before its client.
 struct Intercept {
@@ -83,7 +85,9 @@ impl Link {
         let is_accepted = matches!(how, Joined::Ok(_));
         self.connection.joined(self.request.channel, how);
         // a second join that waited for this one may have taken its place already
-        if is_accepted && !self.muted.get() {
+        if !is_accepted {
+            self.mute();
+        } else if !self.muted.get() {
             self.connection.line().local().subscribe(self.topic(), self.key, self.clone());
             self.subscribed.set(true);
         }
@@ -119,17 +123,18 @@ impl Link {
         if self.subscribed.replace(false) {
             self.connection.line().local().unsubscribe(self.topic(), self.key);
         }
-        for at_end in self.at_end.take() {
+        for (_, at_end) in self.at_end.take() {
             at_end();
         }
     }
 
-    /// Does something when the channel ends, however it ends; at once if it has.
-    pub(crate) fn at_end(&self, at_end: Box<dyn FnOnce()>) {
+    /// Does something when the channel ends, however it ends; at once if it has. Asked again for the same `key`, it is not
+    /// done twice.
+    pub(crate) fn at_end(&self, key: usize, at_end: AtEnd) {
         if self.muted.get() {
             at_end();
-        } else {
-            self.at_end.borrow_mut().push(at_end);
+        } else if self.at_end.borrow().iter().all(|(known, _)| *known != key) {
+            self.at_end.borrow_mut().push((key, at_end));
         }
     }
 

@@ -25,8 +25,8 @@ use crate::{socket::SocketHandler, wire::Payload};
 /// `reason`; any other error crashes the channel, as a panic does.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// What callbacks return.
-pub type Result<T = Reply> = std::result::Result<T, BoxError>;
+/// What callbacks return. With two parameters it is the standard library's.
+pub type Result<T = Reply, E = BoxError> = std::result::Result<T, E>;
 
 /// One client's membership in one topic. The value holds the state of the membership (Phoenix's channel assigns).
 ///
@@ -91,7 +91,7 @@ pub trait Channel: Sized + 'static {
     ) -> impl Future<Output = Result<Join<Self>>>;
 
     /// A message of the client. Decides with [`Reply::ok`], [`Reply::error`] or [`Reply::none`]; an event that it does not
-    /// know should end in [`Context::unhandled`].
+    /// know should end in [`Context::unhandled`], as every event does by default.
     ///
     /// # Errors
     /// [`InvalidPayload`](crate::InvalidPayload) is answered with its text; any other error crashes the channel.
@@ -100,7 +100,10 @@ pub trait Channel: Sized + 'static {
         event: &str,
         payload: Payload,
         cx: &mut Context<Self>,
-    ) -> impl Future<Output = Result<Reply>>;
+    ) -> impl Future<Output = Result<Reply>> {
+        let _ = payload;
+        async move { cx.unhandled(event) }
+    }
 
     /// A message that was sent to this channel from within the server.
     ///

@@ -109,13 +109,13 @@ impl Presence {
         let owner = cx.link().key();
         self.tracker.track(owner, cx.topic(), key, meta, told)?;
         let tracker = self.tracker.clone();
-        cx.link().at_end(Box::new(move || tracker.untrack_all(owner)));
+        cx.link().at_end(Arc::as_ptr(&tracker) as usize, Box::new(move || tracker.untrack_all(owner)));
         // the sender is dropped only with the server
         let _ = is_told.await;
         Ok(())
     }
 
-    /// Changes what a tracked channel says of itself: `change` gets what it said before. Clients see the old meta leave and
+    /// Changes what a tracked channel says of itself, and returns before the diff is told: `change` gets what it said before. Clients see the old meta leave and
     /// the new one join, with the old one's `phx_ref` as its `phx_ref_prev`.
     ///
     /// # Errors
@@ -129,7 +129,7 @@ impl Presence {
         self.tracker.update(cx.link().key(), cx.topic(), key, change)
     }
 
-    /// Stops tracking a channel under a key; does nothing if it is not tracked.
+    /// Stops tracking a channel under a key, and returns before the diff is told; does nothing if it is not tracked.
     pub fn untrack<C: Channel>(&self, cx: &Context<C>, key: &str) {
         self.tracker.untrack(cx.link().key(), cx.topic(), key);
     }

@@ -172,6 +172,58 @@ async fn keys_are_any_text() {
     assert_eq!(topic.client.presence.borrow().state, topic.tracker.list("t"));
 }
 
+mod ghosts {
+    //! A join that tracks and is then refused or crashes.
+
+    use super::*;
+    use crate::{
+        Channel, ConnectInfo, Context, Endpoint, Join, Params, Payload, Refused, Result, Routes,
+        SocketHandler, testing::ChannelTest,
+    };
+
+    struct Socket(Presence);
+
+    impl SocketHandler for Socket {
+        async fn connect(_: &Params, info: &ConnectInfo<'_>) -> Result<Self, Refused> {
+            info.app_data::<Presence>().cloned().map(Self).ok_or(Refused)
+        }
+
+        fn channels(routes: &mut Routes<Self>) {
+            routes.channel::<Hasty>("room:*");
+        }
+    }
+
+    struct Hasty;
+
+    impl Channel for Hasty {
+        type Socket = Socket;
+        type Info = ();
+
+        async fn join(topic: &str, _: Payload, cx: &mut Context<Self>) -> Result<Join<Self>> {
+            let Socket(presence) = cx.socket();
+            presence.track(cx, "u1", json!({})).await?;
+            assert!(topic != "room:crash", "told to crash");
+            if topic == "room:refused" { Join::refuse(json!({})) } else { Join::ok(Self) }
+        }
+    }
+
+    #[actix_web::test]
+    async fn whoever_does_not_get_in_is_not_present() {
+        let endpoint = Endpoint::new();
+        let presence = Presence::new(endpoint.pubsub());
+        let client = ChannelTest::new(&endpoint).app_data(presence.clone()).connect::<Socket>();
+        let mut client = client.await.unwrap();
+        for topic in ["room:refused", "room:crash"] {
+            client.subscribe_and_join(topic, json!({})).await.unwrap_err();
+            assert!(presence.list(topic).is_empty(), "{topic}");
+        }
+        client.subscribe_and_join("room:in", json!({})).await.unwrap();
+        assert_eq!(presence.list("room:in").len(), 1);
+        client.close();
+        assert!(presence.list("room:in").is_empty());
+    }
+}
+
 /// What a few channels do.
 #[derive(Debug, Clone)]
 enum Step {

@@ -69,7 +69,7 @@ pub trait SocketHandler: Sized + 'static {
         None
     }
 
-    /// Which channel serves which topic. Called once, when the server starts.
+    /// Which channel serves which topic. Called when the server starts, by each of its workers.
     fn channels(routes: &mut Routes<Self>);
 }
 

@@ -232,8 +232,13 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn open(port: u16, path: &str) -> Self {
+        Self::over(Upgrade::granted(port, path))
+    }
+
+    /// On a WebSocket that was granted already.
+    pub(crate) fn over(upgrade: Upgrade) -> Self {
         let (sink, inbox) = channel();
-        let writer = Upgrade::granted(port, path).listen(move |item| {
+        let writer = upgrade.listen(move |item| {
             let _ = sink.send(item);
         });
         Self { writer, inbox }

@@ -25,13 +25,13 @@ fn layer_of(path: &str) -> usize {
     found.unwrap_or_else(|| panic!("src/{path} is in no layer: add it to LAYERS"))
 }
 
-/// All Rust files below `src`, as paths from there.
+/// All Rust files of the product below `src`, as paths from there.
 fn sources(folder: &Path, root: &Path, found: &mut Vec<String>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
             sources(&path, root, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
+        } else if path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with("tests.rs") {
             found.push(path.strip_prefix(root).unwrap().to_str().unwrap().to_owned());
         }
     }

@@ -41,6 +41,9 @@ mod page;
 mod settings;
 mod shutdown;
 
+// what the programs of `examples/` show
+mod examples;
+
 // the source, not the servers
 mod layers;
 

@@ -23,8 +23,17 @@ const POLL: Duration = Duration::from_millis(5);
 const READY: &str = "listening on http://127.0.0.1:";
 
 /// Every variable that a server reads: none of them comes from whoever runs the tests.
-const VARIABLES: [&str; 8] =
-    ["HOST", "PORT", "WORKERS", "STATIC_DIR", "HISTORY_LIMIT", "MESSAGE_MAX", "CHECK_ORIGIN", "RUST_LOG"];
+const VARIABLES: [&str; 9] = [
+    "HOST",
+    "PORT",
+    "WORKERS",
+    "STATIC_DIR",
+    "HISTORY_LIMIT",
+    "MESSAGE_MAX",
+    "CHECK_ORIGIN",
+    "SECRET",
+    "RUST_LOG",
+];
 
 /// A server about to be started.
 pub(crate) struct Launch {
@@ -47,8 +56,13 @@ impl Launch {
 
     /// The example that speaks every part of the protocol.
     pub(crate) fn reference() -> Self {
+        Self::example("reference")
+    }
+
+    /// A program of `examples/`.
+    pub(crate) fn example(name: &str) -> Self {
         let tests = env::current_exe().unwrap();
-        let program = tests.ancestors().nth(2).unwrap().join("examples/reference");
+        let program = tests.ancestors().nth(2).unwrap().join("examples").join(name);
         assert!(
             program.is_file(),
             "{} is not built: run the whole `cargo test`, which builds the examples, not only this test binary",
