@@ -87,9 +87,9 @@ fn refuse(reason: &str) -> Result {
     Reply::error(json!({ "reason": reason }))
 }
 
-/// The store lost this message and nothing else; the client may try again.
+/// The store failed over this message alone; the client may try again.
 fn unavailable(error: &StoreError) -> Result {
-    log::error!("{error}");
+    log::error!("{error}: {error:?}");
     refuse("message store unavailable")
 }
 

@@ -47,7 +47,7 @@ pub struct Load;
 /// The store did not do what it was asked.
 #[derive(Debug)]
 pub enum StoreError {
-    /// It crashed over the message; what it holds is as before.
+    /// It crashed over the message, which may have been carried out in part; all else that it holds is as before.
     Crashed(Crashed),
     /// It is gone, or its queue is.
     Mailbox(MailboxError),

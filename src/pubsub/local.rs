@@ -7,6 +7,10 @@ use tokio::sync::mpsc;
 
 use super::{Broadcast, SubscriberKey, ToWorker};
 
+/// Bytes of broadcasts that are delivered before their receivers get to write them: many leave in one write, and no outbox
+/// fills by their number alone.
+const BURST: usize = 256 * 1024;
+
 /// Whoever wants the broadcasts of a topic.
 pub(crate) trait Subscriber {
     /// Takes a broadcast. Called in the middle of a loop over all subscribers: it must not wait, subscribe or
@@ -55,10 +59,15 @@ impl Local {
         LOCALS.with(|locals| locals.borrow_mut().insert(id, local.clone()));
         let serving = local.clone();
         actix_web::rt::spawn(async move {
+            let mut burst = 0;
             while let Some(message) = poll_fn(|cx| serving.inbox.borrow_mut().poll_recv(cx)).await {
                 serving.deliver(&message);
-                // whoever it went to writes it before the next one comes
-                tokio::task::yield_now().await;
+                burst += message.size();
+                if burst > BURST {
+                    // those to whom it went write it before more comes
+                    burst = 0;
+                    tokio::task::yield_now().await;
+                }
             }
             LOCALS.with(|locals| locals.borrow_mut().remove(&id));
         });

@@ -1,7 +1,7 @@
 //! Publish and subscribe: from anywhere in the process to every subscriber of a topic.
 //!
 //! Each worker thread keeps a registry of its own subscribers (`local.rs`). A broadcast costs one queued pointer for each
-//! *worker*, then a plain loop there; it is encoded at most once for each version of the wire format, whatever the
+//! other *worker*, then a plain loop there; it is encoded at most once for each version of the wire format, whatever the
 //! number of receivers, and goes past the channels' callbacks (Phoenix's fastlane). The sender's own worker is served
 //! before the call returns.
 //!
@@ -41,6 +41,16 @@ enum ToWorker {
     Broadcast(Arc<Broadcast>),
     /// The server goes down: every connection is to close itself.
     Drain,
+}
+
+impl ToWorker {
+    /// Bytes that each receiver is sent, nearly.
+    fn size(&self) -> usize {
+        match self {
+            Self::Broadcast(broadcast) => broadcast.payload.len(),
+            Self::Drain => 0,
+        }
+    }
 }
 
 /// A handle to the publish and subscribe of one server. Cheap to clone, usable from any thread.

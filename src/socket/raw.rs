@@ -232,10 +232,13 @@ impl<R: RawSocket> RawActor<R> {
             (outcome, running)
         };
         ctx.wait(future.into_actor(self).map(|(outcome, running), actor, ctx| {
-            actor.running = Some(running);
-            if let Some(why) = failure(outcome) {
-                log::error!("a raw socket crashed: {why}");
-                actor.line.close(Some(CloseCode::INTERNAL));
+            match failure(outcome) {
+                None => actor.running = Some(running),
+                Some(why) => {
+                    // its state may be half changed: nothing more is handled with it
+                    log::error!("a raw socket crashed: {why}");
+                    actor.line.close(Some(CloseCode::INTERNAL));
+                }
             }
             after(actor, ctx);
         }));
@@ -266,6 +269,7 @@ impl<R: RawSocket> Handler<Command> for RawActor<R> {
                     async move |socket: &mut R, cx: &mut RawContext<R>| socket.handle_in(message, cx).await;
                 self.call(ctx, handle_in, move |actor, _| actor.line.release(cost));
             }
+            Command::Gone if self.running.is_none() => ctx.stop(),
             Command::Gone => {
                 let terminate = async |socket: &mut R, _: &mut RawContext<R>| {
                     socket.terminate().await;

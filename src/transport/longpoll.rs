@@ -32,11 +32,8 @@ use crate::{
     wire::Frame,
 };
 
-/// The longest body of a POST, in bytes: Plug's default `:length`.
-const MAX_BODY: usize = 8_000_000;
-
 /// Bytes of a body beyond its limit that are read all the same, so that the answer is not lost to a reset.
-const MAX_EXCESS: usize = MAX_BODY;
+const MAX_EXCESS: usize = 8_000_000;
 
 /// The header in which newer clients send the session's token; older ones have it in the query.
 const TOKEN_HEADER: &str = "x-phoenix-longpoll-token";
@@ -61,7 +58,7 @@ pub(crate) async fn answer<S: SocketHandler>(
             Some(session) => poll(&session, &token.unwrap_or_default(), &mount).await,
             None => open(&request, params, &mount).await,
         },
-        Method::POST => match read(payload).await {
+        Method::POST => match read(payload, mount.options.max_message_size).await {
             Ok(body) => publish(&request, mount.sessions.find(token.as_deref()), body).await,
             Err(refusal) => refusal,
         },
@@ -146,12 +143,12 @@ async fn publish(request: &HttpRequest, session: Option<Addr<PollSession>>, body
 }
 
 /// The whole body, if it is not too long.
-async fn read(mut payload: web::Payload) -> Result<Bytes, HttpResponse> {
+async fn read(mut payload: web::Payload, limit: usize) -> Result<Bytes, HttpResponse> {
     let mut body = BytesMut::new();
     let mut excess = 0;
     while let Some(bytes) = payload.next().await {
         let bytes = bytes.map_err(|_| HttpResponse::BadRequest().finish())?;
-        if excess > 0 || body.len() + bytes.len() > MAX_BODY {
+        if excess > 0 || body.len() + bytes.len() > limit {
             excess += bytes.len();
             body = BytesMut::new();
         } else {

@@ -33,8 +33,8 @@ pub struct SocketOptions {
     /// The longest payload of one WebSocket frame, in bytes (else close code 1009, at the frame's header). 1 MiB by
     /// default; lower it where clients only send small messages.
     pub max_frame_size: usize,
-    /// The longest message in any number of frames, in bytes (else close code 1009). 8,000,000 by default, as Phoenix's
-    /// bound on a long poll's body.
+    /// The longest message in any number of frames, in bytes (else close code 1009), and the longest body of a long poll
+    /// (else HTTP 413). 8,000,000 by default, as Phoenix's bound on a body.
     pub max_message_size: usize,
     /// Topics that one socket may have joined at a time. 100 by default, as in Phoenix.
     pub max_channels: usize,

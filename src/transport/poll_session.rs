@@ -35,6 +35,9 @@ use crate::{
 /// How long a session's token is good; a session that lives longer must be opened anew (Phoenix's `:max_age`).
 const TOKEN_AGE: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
+/// The first look at a session comes a moment after its patience has passed; its client need not have polled by then.
+const SLACK: Duration = Duration::from_millis(50);
+
 /// All sessions of a server. Their tokens are signed with a key that is made when the server starts, as no session
 /// outlives it.
 pub(crate) struct Sessions {
@@ -173,9 +176,12 @@ impl Actor for PollSession {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         self.connection.line().tell_when_closing(ctx.address().recipient());
+        if !self.connection.line().outbox().is_open() {
+            // it opened while the server drains
+            ctx.stop();
+        }
         ctx.run_interval(self.patience, |session, ctx| {
-            // the first look comes a moment after so long, when a client that has just come need not have polled
-            if session.last_poll.elapsed() > session.patience + session.patience / 10 {
+            if session.last_poll.elapsed() > session.patience + SLACK {
                 log::debug!("a long-poll session was not polled for {:?}", session.patience);
                 ctx.stop();
             }

@@ -113,7 +113,11 @@ pub(crate) enum DecodeError {
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Json(error) => write!(f, "not a message: {error}"),
+            // serde_json's own text quotes what it found, which is what a user wrote
+            Self::Json(error) => {
+                let (line, column) = (error.line(), error.column());
+                write!(f, "not a message: {:?} error at line {line}, column {column}", error.classify())
+            }
             Self::Unfit(Unfit::TooDeep) => write!(f, "JSON nested deeper than {} levels", super::MAX_DEPTH),
             Self::Unfit(Unfit::LoneSurrogate) => f.write_str("JSON with an escape of half a character"),
             Self::Ref => f.write_str("expected a string, a number or null as join_ref and ref"),

@@ -82,7 +82,7 @@ fn top_level(list: &str) -> Vec<&str> {
 /// The layer of a module at the crate's root; none for items, which are re-exports of the public API.
 fn layer_of_name(name: &str, from: &str) -> Option<usize> {
     let is_module = name.chars().next().is_some_and(char::is_lowercase);
-    (is_module && name != "tests" && !from.starts_with(name)).then(|| {
+    (is_module && name != "tests").then(|| {
         let (folder, file) = (format!("{name}/"), format!("{name}.rs"));
         LAYERS
             .iter()
@@ -102,6 +102,9 @@ fn upward_edges(path: &str, code: &str) -> Vec<String> {
     for (layer, crates) in FOREIGN {
         let foreign = crates.iter().filter(|foreign| LAYERS[own].0 == layer && code.contains(*foreign));
         edges.extend(foreign.map(|foreign| format!("src/{path} ({layer}) names {foreign}")));
+    }
+    if LAYERS[own].0 == "rules" && code.contains("super::") {
+        edges.push(format!("src/{path} (rules) names its folder's runtime by super::"));
     }
     edges
 }
@@ -139,6 +142,8 @@ fn an_upward_use_is_found_in_any_form() {
     assert_eq!(upward_edges("wire/v2.rs", "use crate::socket::Connection;").len(), 1);
     assert_eq!(upward_edges("pubsub/mod.rs", "use crate::{wire::{A, B}, transport::Mount};").len(), 1);
     assert_eq!(upward_edges("socket/session.rs", "use tokio::time;").len(), 1);
+    assert_eq!(upward_edges("socket/session.rs", "use crate::socket::Connection;").len(), 1);
+    assert_eq!(upward_edges("presence/state.rs", "use super::Tracker;").len(), 1);
     assert_eq!(upward_edges("channel/actor.rs", "fn f() { crate::chat::x() }").len(), 1);
     assert!(upward_edges("endpoint.rs", "use crate::{pubsub::PubSub, wire::Payload, Channel};").is_empty());
 }

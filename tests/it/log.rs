@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::{
+    client::Client,
     guest::{Guest, LOBBY},
     server::{Launch, Server},
 };
@@ -36,6 +37,9 @@ fn the_log_never_has_a_messages_content_whether_it_was_taken_or_not() {
     // and a message that does not decode ends the socket
     ann.client.text(&format!(r#"["1","2","{LOBBY}","new_message",{{"message":"{PRIVATE}"#));
     ann.client.closes(1011);
+    let mut bob = Client::open(server.port, "/socket/websocket?vsn=2.0.0");
+    bob.text(&format!("\"{PRIVATE}\""));
+    bob.closes(1011);
     let log = log_to_the_end(server);
     assert!(log.contains(LOBBY), "the log is empty: {log}");
     assert!(!log.contains(PRIVATE), "{log}");

@@ -23,7 +23,7 @@ const POLL: Duration = Duration::from_millis(5);
 const READY: &str = "listening on http://127.0.0.1:";
 
 /// Every variable that a server reads: none of them comes from whoever runs the tests.
-const VARIABLES: [&str; 9] = [
+const VARIABLES: [&str; 15] = [
     "HOST",
     "PORT",
     "WORKERS",
@@ -33,6 +33,12 @@ const VARIABLES: [&str; 9] = [
     "CHECK_ORIGIN",
     "SECRET",
     "RUST_LOG",
+    "HISTORY_BYTES",
+    "IDLE_TIMEOUT",
+    "LONGPOLL_WINDOW",
+    "MAX_FRAME_SIZE",
+    "MAX_MESSAGE_SIZE",
+    "OUTBOX_LIMIT",
 ];
 
 /// A server about to be started.
