@@ -3,8 +3,9 @@
 # make build  the page and the release binary
 # make fmt    formats; make lint checks format, clippy and documentation
 # make autobahn checks the WebSocket transport by the Autobahn test suite
+# make clients  runs the clients of other languages against examples/reference.rs
 
-.PHONY: run test autobahn build assets fmt lint chromium clean
+.PHONY: run test autobahn clients build assets fmt lint chromium clean
 .DEFAULT_GOAL := build
 
 CHROMIUM ?= /usr/bin/chromium
@@ -25,6 +26,7 @@ node_modules/.package-lock.json: package.json package-lock.json
 test: lint build chromium
 	cargo test --locked --all-features
 	$(MAKE) autobahn
+	$(MAKE) clients
 	REALTIME_CHAT_BIN=target/release/realtime-chat npm test
 
 # the WebSocket conformance suite, against examples/echo_socket.rs
@@ -32,6 +34,12 @@ autobahn:
 	cargo build --locked --example echo_socket
 	sh tests/venv.sh autobahn-venv tests/autobahn/requirements.txt
 	target/autobahn-venv/bin/python tests/autobahn/run.py
+
+# channel clients in Python, against examples/reference.rs
+clients:
+	cargo build --locked --example reference
+	sh tests/venv.sh clients-venv tests/clients/python/requirements.txt
+	target/clients-venv/bin/python -B -m unittest discover -s tests/clients/python
 
 chromium:
 	@sh tests/install-chromium.sh $(CHROMIUM)

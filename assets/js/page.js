@@ -106,12 +106,40 @@ function label(li) {
 
 // The connection
 
-window.WebSocket = class extends WebSocket {
-  constructor(...args) {
-    super(...args)
-    this.addEventListener("open", () => { lostNotice.hidden = true })
-    this.addEventListener("close", connectionLost)
+if (window.WebSocket) {
+  window.WebSocket = class extends WebSocket {
+    constructor(...args) {
+      super(...args)
+      this.addEventListener("open", connected)
+      this.addEventListener("close", connectionLost)
+    }
   }
+} else {
+  // Then phoenix.js polls. It opens a session by a first GET without a token, which is answered with the status 410.
+  window.XMLHttpRequest = class extends XMLHttpRequest {
+    open(method, url, ...rest) {
+      super.open(method, url, ...rest)
+      if (method !== "GET") return
+      const polled = new URL(url, location).searchParams.has("token")
+      this.addEventListener("loadend", () => {
+        const open = polled ? [200, 204] : [410]
+        if (open.includes(statusOf(this.responseText))) connected()
+        else connectionLost()
+      })
+    }
+  }
+}
+
+function statusOf(answer) {
+  try {
+    return JSON.parse(answer).status
+  } catch {
+    return 0 // none, or not by our server
+  }
+}
+
+function connected() {
+  lostNotice.hidden = true
 }
 
 function connectionLost() {

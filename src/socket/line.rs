@@ -163,14 +163,19 @@ impl Line {
     /// Messages of so many bytes have been handled.
     pub(crate) fn release(&self, cost: usize) {
         self.load.set(self.load.get() - cost);
+        self.resume();
+    }
+
+    /// Reads on if there is room again; to be called when messages have been handled or frames been taken.
+    pub(crate) fn resume(&self) {
         if !self.is_loaded() {
             self.wake_reader();
         }
     }
 
-    /// Whether so much of this client's is unhandled that it is not read from.
+    /// Whether so much of this client's is unhandled, or on its way to it, that it is not read from.
     pub(crate) fn is_loaded(&self) -> bool {
-        self.load.get() > self.limits.max_message + SPARE_LOAD
+        self.outbox.is_filling() || self.load.get() > self.limits.max_message + SPARE_LOAD
     }
 
     /// Ready when the client may be read from.

@@ -103,6 +103,11 @@ impl Outbox {
         self.wake();
     }
 
+    /// Whether so much waits already that a client should not be asked for more of its own messages: their replies come here.
+    pub(crate) fn is_filling(&self) -> bool {
+        self.queued.get() > self.limit / 2
+    }
+
     pub(crate) fn is_open(&self) -> bool {
         self.state.get() == State::Open
     }

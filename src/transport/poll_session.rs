@@ -151,6 +151,7 @@ impl PollSession {
             // the request ended just now: the next one gets them
             outbox.put_back(frames);
         }
+        self.connection.line().resume();
     }
 
     /// Delivers as soon as anything is queued.

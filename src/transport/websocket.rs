@@ -149,7 +149,9 @@ impl MessageBody for OutboxBody {
     }
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
-        self.peer.line().outbox().poll_chunk(cx)
+        let chunk = self.peer.line().outbox().poll_chunk(cx);
+        self.peer.line().resume();
+        chunk
     }
 }
 

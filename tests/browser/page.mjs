@@ -24,10 +24,11 @@ export class ChatPage {
   /** Console errors (violations of the CSP among them) and uncaught exceptions. */
   errors = []
 
-  /** An empty tab that will tell of errors. */
-  static async blank(browser, options = {}) {
+  /** An empty tab that will tell of errors, of a browser with or without WebSockets. */
+  static async blank(browser, { webSockets = true, ...options } = {}) {
     const chat = new ChatPage()
     chat.context = await browser.newContext({ viewport: DESKTOP, ...options })
+    if (!webSockets) await chat.context.addInitScript(() => { delete window.WebSocket })
     chat.page = await chat.context.newPage()
     chat.page.on("console", message => {
       if (message.type() === "error") chat.errors.push(message.text())

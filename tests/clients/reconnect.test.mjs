@@ -1,6 +1,7 @@
 // The server goes away under the official phoenix client and comes back on its port.
 import assert from "node:assert/strict"
 import { afterEach, beforeEach, test } from "node:test"
+import { LongPoll } from "phoenix"
 import { Client, disconnectAll } from "./client.mjs"
 import { Server } from "./server.mjs"
 import { until } from "./until.mjs"
@@ -52,4 +53,14 @@ test("a server that is told to stop closes with 1012, which makes the client com
   await until(() => closes[0], 1012)
   await server.startAgain()
   await until(() => client.histories.length, 2)
+})
+
+test("a server that is told to stop does not wait for a client that polls, and that client comes back", async () => {
+  const polling = await Client.join(server, { transport: LongPoll })
+  const began = performance.now()
+  await server.stop("SIGTERM")
+  const took = performance.now() - began
+  await server.startAgain()
+  await until(() => polling.histories.length, 2)
+  assert.ok(took < 2_000, `it took ${Math.round(took)} ms`)
 })

@@ -5,26 +5,39 @@ import { resolve } from "node:path"
 import { createInterface } from "node:readline"
 
 const root = resolve(import.meta.dirname, "../..")
-const bin = resolve(root, process.env.REALTIME_CHAT_BIN ?? "target/release/realtime-chat")
+const chat = resolve(root, process.env.REALTIME_CHAT_BIN ?? "target/release/realtime-chat")
+const reference = resolve(root, process.env.REFERENCE_BIN ?? "target/debug/examples/reference")
 
 export class Server {
+  #bin
   #child
   #env
   url
 
-  static async start(env = {}) {
+  /** The chat. */
+  static start(env = {}) {
+    return Server.#start(chat, env)
+  }
+
+  /** `examples/reference.rs`, which has a channel for every rule of the protocol. */
+  static reference(env = {}) {
+    return Server.#start(reference, env)
+  }
+
+  static async #start(bin, env) {
     const server = new Server()
+    server.#bin = bin
     server.#env = env
     await server.#run(0)
     return server
   }
 
-  get socketUrl() {
-    return `${this.url.replace("http", "ws")}/socket`
-  }
+  get socketUrl() { return this.mount("/socket") }
+
+  mount(path) { return this.url.replace("http", "ws") + path }
 
   async #run(port) {
-    const child = spawn(bin, [], {
+    const child = spawn(this.#bin, [], {
       cwd: root,
       env: { ...process.env, ...this.#env, HOST: "127.0.0.1", PORT: String(port) },
       stdio: ["ignore", "pipe", "pipe"],
@@ -40,7 +53,7 @@ export class Server {
       child.stdout.resume()
       return
     }
-    throw new Error(`${bin} ended before it listened:\n${log}`)
+    throw new Error(`${this.#bin} ended before it listened:\n${log}`)
   }
 
   async stop(signal = "SIGTERM") {

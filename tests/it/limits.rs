@@ -107,6 +107,21 @@ fn the_limit_of_a_frame_is_the_last_length_that_is_taken() {
 }
 
 #[test]
+fn a_client_is_not_cut_off_for_the_replies_that_it_asked_for() {
+    const ECHOES: u64 = 1_000;
+    let server = Launch::reference().set("WORKERS", 1).start();
+    let mut client = Client::joined(server.port, "ref:room");
+    let content = "x".repeat(20 * 1024);
+    // 20 MB of them are on their way before the first reply is looked at
+    for n in 0..ECHOES {
+        client.send(&json!(["1", n, "ref:room", "echo", {"n": n, "x": content}]));
+    }
+    for n in 0..ECHOES {
+        assert_eq!(client.message()[1], n);
+    }
+}
+
+#[test]
 fn a_client_that_never_reads_is_cut_off_and_the_others_hear_everything() {
     let server = Launch::reference().set("WORKERS", 1).set("RUST_LOG", "info").start();
     let mut stalled = Upgrade::granted(server.port, "/socket/websocket?vsn=2.0.0").stream;

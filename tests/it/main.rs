@@ -42,6 +42,7 @@ mod settings;
 mod shutdown;
 
 // what the programs of `examples/` show
+mod everywhere;
 mod examples;
 
 // the source, not the servers
