@@ -118,6 +118,13 @@ impl Endpoint {
 
     /// Sends an event to all who have joined a topic, from HTTP handlers and background tasks.
     ///
+    /// ```
+    /// let endpoint = hinotori::Endpoint::new();
+    /// endpoint.broadcast("room:1", "news", serde_json::json!({ "n": 1 }))?;
+    /// endpoint.disconnect("users:7");
+    /// # Ok::<_, hinotori::PayloadError>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`PubSub::broadcast`].
     pub fn broadcast(&self, topic: &str, event: &str, payload: impl IntoPayload) -> Result<(), PayloadError> {

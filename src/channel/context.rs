@@ -14,6 +14,70 @@ use crate::{
 };
 
 /// Beside the channel's own state in each of its callbacks; Phoenix's `socket` there.
+///
+/// ```
+/// use std::time::Duration;
+/// use hinotori::{Channel, Context, Join, Payload, Reply, Result};
+/// use serde_json::json;
+/// # use hinotori::{ConnectInfo, Params, Refused, Routes, SocketHandler};
+/// # struct UserSocket { name: String }
+/// # impl SocketHandler for UserSocket {
+/// #     async fn connect(_: &Params, _: &ConnectInfo<'_>) -> Result<Self, Refused> { Err(Refused) }
+/// #     fn channels(routes: &mut Routes<Self>) { routes.channel::<Game>("game:*"); }
+/// # }
+///
+/// struct Game;
+///
+/// enum Info {
+///     Tick,
+///     Solved(u64),
+/// }
+///
+/// impl Channel for Game {
+///     type Socket = UserSocket;
+///     type Info = Info;
+///
+///     async fn join(_topic: &str, _payload: Payload, cx: &mut Context<Self>) -> Result<Join<Self>> {
+///         cx.send_self(Info::Tick);
+///         Join::reply(Self, json!({ "you": cx.socket().name }))
+///     }
+///
+///     async fn handle_in(&mut self, event: &str, payload: Payload, cx: &mut Context<Self>) -> Result {
+///         match event {
+///             "typing" => cx.broadcast_from("typing", payload)?,
+///             "say" => cx.broadcast("said", payload)?,
+///             "tell_all_games" => cx.pubsub().broadcast("games", "news", payload)?,
+///             "solve" => {
+///                 let channel = cx.handle();
+///                 std::thread::spawn(move || channel.send(Info::Solved(42)));
+///             }
+///             "ask" => {
+///                 let reply_ref = cx.reply_ref();
+///                 actix_web::rt::spawn(async move {
+///                     let reply = Reply::ok(json!({ "answer": 42 }));
+///                     if let (Some(reply_ref), Ok(reply)) = (reply_ref, reply) {
+///                         reply_ref.reply(reply);
+///                     }
+///                 });
+///             }
+///             "resign" => {
+///                 cx.stop();
+///                 return Reply::ok(json!({ "bye": cx.topic() }));
+///             }
+///             _ => return cx.unhandled(event),
+///         }
+///         Reply::none()
+///     }
+///
+///     async fn handle_info(&mut self, info: Info, cx: &mut Context<Self>) -> Result<()> {
+///         match info {
+///             Info::Tick => cx.send_after(Duration::from_secs(1), Info::Tick),
+///             Info::Solved(answer) => cx.push("solved", json!({ "answer": answer }))?,
+///         }
+///         Ok(())
+///     }
+/// }
+/// ```
 pub struct Context<C: Channel> {
     socket: Rc<C::Socket>,
     link: Rc<Link>,
@@ -111,7 +175,7 @@ impl<C: Channel> Context<C> {
         self.address.do_send(Info(info));
     }
 
-    /// Sends the channel a message when `delay` has passed, if it still lives then.
+    /// Sends the channel a message when `delay` has passed since the end of this callback, if it still lives then.
     pub fn send_after(&self, delay: Duration, info: C::Info) {
         self.address.do_send(Later { delay, info });
     }
