@@ -51,8 +51,8 @@ pub(crate) struct Line {
     limits: Limits,
     /// Bytes of messages that wait to be handled.
     load: Cell<usize>,
-    /// Reads on when the load has gone down.
-    reader: RefCell<Option<Waker>>,
+    /// Read on when the load has gone down: the one reader of a WebSocket, or requests of a long poll.
+    readers: RefCell<Vec<Waker>>,
     /// Whoever ends the transport after a close frame.
     closer: RefCell<Option<Recipient<Closing>>>,
     /// Until the transport is gone; a callback that still runs does not keep the line counted.
@@ -69,7 +69,7 @@ impl Line {
             outbox: Outbox::new(limits.outbox),
             limits,
             load: Cell::new(0),
-            reader: RefCell::default(),
+            readers: RefCell::default(),
             closer: RefCell::default(),
             count: Cell::new(Some(pubsub.count_connection())),
             pubsub,
@@ -183,12 +183,15 @@ impl Line {
         if !self.is_loaded() || !self.outbox.is_open() {
             return Poll::Ready(());
         }
-        *self.reader.borrow_mut() = Some(cx.waker().clone());
+        let mut readers = self.readers.borrow_mut();
+        if !readers.iter().any(|reader| reader.will_wake(cx.waker())) {
+            readers.push(cx.waker().clone());
+        }
         Poll::Pending
     }
 
     fn wake_reader(&self) {
-        if let Some(reader) = self.reader.take() {
+        for reader in self.readers.take() {
             reader.wake();
         }
     }
@@ -231,7 +234,7 @@ mod tests {
         line.load(1);
         assert!(line.poll_readable(&mut cx).is_pending());
         line.release(1);
-        assert!(line.reader.borrow().is_none(), "the reader was woken");
+        assert!(line.readers.borrow().is_empty(), "the reader was woken");
         line.load(1);
         line.close(None);
         assert!(line.poll_readable(&mut cx).is_ready(), "a close frame must be read");

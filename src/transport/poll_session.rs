@@ -19,7 +19,7 @@ use std::{
 };
 
 use actix::{
-    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, AtomicResponse, Context, Handler, Message,
+    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, ResponseActFuture,
     WrapFuture,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -214,7 +214,8 @@ impl Handler<Poll> for PollSession {
 }
 
 impl Handler<Publish> for PollSession {
-    type Result = AtomicResponse<Self, Published>;
+    // not one at a time: a client whose outbox fills must be able to poll while its POST waits for that
+    type Result = ResponseActFuture<Self, Published>;
 
     fn handle(&mut self, Publish { body, is_ndjson }: Publish, _: &mut Context<Self>) -> Self::Result {
         let connection = self.connection.clone();
@@ -230,12 +231,12 @@ impl Handler<Publish> for PollSession {
             }
             Published::Ok
         };
-        AtomicResponse::new(Box::pin(publish.into_actor(self).map(|published, _, ctx| {
+        Box::pin(publish.into_actor(self).map(|published, _, ctx| {
             if published == Published::Died {
                 ctx.stop();
             }
             published
-        })))
+        }))
     }
 }
 

@@ -54,7 +54,7 @@ fn string_end(json: &[u8], mut at: usize) -> Result<usize, Unfit> {
     Ok(at)
 }
 
-/// The UTF-16 code unit that an escape `\uXXXX` at `at` spells, if there is one.
+/// The UTF-16 code unit that an escape (`\u` and four digits) at `at` spells, if there is one.
 fn code_unit(json: &[u8], at: usize) -> Option<u16> {
     let escape = json.get(at..at + 6)?.strip_prefix(br"\u")?;
     u16::from_str_radix(std::str::from_utf8(escape).ok()?, 16).ok()

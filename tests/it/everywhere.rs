@@ -188,3 +188,30 @@ fn version_2_over_long_poll() {
     let server = server();
     play(&mut Poller::open(server.port, Version::Two), Version::Two, "ref:a");
 }
+
+#[test]
+fn a_post_that_waits_for_room_in_the_outbox_holds_up_no_poll() {
+    const ECHOES: usize = 40;
+    let server = server();
+    let mut poller = Poller::open(server.port, Version::Two);
+    let (port, path) = (server.port, poller.path.clone());
+    let post = move |messages: Vec<Value>| {
+        let lines: Vec<String> = messages.iter().map(Value::to_string).collect();
+        let ndjson = [("Content-Type".to_owned(), "application/x-ndjson".to_owned())];
+        exchange(port, "POST", &path, &ndjson, Some(lines.join("\n").as_bytes())).unwrap().text()
+    };
+    // 800 KB of replies, which nobody fetches yet: more than half of what may wait
+    let content = "x".repeat(20 * 1024);
+    let mut messages = vec![json!(["1", "1", "ref:a", "phx_join", {}])];
+    messages.extend((0..ECHOES).map(|n| json!(["1", n, "ref:a", "echo", { "x": content }])));
+    assert_eq!(post(messages), r#"{"status":200}"#);
+    let waiting = std::thread::spawn(move || post(vec![json!(["1", "last", "ref:a", "echo", {}])]));
+    // long enough for the second request to come before the first poll; if it does not, nothing waits
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    poller.receive();
+    for n in 0..ECHOES {
+        assert_eq!(poller.receive()[1], n);
+    }
+    assert_eq!(poller.receive()[1], "last");
+    assert_eq!(waiting.join().unwrap(), r#"{"status":200}"#);
+}
