@@ -76,7 +76,10 @@ pub use channel::{BoxError, Channel, Context, Exit, Handle, Join, Reply, ReplyRe
 pub use endpoint::{Endpoint, on_connect};
 pub use presence::{Presence, PresenceError, Presences};
 pub use pubsub::PubSub;
-pub use socket::{ConnectInfo, Params, RawContext, RawMessage, RawSocket, Refused, Routes, SocketHandler};
+pub use socket::{
+    ConnectInfo, InvalidProxy, Params, RawContext, RawMessage, RawSocket, Refused, Routes, SocketHandler,
+    TrustedProxies,
+};
 pub use token::{Token, TokenError, WeakSecret};
 pub use transport::{AllowedOrigin, CheckOrigin, InvalidOrigin, SocketOptions};
 pub use wire::{IntoPayload, InvalidPattern, InvalidPayload, Pattern, Payload, PayloadError, Status};

@@ -3,7 +3,7 @@
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{Parser, builder::RangedU64ValueParser};
-use hinotori::{CheckOrigin, SocketOptions, chat::Limit};
+use hinotori::{CheckOrigin, SocketOptions, TrustedProxies, chat::Limit};
 
 /// A real-time chat over Phoenix Channels: open http://localhost:4000 in two tabs.
 ///
@@ -28,6 +28,10 @@ pub(crate) struct Settings {
     /// scheme://host:port.
     #[arg(long, env = "CHECK_ORIGIN", default_value = "same-host")]
     check_origin: CheckOrigin,
+    /// Proxies in front of the server, whose X-Forwarded-For says who a client is: IP addresses and networks with
+    /// commas between them, such as 127.0.0.1,10.0.0.0/8. None by default: that header is then ignored.
+    #[arg(long, env = "TRUSTED_PROXIES", default_value = "", hide_default_value = true)]
+    trusted_proxies: TrustedProxies,
     /// Messages kept in memory, at least 1; the oldest go first.
     #[arg(long, env = "HISTORY_LIMIT", default_value = "10000", value_parser = positive())]
     history_limit: usize,
@@ -66,6 +70,7 @@ impl Settings {
         SocketOptions {
             timeout: Duration::from_millis(self.idle_timeout as u64),
             check_origin: self.check_origin.clone(),
+            trusted_proxies: self.trusted_proxies.clone(),
             longpoll: (self.longpoll_window > 0).then(|| Duration::from_millis(self.longpoll_window)),
             max_frame_size: self.max_frame_size,
             max_message_size: self.max_message_size,

@@ -15,7 +15,10 @@ use crate::{
     channel::BoxError,
     endpoint::Endpoint,
     pubsub::{Broadcast, Subscriber, SubscriberKey},
-    socket::{Accepted, ConnectInfo, Connected, Connection, Params, Peer, Refused, Routes, SocketHandler},
+    socket::{
+        Accepted, ConnectInfo, Connected, Connection, Params, Peer, Refused, Routes, SocketHandler,
+        TrustedProxies,
+    },
     transport::SocketOptions,
     wire::{IntoPayload, Message, PHX_JOIN, PHX_LEAVE, Payload, Ref, Serializer, Status},
 };
@@ -112,7 +115,8 @@ impl ChannelTest {
     pub async fn connect<S: SocketHandler>(self) -> Result<TestSocket, Refused> {
         let request = self.request.to_http_request();
         let params = Params::parse(&self.params).ok_or(Refused)?;
-        let socket = S::connect(&params, &ConnectInfo::new(&request, self.auth_token.as_deref())).await?;
+        let info = ConnectInfo::new(&request, self.auth_token.as_deref(), &TrustedProxies::default());
+        let socket = S::connect(&params, &info).await?;
         let id = socket.id();
         let router = Box::new(Connected { socket: Rc::new(socket), routes: Rc::new(Routes::<S>::of()) });
         let limits = SocketOptions::default().limits();

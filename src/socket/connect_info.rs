@@ -4,17 +4,24 @@ use std::net::IpAddr;
 
 use actix_web::HttpRequest;
 
+use super::TrustedProxies;
+
 /// The connect request, for the length of [`SocketHandler::connect`](super::SocketHandler::connect): take out what the
 /// socket should keep.
 #[derive(Debug, Clone, Copy)]
 pub struct ConnectInfo<'a> {
     request: &'a HttpRequest,
     auth_token: Option<&'a str>,
+    remote_ip: Option<IpAddr>,
 }
 
 impl<'a> ConnectInfo<'a> {
-    pub(crate) fn new(request: &'a HttpRequest, auth_token: Option<&'a str>) -> Self {
-        Self { request, auth_token }
+    pub(crate) fn new(
+        request: &'a HttpRequest,
+        auth_token: Option<&'a str>,
+        trusted_proxies: &TrustedProxies,
+    ) -> Self {
+        Self { request, auth_token, remote_ip: trusted_proxies.client(request) }
     }
 
     /// The token of `new Socket(url, {authToken})`, if the socket was mounted with
@@ -24,7 +31,14 @@ impl<'a> ConnectInfo<'a> {
         self.auth_token
     }
 
-    /// The address of the peer: the client, or the proxy in front of the server.
+    /// The address of the client: what `X-Forwarded-For` says where the peer is one of the
+    /// [`trusted_proxies`](crate::SocketOptions::trusted_proxies), else that of the peer. A client cannot choose it.
+    #[must_use]
+    pub fn remote_ip(&self) -> Option<IpAddr> {
+        self.remote_ip
+    }
+
+    /// The address at the other end of the connection: the client's, or that of the proxy in front of the server.
     #[must_use]
     pub fn peer(&self) -> Option<IpAddr> {
         self.request.peer_addr().map(|address| address.ip())

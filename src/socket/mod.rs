@@ -12,6 +12,7 @@ mod params;
 mod raw;
 mod router;
 mod session;
+mod trusted_proxies;
 
 use std::{fmt, future::Future};
 
@@ -26,6 +27,7 @@ pub use raw::{RawContext, RawMessage, RawSocket};
 pub use router::Routes;
 pub(crate) use router::{Connected, Router};
 pub(crate) use session::{ChannelId, Ended, Joined, reason};
+pub use trusted_proxies::{InvalidProxy, TrustedProxies};
 
 /// The application's side of a socket. Its value, made by [`SocketHandler::connect`], is what the socket's channels share
 /// (Phoenix's socket assigns), in [`Context::socket`](crate::Context::socket).

@@ -50,7 +50,7 @@ pub(super) async fn connect<S: SocketHandler>(
         log::info!("refused a client that asked for version {vsn:?}: expected 1.0.x or 2.0.x");
         return Err(Refusal::Forbidden);
     };
-    let info = ConnectInfo::new(request, auth_token);
+    let info = ConnectInfo::new(request, auth_token, &mount.options.trusted_proxies);
     let (socket, id) = ask(request, async {
         let socket = S::connect(&params, &info).await?;
         let id = socket.id();

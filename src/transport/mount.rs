@@ -5,7 +5,7 @@ use std::{rc::Rc, sync::Arc, time::Duration};
 use super::{CheckOrigin, Sessions};
 use crate::{
     pubsub::PubSub,
-    socket::{Limits, Routes, SocketHandler},
+    socket::{Limits, Routes, SocketHandler, TrustedProxies},
 };
 
 /// The settings of one mounted socket.
@@ -24,6 +24,9 @@ pub struct SocketOptions {
     pub timeout: Duration,
     /// Which pages may connect. The host of the request itself by default.
     pub check_origin: CheckOrigin,
+    /// The proxies in front of the server, whose `X-Forwarded-For` says who a client is
+    /// ([`ConnectInfo::remote_ip`](crate::ConnectInfo::remote_ip)). None by default: that header is then ignored.
+    pub trusted_proxies: TrustedProxies,
     /// Whether clients may send an auth token: in the WebSocket's subprotocols, or the long poll's header. Off by default;
     /// a WebSocket that offers subprotocols must then offer `phoenix`.
     pub auth_token: bool,
@@ -48,6 +51,7 @@ impl Default for SocketOptions {
         Self {
             timeout: Duration::from_secs(60),
             check_origin: CheckOrigin::SameHost,
+            trusted_proxies: TrustedProxies::default(),
             auth_token: false,
             longpoll: Some(Duration::from_secs(10)),
             max_frame_size: 1024 * 1024,

@@ -26,7 +26,7 @@ pub(crate) async fn upgrade_raw<R: RawSocket>(
         Ok(admitted) => admitted,
         Err(refusal) => return refusal.respond(),
     };
-    let info = ConnectInfo::new(&request, token.as_deref());
+    let info = ConnectInfo::new(&request, token.as_deref(), &options.trusted_proxies);
     let connect = async {
         let socket = R::connect(&params, &info).await?;
         let id = socket.id();

@@ -44,6 +44,7 @@ mod shutdown;
 // what the programs of `examples/` show
 mod everywhere;
 mod examples;
+mod proxies;
 
 // the source, not the servers
 mod layers;

@@ -23,7 +23,7 @@ const POLL: Duration = Duration::from_millis(5);
 const READY: &str = "listening on http://127.0.0.1:";
 
 /// Every variable that a server reads: none of them comes from whoever runs the tests.
-const VARIABLES: [&str; 15] = [
+const VARIABLES: [&str; 16] = [
     "HOST",
     "PORT",
     "WORKERS",
@@ -39,6 +39,7 @@ const VARIABLES: [&str; 15] = [
     "MAX_FRAME_SIZE",
     "MAX_MESSAGE_SIZE",
     "OUTBOX_LIMIT",
+    "TRUSTED_PROXIES",
 ];
 
 /// A server about to be started.

@@ -27,6 +27,8 @@ fn a_bad_flag_exits_with_2_and_is_named() {
         (&["--history-limit", "-1"], "--history-limit"),
         (&["--message-max", "0"], "--message-max"),
         (&["--workers", "0"], "--workers"),
+        (&["--trusted-proxies", "localhost"], "--trusted-proxies"),
+        (&["--trusted-proxies", "10.0.0.0/33"], "--trusted-proxies"),
         (&["--colour"], "--colour"),
         (&["stray"], "stray"),
     ] {
@@ -54,6 +56,7 @@ fn help_names_every_flag_its_variable_and_its_default() {
         ["--port", "PORT", "4000"],
         ["--workers", "WORKERS", "core"],
         ["--check-origin", "CHECK_ORIGIN", "//"],
+        ["--trusted-proxies", "TRUSTED_PROXIES", "None by default"],
         ["--history-limit", "HISTORY_LIMIT", "10000"],
         ["--message-max", "MESSAGE_MAX", "4000"],
         ["--static-dir", "STATIC_DIR", ""],
