@@ -1,6 +1,6 @@
 //! A server with a channel for every rule of the protocol: what the recorded conversations in `tests/fixtures` talk to.
 //!
-//! Run it with `cargo run --example reference`; HOST, PORT and WORKERS are taken from the environment.
+//! Run it with `cargo run --example reference`; HOST, PORT, WORKERS and MAX_CONNECTIONS are taken from the environment.
 
 use std::{
     env,
@@ -273,7 +273,7 @@ fn setting<T: std::str::FromStr>(name: &str, default: T) -> T {
 #[actix_web::main]
 async fn main() -> std::io::Result<()> {
     env_logger::init();
-    let endpoint = Endpoint::new();
+    let endpoint = Endpoint::new().with_max_connections(setting("MAX_CONNECTIONS", usize::MAX));
     let data = Server { presence: Presence::new(endpoint.pubsub()), endpoint: endpoint.clone() };
     let sockets = endpoint.clone();
     let server = HttpServer::new(move || {

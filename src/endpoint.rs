@@ -70,6 +70,19 @@ impl Endpoint {
         Self::default()
     }
 
+    /// Takes at most so many sockets at a time, of all its mounts, workers and transports; any number by default. One too
+    /// many is answered with HTTP 503 and `Retry-After` before the application is asked, which sends a load balancer
+    /// elsewhere; phoenix.js tries again by itself.
+    ///
+    /// ```
+    /// let endpoint = hinotori::Endpoint::new().with_max_connections(10_000);
+    /// ```
+    #[must_use]
+    pub fn with_max_connections(self, max: usize) -> Self {
+        self.pubsub.set_max_connections(max);
+        self
+    }
+
     /// Mounts a socket for [`App::configure`](actix_web::App::configure), beside the application's own routes: a client of
     /// phoenix.js connects to `path`. All sockets of an endpoint share their topics.
     pub fn socket<S: SocketHandler>(

@@ -29,7 +29,7 @@ async fn main() -> ExitCode {
 
 async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
     let page = Page::open(&settings.static_dir)?;
-    let endpoint = Endpoint::new();
+    let endpoint = Endpoint::new().with_max_connections(settings.max_connections.unwrap_or(usize::MAX));
     let store = MessageStore::start(settings.history(), endpoint.pubsub().clone());
     let chat = Chat { store, message_max: settings.message_max };
     let (sockets, options) = (endpoint.clone(), settings.socket());

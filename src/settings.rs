@@ -57,6 +57,17 @@ pub(crate) struct Settings {
     /// beyond it.
     #[arg(long, env = "OUTBOX_LIMIT", default_value = "1048576", value_parser = positive())]
     outbox_limit: usize,
+    /// Connections at a time, over WebSockets and long polling together; one more is answered with HTTP 503. Any number
+    /// by default.
+    #[arg(long, env = "MAX_CONNECTIONS", value_parser = positive())]
+    pub(crate) max_connections: Option<usize>,
+    /// Messages a second that a client may send on average; 0 for any number. As many again are answered with an error,
+    /// and who sends even more is closed with 1008.
+    #[arg(long, env = "MAX_MESSAGE_RATE", default_value_t = 0)]
+    max_message_rate: u32,
+    /// Messages that a client may send at once before its rate counts, at least 1.
+    #[arg(long, env = "MAX_MESSAGE_BURST", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    max_message_burst: u32,
 }
 
 impl Settings {
@@ -75,6 +86,8 @@ impl Settings {
             max_frame_size: self.max_frame_size,
             max_message_size: self.max_message_size,
             outbox_limit: self.outbox_limit,
+            max_message_rate: self.max_message_rate,
+            max_message_burst: self.max_message_burst,
             ..SocketOptions::default()
         }
     }

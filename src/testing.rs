@@ -111,7 +111,7 @@ impl ChannelTest {
     /// Connects.
     ///
     /// # Errors
-    /// [`Refused`] if the socket does not want the client.
+    /// [`Refused`] if the socket does not want the client, or the endpoint has no place for it.
     pub async fn connect<S: SocketHandler>(self) -> Result<TestSocket, Refused> {
         let request = self.request.to_http_request();
         let params = Params::parse(&self.params).ok_or(Refused)?;
@@ -120,7 +120,8 @@ impl ChannelTest {
         let id = socket.id();
         let router = Box::new(Connected { socket: Rc::new(socket), routes: Rc::new(Routes::<S>::of()) });
         let limits = SocketOptions::default().limits();
-        let accepted = Accepted { serializer: Serializer::V2, id, router };
+        let seat = self.endpoint.pubsub().seat().ok_or(Refused)?;
+        let accepted = Accepted { serializer: Serializer::V2, id, router, seat };
         let connection = Connection::open(accepted, limits, self.endpoint.pubsub().clone());
         Ok(TestSocket {
             connection,

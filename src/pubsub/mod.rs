@@ -65,8 +65,10 @@ pub(crate) struct Shared {
     id: u64,
     /// Written when a worker thread gets its first subscriber; read by each broadcast.
     workers: RwLock<Vec<Worker>>,
-    /// Connections that are open, in all workers.
+    /// Connections that are open or being opened, in all workers.
     connections: AtomicUsize,
+    /// How many of them there may be.
+    max_connections: AtomicUsize,
     /// Channels whose actors have not ended, in all workers.
     channels: AtomicUsize,
     is_draining: AtomicBool,
@@ -84,10 +86,15 @@ impl PubSub {
     pub fn new() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        let (connections, channels) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let is_draining = AtomicBool::new(false);
         Self {
-            shared: Arc::new(Shared { id, workers: RwLock::default(), connections, channels, is_draining }),
+            shared: Arc::new(Shared {
+                id,
+                workers: RwLock::default(),
+                connections: AtomicUsize::new(0),
+                max_connections: AtomicUsize::new(usize::MAX),
+                channels: AtomicUsize::new(0),
+                is_draining: AtomicBool::new(false),
+            }),
         }
     }
 
@@ -176,14 +183,25 @@ impl PubSub {
         self.shared.is_draining.load(Ordering::SeqCst)
     }
 
-    /// Counts a connection until the guard is dropped.
-    pub(crate) fn count_connection(&self) -> Count {
-        Count::new(self, |shared| &shared.connections)
+    /// Takes no more than so many connections at a time.
+    pub(crate) fn set_max_connections(&self, max: usize) {
+        self.shared.max_connections.store(max, Ordering::Relaxed);
+    }
+
+    /// A place for a connection, counted until it is dropped; none if all are taken.
+    pub(crate) fn seat(&self) -> Option<Count> {
+        let Shared { connections, max_connections, .. } = &*self.shared;
+        let max = max_connections.load(Ordering::Relaxed);
+        // one step of one number: two workers cannot both take the last place
+        let taken = connections
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| (count < max).then_some(count + 1));
+        taken.ok().map(|_| Count { shared: self.shared.clone(), of: |shared| &shared.connections })
     }
 
     /// Counts a channel until the guard is dropped.
     pub(crate) fn count_channel(&self) -> Count {
-        Count::new(self, |shared| &shared.channels)
+        self.shared.channels.fetch_add(1, Ordering::Relaxed);
+        Count { shared: self.shared.clone(), of: |shared| &shared.channels }
     }
 
     /// Channels that have not ended.
@@ -208,13 +226,6 @@ impl Default for PubSub {
 pub(crate) struct Count {
     shared: Arc<Shared>,
     of: fn(&Shared) -> &AtomicUsize,
-}
-
-impl Count {
-    fn new(pubsub: &PubSub, of: fn(&Shared) -> &AtomicUsize) -> Self {
-        of(&pubsub.shared).fetch_add(1, Ordering::Relaxed);
-        Self { shared: pubsub.shared.clone(), of }
-    }
 }
 
 impl Drop for Count {

@@ -155,7 +155,7 @@ fn ones_own_broadcast_comes_after_those_that_came_before() {
 #[actix_web::test]
 async fn connections_are_counted_while_their_guard_lives() {
     let pubsub = PubSub::new();
-    let guard = pubsub.count_connection();
+    let guard = pubsub.seat();
     assert_eq!(pubsub.connections(), 1);
     drop(guard);
     assert_eq!(pubsub.connections(), 0);

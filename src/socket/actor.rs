@@ -9,7 +9,7 @@ use actix::{Actor, ActorContext, AsyncContext, Handler, Message as ActixMessage,
 use bytes::Bytes;
 use futures_util::Stream;
 
-use super::{Line, Peer};
+use super::{Line, Peer, Verdict};
 use crate::wire::{CloseCode, Frame};
 
 /// How long a client that was sent a close frame has to answer with its own. Then the transport ends all the same.
@@ -139,7 +139,11 @@ impl StreamHandler<Incoming> for SocketActor {
         match incoming {
             Incoming::Text(data) => self.received(true, &data),
             Incoming::Binary(data) => self.received(false, &data),
-            Incoming::Ping(data) => self.line().forward(&Frame::pong(&data)),
+            // a ping is a message like any other that must be answered; one too many is not
+            Incoming::Ping(data) if self.line().judge() == Verdict::Handle => {
+                self.line().forward(&Frame::pong(&data));
+            }
+            Incoming::Ping(_) => {}
             Incoming::Alive => {}
             Incoming::Close(code) => {
                 let code = match code {

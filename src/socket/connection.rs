@@ -15,12 +15,13 @@ use bytes::Bytes;
 
 use super::{
     ChannelId, Ended, Joined, Limits, Line, Peer, Router,
-    session::{Effect, Session},
+    rate::Verdict,
+    session::{Effect, Session, reason},
 };
 use crate::{
     channel::{Command, Exit, JoinRequest, Link},
-    pubsub::{Broadcast, PubSub},
-    wire::{Message, Outgoing, Payload, Serializer},
+    pubsub::{Broadcast, Count, PubSub},
+    wire::{Message, Outgoing, Payload, Serializer, Status},
 };
 
 /// A client that may have a socket.
@@ -28,6 +29,8 @@ pub(crate) struct Accepted {
     pub(crate) serializer: Serializer,
     pub(crate) id: Option<String>,
     pub(crate) router: Box<dyn Router>,
+    /// Its place among the connections of the server.
+    pub(crate) seat: Count,
 }
 
 /// See the module.
@@ -50,10 +53,10 @@ struct Running {
 impl Connection {
     /// Opens a connection.
     pub(crate) fn open(accepted: Accepted, limits: Limits, pubsub: PubSub) -> Rc<Self> {
-        let Accepted { serializer, id, router } = accepted;
+        let Accepted { serializer, id, router, seat } = accepted;
         Rc::new_cyclic(|this| Self {
             this: this.clone(),
-            line: Line::open(limits, pubsub, id),
+            line: Line::open(limits, seat, pubsub, id),
             serializer,
             session: RefCell::new(Session::new(limits.max_channels)),
             channels: RefCell::default(),
@@ -68,6 +71,13 @@ impl Connection {
     /// A message of the client.
     pub(crate) fn receive_message(&self, message: Message) {
         self.judge(|session| session.receive(message, |topic| self.router.is_routed(topic)));
+    }
+
+    /// One message too many; any of them, a heartbeat too.
+    fn refuse(&self, message: &Message) {
+        let Message { join_ref, reference, topic, .. } = message;
+        let (status, payload) = (Status::Error, &reason("too many messages"));
+        self.send(Outgoing::Reply { join_ref, reference, topic, status, payload });
     }
 
     /// A channel's join callback ended.
@@ -190,7 +200,12 @@ impl Peer for Connection {
     fn receive(&self, is_text: bool, data: &Bytes) -> Result<(), String> {
         let message =
             if is_text { self.serializer.decode_text(data) } else { self.serializer.decode_binary(data) };
-        self.receive_message(message.map_err(|error| error.to_string())?);
+        let message = message.map_err(|error| error.to_string())?;
+        match self.line.judge() {
+            Verdict::Handle => self.receive_message(message),
+            Verdict::Refuse => self.refuse(&message),
+            Verdict::Close => {}
+        }
         Ok(())
     }
 

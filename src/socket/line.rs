@@ -5,12 +5,17 @@ use std::{
     rc::Rc,
     sync::Arc,
     task::{Context, Poll, Waker},
+    time::Instant,
 };
 
 use actix::Recipient;
 use bytes::Bytes;
 
-use super::{Outbox, actor::Closing};
+use super::{
+    Outbox,
+    actor::Closing,
+    rate::{Rate, Verdict},
+};
 use crate::{
     pubsub::{Broadcast, Count, Drain, Local, PubSub, Subscriber, SubscriberKey},
     wire::{CloseCode, DISCONNECT, Frame},
@@ -29,6 +34,8 @@ pub(crate) struct Limits {
     pub(crate) outbox: usize,
     /// Bytes of the longest message that the client may send.
     pub(crate) max_message: usize,
+    /// Messages that the client may send: a second, and at once. A rate of 0 is any number.
+    pub(crate) message_rate: (u32, u32),
 }
 
 /// What a transport reads for.
@@ -51,6 +58,8 @@ pub(crate) struct Line {
     limits: Limits,
     /// Bytes of messages that wait to be handled.
     load: Cell<usize>,
+    /// Of the client's messages, and when the line was opened; nothing if any number is allowed, so that this costs a pointer.
+    rate: Option<Box<RefCell<(Rate, Instant)>>>,
     /// Read on when the load has gone down: the one reader of a WebSocket, or requests of a long poll.
     readers: RefCell<Vec<Waker>>,
     /// Whoever ends the transport after a close frame.
@@ -60,8 +69,10 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// Opens a line; one with an id closes when `disconnect` is broadcast to it.
-    pub(crate) fn open(limits: Limits, pubsub: PubSub, id: Option<String>) -> Rc<Self> {
+    /// Opens a line in a seat that was found for it; one with an id closes when `disconnect` is broadcast to it.
+    pub(crate) fn open(limits: Limits, seat: Count, pubsub: PubSub, id: Option<String>) -> Rc<Self> {
+        let (per_second, burst) = limits.message_rate;
+        let rate = Rate::new(per_second, burst).map(|rate| Box::new(RefCell::new((rate, Instant::now()))));
         let line = Rc::new(Self {
             key: SubscriberKey::new(),
             id,
@@ -69,9 +80,10 @@ impl Line {
             outbox: Outbox::new(limits.outbox),
             limits,
             load: Cell::new(0),
+            rate,
             readers: RefCell::default(),
             closer: RefCell::default(),
-            count: Cell::new(Some(pubsub.count_connection())),
+            count: Cell::new(Some(seat)),
             pubsub,
         });
         line.local.add_connection(line.key, line.clone());
@@ -155,6 +167,18 @@ impl Line {
         }
     }
 
+    /// Judges a message that the client sends; closes the line if it sends too many for too long.
+    pub(crate) fn judge(&self) -> Verdict {
+        let Some(rate) = &self.rate else { return Verdict::Handle };
+        let (rate, opened) = &mut *rate.borrow_mut();
+        let verdict = rate.judge(u64::try_from(opened.elapsed().as_nanos()).unwrap_or(u64::MAX / 2));
+        if verdict == Verdict::Close && self.outbox.is_open() {
+            log::warn!("closed a client that sends too many messages");
+            self.close(Some(CloseCode::POLICY));
+        }
+        verdict
+    }
+
     /// Messages of so many bytes wait to be handled.
     pub(crate) fn load(&self, cost: usize) {
         self.load.set(self.load.get() + cost);
@@ -216,18 +240,23 @@ impl Drain for Line {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { max_channels: 1, outbox: 1_000, max_message: 1_000 };
+    const LIMITS: Limits =
+        Limits { max_channels: 1, outbox: 1_000, max_message: 1_000, message_rate: (0, 0) };
+
+    fn open(limits: Limits, pubsub: &PubSub, id: Option<String>) -> Rc<Line> {
+        Line::open(limits, pubsub.seat().unwrap(), pubsub.clone(), id)
+    }
 
     #[actix_web::test]
     async fn a_line_that_opens_while_the_server_drains_is_told_so() {
         let pubsub = PubSub::new();
         pubsub.drain();
-        assert!(!Line::open(LIMITS, pubsub, None).outbox().is_open());
+        assert!(!open(LIMITS, &pubsub, None).outbox().is_open());
     }
 
     #[actix_web::test]
     async fn a_client_is_not_read_from_while_too_much_of_its_is_unhandled() {
-        let line = Line::open(LIMITS, PubSub::new(), None);
+        let line = open(LIMITS, &PubSub::new(), None);
         let mut cx = Context::from_waker(Waker::noop());
         line.load(LIMITS.max_message + SPARE_LOAD);
         assert!(line.poll_readable(&mut cx).is_ready());
@@ -243,10 +272,21 @@ mod tests {
     #[actix_web::test]
     async fn an_ended_line_is_neither_counted_nor_reached() {
         let pubsub = PubSub::new();
-        let line = Line::open(LIMITS, pubsub.clone(), Some("users:1".into()));
+        let line = open(LIMITS, &pubsub, Some("users:1".into()));
         assert_eq!(pubsub.connections(), 1);
         line.end();
         assert_eq!(pubsub.connections(), 0);
         assert_eq!(Rc::strong_count(&line), 1, "nothing holds it");
+    }
+
+    #[actix_web::test]
+    async fn a_client_that_sends_too_many_messages_is_closed_and_any_number_may_come_where_no_rate_is_set() {
+        let line = open(Limits { message_rate: (1, 2), ..LIMITS }, &PubSub::new(), None);
+        let verdicts: Vec<Verdict> = (0..5).map(|_| line.judge()).collect();
+        use Verdict::{Close, Handle, Refuse};
+        assert_eq!(verdicts, [Handle, Handle, Refuse, Refuse, Close]);
+        assert!(!line.outbox().is_open());
+        let free = open(LIMITS, &PubSub::new(), None);
+        assert!((0..10_000).all(|_| free.judge() == Handle));
     }
 }

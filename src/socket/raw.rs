@@ -9,7 +9,7 @@ use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Handler, Me
 use bytes::Bytes;
 use futures_util::FutureExt;
 
-use super::{ConnectInfo, Line, Params, Peer, Refused};
+use super::{ConnectInfo, Line, Params, Peer, Refused, Verdict};
 use crate::{
     channel::{Handle, Info, Result},
     pubsub::PubSub,
@@ -191,6 +191,11 @@ impl<R: RawSocket> Peer for RawConnection<R> {
         } else {
             RawMessage::Binary(data.clone())
         };
+        if self.line.judge() != Verdict::Handle {
+            // there is no answer that would say so in whatever is spoken here
+            self.line.close(Some(CloseCode::POLICY));
+            return Ok(());
+        }
         self.line.load(message.cost());
         self.actor.do_send(Command::In(message));
         Ok(())
@@ -288,5 +293,38 @@ impl<R: RawSocket> Handler<Info<R::Info>> for RawActor<R> {
         let handle_info =
             async move |socket: &mut R, cx: &mut RawContext<R>| socket.handle_info(info, cx).await;
         self.call(ctx, handle_info, |_, _| ());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::socket::Limits;
+
+    /// Hears, and says nothing.
+    struct Deaf;
+
+    impl RawSocket for Deaf {
+        type Info = ();
+
+        async fn connect(_: &Params, _: &ConnectInfo<'_>) -> std::result::Result<Self, Refused> {
+            Ok(Self)
+        }
+
+        async fn handle_in(&mut self, _: RawMessage, _: &mut RawContext<Self>) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    #[actix_web::test]
+    async fn a_message_too_many_closes_as_nothing_could_say_so_in_a_protocol_of_ones_own() {
+        let limits = Limits { max_channels: 1, outbox: 1_000, max_message: 1_000, message_rate: (1, 2) };
+        let pubsub = PubSub::new();
+        let line = Line::open(limits, pubsub.seat().unwrap(), pubsub, None);
+        let socket = RawConnection::open(Deaf, line);
+        for is_open in [true, true, false] {
+            socket.receive(false, &Bytes::from_static(b"x")).unwrap();
+            assert_eq!(socket.line().outbox().is_open(), is_open);
+        }
     }
 }

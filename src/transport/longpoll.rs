@@ -138,7 +138,7 @@ async fn publish(request: &HttpRequest, session: Option<Addr<PollSession>>, body
         Ok(Published::Ok) => status(StatusCode::OK),
         Ok(Published::Died) => status(StatusCode::REQUEST_TIMEOUT),
         Ok(Published::NotBase64) => Refusal::BadRequest.respond(),
-        Err(_) => status(StatusCode::GONE),
+        Ok(Published::Ended) | Err(_) => status(StatusCode::GONE),
     }
 }
 

@@ -44,6 +44,13 @@ pub struct SocketOptions {
     /// Bytes that may wait for a client that does not read before it is cut off; one message of any size has room
     /// beyond it. 1 MiB by default; more for clients on slow lines that get large bursts.
     pub outbox_limit: usize,
+    /// Messages, heartbeats and pings that a client may send in a second on average. 0 by default: any number. As many
+    /// again are answered with status error and `{"reason":"too many messages"}`; who sends even more is closed with code
+    /// 1008. Set it to a few times what a user can cause.
+    pub max_message_rate: u32,
+    /// So many of them may come at once before that counts; at least 1. 100 by default: a phoenix.js that connects again
+    /// joins all its topics, and sends what it kept.
+    pub max_message_burst: u32,
 }
 
 impl Default for SocketOptions {
@@ -58,6 +65,8 @@ impl Default for SocketOptions {
             max_message_size: 8_000_000,
             max_channels: 100,
             outbox_limit: 1024 * 1024,
+            max_message_rate: 0,
+            max_message_burst: 100,
         }
     }
 }
@@ -65,7 +74,8 @@ impl Default for SocketOptions {
 impl SocketOptions {
     pub(crate) fn limits(&self) -> Limits {
         let Self { max_channels, outbox_limit: outbox, max_message_size: max_message, .. } = *self;
-        Limits { max_channels, outbox, max_message }
+        let message_rate = (self.max_message_rate, self.max_message_burst);
+        Limits { max_channels, outbox, max_message, message_rate }
     }
 }
 

@@ -136,6 +136,8 @@ pub(super) struct Publish {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, actix::MessageResponse)]
 pub(super) enum Published {
     Ok,
+    /// The session has ended, for this message or while it waited; later ones are not looked at.
+    Ended,
     /// A message did not decode: the session is gone.
     Died,
     /// A line was neither text nor base64; those before it have been taken.
@@ -277,6 +279,7 @@ async fn receive(connection: &Connection, part: Result<Bytes, Option<Bytes>>) ->
         Err(None) => return Published::NotBase64,
     };
     match received {
+        Ok(()) if !connection.line().outbox().is_open() => Published::Ended,
         Ok(()) => Published::Ok,
         Err(why) => {
             log::info!("ended a long-poll session for a message that does not decode: {why}");

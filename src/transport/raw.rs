@@ -32,13 +32,13 @@ pub(crate) async fn upgrade_raw<R: RawSocket>(
         let id = socket.id();
         Ok((socket, id))
     };
-    let (socket, id) = match ask(&request, connect).await {
+    let ((socket, id), seat) = match ask(&request, &pubsub, connect).await {
         Ok(connected) => connected,
         Err(refusal) => return refusal.respond(),
     };
     match handshake(&request, protocol).await {
         Ok(response) => {
-            let line = Line::open(options.limits(), pubsub, id);
+            let line = Line::open(options.limits(), seat, pubsub, id);
             serve(response, payload, RawConnection::open(socket, line), &options)
         }
         Err(why) => HttpResponse::BadRequest().body(why),

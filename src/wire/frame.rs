@@ -112,6 +112,8 @@ impl CloseCode {
     pub(crate) const PROTOCOL: Self = Self(1002);
     /// Text that is not UTF-8.
     pub(crate) const INVALID_TEXT: Self = Self(1007);
+    /// More messages than are allowed in a time.
+    pub(crate) const POLICY: Self = Self(1008);
     /// A frame or a message over its limit.
     pub(crate) const TOO_BIG: Self = Self(1009);
     /// A message that does not decode, or a failure of our own.

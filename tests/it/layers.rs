@@ -6,7 +6,7 @@ use std::{fs, path::Path};
 /// From the ground up. `socket/session.rs` is of the rules, whatever the rest of its folder is.
 const LAYERS: [(&str, &[&str]); 6] = [
     ("wire", &["wire/"]),
-    ("rules", &["socket/session.rs", "socket/session/", "presence/state.rs"]),
+    ("rules", &["socket/session.rs", "socket/session/", "socket/rate.rs", "presence/state.rs"]),
     ("runtime", &["pubsub/", "channel/", "socket/", "presence/", "supervise.rs", "token.rs"]),
     ("edge", &["transport/", "endpoint.rs", "testing.rs"]),
     ("application", &["chat/"]),

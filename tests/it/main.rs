@@ -17,6 +17,7 @@ mod frame;
 mod guest;
 mod http;
 mod normal;
+mod poller;
 mod replay;
 mod request;
 mod server;
@@ -25,8 +26,10 @@ mod server;
 mod recordings;
 
 // the protocol, on the example server `reference`
+mod connections;
 mod isolation;
 mod limits;
+mod rate;
 mod refs;
 mod topics;
 mod violations;

@@ -23,7 +23,7 @@ const POLL: Duration = Duration::from_millis(5);
 const READY: &str = "listening on http://127.0.0.1:";
 
 /// Every variable that a server reads: none of them comes from whoever runs the tests.
-const VARIABLES: [&str; 16] = [
+const VARIABLES: &[&str] = &[
     "HOST",
     "PORT",
     "WORKERS",
@@ -40,6 +40,9 @@ const VARIABLES: [&str; 16] = [
     "MAX_MESSAGE_SIZE",
     "OUTBOX_LIMIT",
     "TRUSTED_PROXIES",
+    "MAX_CONNECTIONS",
+    "MAX_MESSAGE_RATE",
+    "MAX_MESSAGE_BURST",
 ];
 
 /// A server about to be started.

@@ -29,6 +29,8 @@ fn a_bad_flag_exits_with_2_and_is_named() {
         (&["--workers", "0"], "--workers"),
         (&["--trusted-proxies", "localhost"], "--trusted-proxies"),
         (&["--trusted-proxies", "10.0.0.0/33"], "--trusted-proxies"),
+        (&["--max-connections", "0"], "--max-connections"),
+        (&["--max-message-burst", "0"], "--max-message-burst"),
         (&["--colour"], "--colour"),
         (&["stray"], "stray"),
     ] {
