@@ -2,6 +2,7 @@
 
 use std::{any::Any, io, pin::pin, rc::Rc, sync::Arc, time::Duration};
 
+use actix_tls::accept::rustls_0_23::TlsStream;
 use actix_web::{
     Resource,
     dev::{Extensions, Server},
@@ -196,9 +197,11 @@ impl Endpoint {
 ///
 /// A small message does not wait for the one before it to be acknowledged (`TCP_NODELAY`), and a peer that takes nothing
 /// for 20 s is given up by the kernel (`TCP_USER_TIMEOUT`): its socket ends long before, but only this frees the
-/// connection.
+/// connection. The same holds for connections with TLS by rustls 0.23 (`HttpServer::bind_rustls_0_23`); others are left
+/// as they are.
 pub fn on_connect(connection: &dyn Any, _: &mut Extensions) {
-    if let Some(stream) = connection.downcast_ref::<TcpStream>() {
+    let encrypted = connection.downcast_ref().map(|stream: &TlsStream<TcpStream>| stream.get_ref().0);
+    if let Some(stream) = connection.downcast_ref::<TcpStream>().or(encrypted) {
         let socket = SockRef::from(stream);
         let set = socket.set_tcp_nodelay(true).and_then(|()| set_user_timeout(&socket));
         if let Err(error) = set {

@@ -56,6 +56,7 @@
 //! | `transport` | WebSockets and long polling: handshake, origins, frames |
 //! | `testing` | tests of channels without a network (feature `testing`) |
 //! | [`Endpoint`] | mounts, broadcasts from anywhere, shutdown |
+//! | [`Certificate`] | TLS without a proxy, with a certificate that can be renewed |
 //! | [`supervise`] | actors that survive a panic |
 //! | [`chat`] | the chat of the program `realtime-chat`, on the public API alone |
 
@@ -68,6 +69,7 @@ mod socket;
 pub mod supervise;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod tls;
 mod token;
 mod transport;
 mod wire;
@@ -80,6 +82,7 @@ pub use socket::{
     ConnectInfo, InvalidProxy, Params, RawContext, RawMessage, RawSocket, Refused, Routes, SocketHandler,
     TrustedProxies,
 };
+pub use tls::{Certificate, CertificateError};
 pub use token::{Token, TokenError, WeakSecret};
 pub use transport::{AllowedOrigin, CheckOrigin, InvalidOrigin, SocketOptions};
 pub use wire::{IntoPayload, InvalidPattern, InvalidPayload, Pattern, Payload, PayloadError, Status};

@@ -1,9 +1,9 @@
 //! The program's settings: flags, or environment variables.
 
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use clap::{Parser, builder::RangedU64ValueParser};
-use hinotori::{CheckOrigin, SocketOptions, TrustedProxies, chat::Limit};
+use hinotori::{Certificate, CertificateError, CheckOrigin, SocketOptions, TrustedProxies, chat::Limit};
 
 /// A real-time chat over Phoenix Channels: open http://localhost:4000 in two tabs.
 ///
@@ -18,6 +18,13 @@ pub(crate) struct Settings {
     /// TCP port to listen on; 0 takes any that is free.
     #[arg(long, env = "PORT", default_value_t = 4000)]
     pub(crate) port: u16,
+    /// PEM file with the server's certificate, and those that vouch for it behind it: connections are then TLS (https,
+    /// wss). SIGHUP reads it again. Without it, connections are plain.
+    #[arg(long, env = "TLS_CERT", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// PEM file with the certificate's private key, without a passphrase.
+    #[arg(long, env = "TLS_KEY", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
     /// Worker threads that serve clients, at least 1. One for each core by default.
     #[arg(long, env = "WORKERS", value_parser = positive())]
     pub(crate) workers: Option<usize>,
@@ -71,6 +78,12 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    /// The certificate, if connections are to be TLS.
+    pub(crate) fn certificate(&self) -> Result<Option<Arc<Certificate>>, CertificateError> {
+        let files = self.tls_cert.as_ref().zip(self.tls_key.as_ref());
+        files.map(|(chain, key)| Certificate::load(chain, key)).transpose()
+    }
+
     /// How much of the chat is kept.
     pub(crate) fn history(&self) -> Limit {
         Limit { messages: self.history_limit, bytes: self.history_bytes }

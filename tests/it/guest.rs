@@ -14,7 +14,12 @@ pub(crate) struct Guest {
 impl Guest {
     /// Joins, and gives the history that the join pushed.
     pub(crate) fn enter(server: &Server) -> (Self, Vec<Value>) {
-        let client = Client::open(server.port, "/socket/websocket?vsn=2.0.0");
+        Self::enter_by(server.port)
+    }
+
+    /// The same, by whatever listens at `port` in front of the server.
+    pub(crate) fn enter_by(port: u16) -> (Self, Vec<Value>) {
+        let client = Client::open(port, "/socket/websocket?vsn=2.0.0");
         let mut guest = Self { client, next_ref: 1 };
         guest.push("phx_join", &json!({}));
         guest.client.expect(&json!(["1", "1", LOBBY, "phx_reply", {"status": "ok", "response": {}}]));

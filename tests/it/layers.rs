@@ -8,9 +8,9 @@ const LAYERS: [(&str, &[&str]); 6] = [
     ("wire", &["wire/"]),
     ("rules", &["socket/session.rs", "socket/session/", "socket/rate.rs", "presence/state.rs"]),
     ("runtime", &["pubsub/", "channel/", "socket/", "presence/", "supervise.rs", "token.rs"]),
-    ("edge", &["transport/", "endpoint.rs", "testing.rs"]),
+    ("edge", &["transport/", "endpoint.rs", "tls.rs", "testing.rs"]),
     ("application", &["chat/"]),
-    ("program", &["main.rs", "settings.rs", "lib.rs"]),
+    ("program", &["main.rs", "server.rs", "settings.rs", "lib.rs"]),
 ];
 
 /// Crates that a layer must not name, as it does no I/O.

@@ -21,6 +21,7 @@ mod poller;
 mod replay;
 mod request;
 mod server;
+mod tunnel;
 
 // what Phoenix answered
 mod recordings;
@@ -43,6 +44,7 @@ mod origins;
 mod page;
 mod settings;
 mod shutdown;
+mod tls;
 
 // what the programs of `examples/` show
 mod everywhere;

@@ -19,8 +19,8 @@ use crate::{PATIENCE, folder::Folder};
 /// How often a process is asked whether it has ended.
 const POLL: Duration = Duration::from_millis(5);
 
-/// What a server prints when it takes connections; the port follows.
-const READY: &str = "listening on http://127.0.0.1:";
+/// What a server prints when it takes connections, but for the scheme before it; the port follows.
+const READY: &str = "://127.0.0.1:";
 
 /// Every variable that a server reads: none of them comes from whoever runs the tests.
 const VARIABLES: &[&str] = &[
@@ -43,6 +43,8 @@ const VARIABLES: &[&str] = &[
     "MAX_CONNECTIONS",
     "MAX_MESSAGE_RATE",
     "MAX_MESSAGE_BURST",
+    "TLS_CERT",
+    "TLS_KEY",
 ];
 
 /// A server about to be started.
@@ -107,8 +109,10 @@ impl Launch {
         let stdout = BufReader::new(process.child.stdout.take().unwrap());
         thread::spawn(move || {
             for line in stdout.lines().map_while(Result::ok) {
-                let port =
-                    line.split_once(READY).map(|(_, rest)| rest.trim_end_matches('/').trim().parse::<u16>());
+                let port = line
+                    .split_once("listening on http")
+                    .and_then(|(_, rest)| rest.split_once(READY))
+                    .map(|(_, rest)| rest.trim_end_matches('/').trim().parse::<u16>());
                 if let Some(port) = port {
                     let _ = sender.send(port);
                 }

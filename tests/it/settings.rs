@@ -58,6 +58,8 @@ fn help_names_every_flag_its_variable_and_its_default() {
         ["--port", "PORT", "4000"],
         ["--workers", "WORKERS", "core"],
         ["--check-origin", "CHECK_ORIGIN", "//"],
+        ["--tls-cert", "TLS_CERT", "SIGHUP"],
+        ["--tls-key", "TLS_KEY", "passphrase"],
         ["--trusted-proxies", "TRUSTED_PROXIES", "None by default"],
         ["--history-limit", "HISTORY_LIMIT", "10000"],
         ["--message-max", "MESSAGE_MAX", "4000"],

@@ -1,0 +1,76 @@
+//! The program's server: the chat and its page, as the settings say.
+
+use std::{error::Error, io, sync::Arc, time::Duration};
+
+use actix_web::{App, HttpServer, rt};
+use hinotori::{
+    Certificate, Endpoint,
+    chat::{Chat, MessageStore, Page, UserSocket},
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::settings::Settings;
+
+/// Seconds that plain HTTP requests have to finish when the server stops.
+const SHUTDOWN_TIMEOUT: u64 = 4;
+
+/// How long a client may take for the handshake of TLS.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Handshakes that one worker has under way at a time: as many as it takes connections. With actix-web's 256, so many
+/// that stall would keep everybody else out until their time is over.
+const HANDSHAKES: usize = 25_600;
+
+/// Serves until it is told to stop.
+pub(crate) async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
+    let page = Page::open(&settings.static_dir)?;
+    let certificate = settings.certificate()?;
+    let endpoint = Endpoint::new().with_max_connections(settings.max_connections.unwrap_or(usize::MAX));
+    let store = MessageStore::start(settings.history(), endpoint.pubsub().clone());
+    let chat = Chat { store, message_max: settings.message_max };
+    let (sockets, options) = (endpoint.clone(), settings.socket());
+    let mut server = HttpServer::new(move || {
+        App::new()
+            .app_data(chat.clone())
+            .configure(sockets.socket::<UserSocket>("/socket", options.clone()))
+            .configure(|config| page.configure(config))
+    })
+    // a WebSocket that is closed ends at once, instead of waiting for the client's side of it
+    .client_disconnect_timeout(Duration::ZERO)
+    .tls_handshake_timeout(HANDSHAKE_TIMEOUT)
+    .max_connection_rate(HANDSHAKES)
+    .on_connect(hinotori::on_connect)
+    .shutdown_timeout(SHUTDOWN_TIMEOUT)
+    .disable_signals();
+    if let Some(workers) = settings.workers {
+        server = server.workers(workers);
+    }
+    let address = (settings.host, settings.port);
+    let server = match &certificate {
+        Some(certificate) => server.bind_rustls_0_23(address, certificate.server_config()),
+        None => server.bind(address),
+    }
+    .map_err(|error| format!("cannot listen on {}:{}: {error}", address.0, address.1))?;
+    // before anybody is told that the server is there
+    reload_on_hangup(certificate)?;
+    for (address, scheme) in server.addrs_with_scheme() {
+        println!("realtime-chat listening on {scheme}://{address}");
+    }
+    Ok(endpoint.serve(server.run()).await?)
+}
+
+/// Reads the certificate again at each SIGHUP. Without one, SIGHUP does nothing: whoever renews certificates, or a
+/// supervisor that is told to reload, must not end the server.
+fn reload_on_hangup(certificate: Option<Arc<Certificate>>) -> io::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    rt::spawn(async move {
+        while hangup.recv().await.is_some() {
+            match certificate.as_ref().map(|certificate| certificate.reload()) {
+                Some(Ok(())) => log::info!("SIGHUP: the certificate was read again"),
+                Some(Err(error)) => log::error!("SIGHUP: the former certificate stays in use: {error}"),
+                None => log::info!("SIGHUP: there is no certificate to read again"),
+            }
+        }
+    });
+    Ok(())
+}

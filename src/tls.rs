@@ -1,0 +1,268 @@
+//! TLS for a server that clients reach without a proxy in front: a certificate from files, which are read again while it
+//! runs.
+//!
+//! The handshakes and connections themselves are those of actix-web (`HttpServer::bind_rustls_0_23`).
+
+use std::{
+    error::Error,
+    fmt, fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use rustls::{
+    InconsistentKeys, ServerConfig,
+    crypto::ring,
+    pki_types::{
+        CertificateDer, PrivateKeyDer,
+        pem::{self, PemObject},
+    },
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+};
+
+/// A certificate with its key, from PEM files.
+///
+/// ```no_run
+/// # use actix_web::{App, HttpServer};
+/// use hinotori::Certificate;
+///
+/// # #[actix_web::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let certificate = Certificate::load("fullchain.pem", "privkey.pem")?;
+/// let server = HttpServer::new(|| App::new())
+///     .max_connection_rate(25_600) // as many as connections: stalled handshakes keep nobody out
+///     .on_connect(hinotori::on_connect)
+///     .bind_rustls_0_23(("0.0.0.0", 443), certificate.server_config())?
+///     .run();
+/// // whoever renews the certificate sends SIGHUP
+/// let mut hangup = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?;
+/// actix_web::rt::spawn(async move {
+///     while hangup.recv().await.is_some() {
+///         if let Err(error) = certificate.reload() {
+///             log::error!("the former certificate stays in use: {error}");
+///         }
+///     }
+/// });
+/// # server.await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Certificate {
+    chain_file: PathBuf,
+    key_file: PathBuf,
+    /// Written when the files are read, read by each handshake, on whatever worker.
+    current: RwLock<Arc<CertifiedKey>>,
+}
+
+/// Why the files are no certificate and key.
+#[derive(Debug)]
+pub enum CertificateError {
+    /// A file cannot be read.
+    Unreadable(PathBuf, io::Error),
+    /// A file is broken as PEM.
+    NotPem(PathBuf, pem::Error),
+    /// There is no certificate in the file.
+    NoCertificate(PathBuf),
+    /// There is no key in the file, or only one with a passphrase.
+    NoKey(PathBuf),
+    /// The key is not that of the first certificate in the file.
+    Mismatch {
+        /// The file with the certificate.
+        chain: PathBuf,
+        /// The file with the key.
+        key: PathBuf,
+    },
+    /// The first certificate, or the key, is of no known kind.
+    Unusable {
+        /// The file with the certificate.
+        chain: PathBuf,
+        /// The file with the key.
+        key: PathBuf,
+        /// What is wrong with which.
+        source: rustls::Error,
+    },
+}
+
+impl fmt::Display for CertificateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable(file, error) => write!(f, "cannot read {}: {error}", file.display()),
+            Self::NotPem(file, error) => write!(f, "{} is broken PEM: {error}", file.display()),
+            Self::NoCertificate(file) => {
+                write!(f, "{} has no certificate: expected PEM with BEGIN CERTIFICATE", file.display())
+            }
+            Self::NoKey(file) => write!(
+                f,
+                "{} has no private key: expected PEM with BEGIN PRIVATE KEY, RSA PRIVATE KEY or EC PRIVATE KEY, \
+                 without a passphrase",
+                file.display()
+            ),
+            Self::Mismatch { chain, key } => write!(
+                f,
+                "the private key in {} is not that of the first certificate in {}",
+                key.display(),
+                chain.display()
+            ),
+            Self::Unusable { chain, key, source } => {
+                write!(
+                    f,
+                    "cannot use {} with the private key in {}: {source}",
+                    chain.display(),
+                    key.display()
+                )
+            }
+        }
+    }
+}
+
+impl Error for CertificateError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Unreadable(_, error) => Some(error),
+            Self::NotPem(_, error) => Some(error),
+            Self::Unusable { source, .. } => Some(source),
+            Self::NoCertificate(_) | Self::NoKey(_) | Self::Mismatch { .. } => None,
+        }
+    }
+}
+
+impl Certificate {
+    /// Reads the certificate, with those that vouch for it behind it, and its key.
+    ///
+    /// # Errors
+    /// [`CertificateError`] with the file and the reason.
+    pub fn load(chain: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Result<Arc<Self>, CertificateError> {
+        let (chain_file, key_file) = (chain.into(), key.into());
+        let current = RwLock::new(Arc::new(read(&chain_file, &key_file)?));
+        Ok(Arc::new(Self { chain_file, key_file, current }))
+    }
+
+    /// Reads the files again: handshakes that begin from now on get what they hold. Connections stay as they are.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load); the former certificate stays in use.
+    pub fn reload(&self) -> Result<(), CertificateError> {
+        let new = Arc::new(read(&self.chain_file, &self.key_file)?);
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = new;
+        Ok(())
+    }
+
+    /// Settings for `HttpServer::bind_rustls_0_23`: TLS 1.2 and 1.3, any client, this certificate as it is when a
+    /// handshake begins.
+    #[must_use]
+    pub fn server_config(self: &Arc<Self>) -> ServerConfig {
+        ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap_or_else(|error| unreachable!("ring has ciphers for TLS 1.2 and 1.3: {error}"))
+            .with_no_client_auth()
+            .with_cert_resolver(self.clone())
+    }
+}
+
+impl ResolvesServerCert for Certificate {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.current.read().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+}
+
+fn read(chain_file: &Path, key_file: &Path) -> Result<CertifiedKey, CertificateError> {
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&bytes(chain_file)?)
+        .collect::<Result<_, _>>()
+        .map_err(|error| CertificateError::NotPem(chain_file.to_owned(), error))?;
+    if chain.is_empty() {
+        return Err(CertificateError::NoCertificate(chain_file.to_owned()));
+    }
+    let key = PrivateKeyDer::from_pem_slice(&bytes(key_file)?).map_err(|error| match error {
+        pem::Error::NoItemsFound => CertificateError::NoKey(key_file.to_owned()),
+        error => CertificateError::NotPem(key_file.to_owned(), error),
+    })?;
+    CertifiedKey::from_der(chain, key, &ring::default_provider()).map_err(|error| {
+        let (chain, key) = (chain_file.to_owned(), key_file.to_owned());
+        match error {
+            rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
+                CertificateError::Mismatch { chain, key }
+            }
+            source => CertificateError::Unusable { chain, key, source },
+        }
+    })
+}
+
+fn bytes(file: &Path) -> Result<Vec<u8>, CertificateError> {
+    fs::read(file).map_err(|error| CertificateError::Unreadable(file.to_owned(), error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{env, process, time::Duration};
+
+    use actix_tls::accept::rustls_0_23::TlsStream;
+    use actix_web::{
+        App, HttpServer,
+        rt::{self, net::TcpStream},
+    };
+    use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
+    use socket2::SockRef;
+    use tokio::sync::mpsc::unbounded_channel;
+    use tokio_rustls::TlsConnector;
+
+    use super::*;
+
+    /// A certificate for `localhost`, and a client that trusts it.
+    fn pair(test: &str) -> (Arc<Certificate>, TlsConnector) {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let file = |what| env::temp_dir().join(format!("hinotori-{test}-{}-{what}.pem", process::id()));
+        let (chain, key) = (file("chain"), file("key"));
+        fs::write(&chain, made.cert.pem()).unwrap();
+        fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        let certificate = Certificate::load(&chain, &key).unwrap();
+        fs::remove_file(chain).unwrap();
+        fs::remove_file(key).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(made.cert.der().clone()).unwrap();
+        let client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        (certificate, TlsConnector::from(Arc::new(client)))
+    }
+
+    #[cfg(target_os = "linux")]
+    #[actix_web::test]
+    async fn on_connect_sets_up_the_tcp_connection_beneath_tls() {
+        let (certificate, client) = pair("on-connect");
+        let (options, mut set) = unbounded_channel();
+        let server = HttpServer::new(App::new)
+            .workers(1)
+            .disable_signals()
+            .on_connect(move |connection, data| {
+                crate::on_connect(connection, data);
+                let stream: &TlsStream<TcpStream> = connection.downcast_ref().unwrap();
+                let socket = SockRef::from(stream.get_ref().0);
+                options.send((socket.tcp_nodelay().unwrap(), socket.tcp_user_timeout().unwrap())).unwrap();
+            })
+            .bind_rustls_0_23(("127.0.0.1", 0), certificate.server_config())
+            .unwrap();
+        let address = server.addrs()[0];
+        let server = server.run();
+        let handle = server.handle();
+        rt::spawn(server);
+        let stream = TcpStream::connect(address).await.unwrap();
+        let _client = client.connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap();
+        assert_eq!(set.recv().await, Some((true, Some(Duration::from_secs(20)))));
+        handle.stop(false).await;
+    }
+
+    #[test]
+    fn a_reload_that_fails_leaves_the_former_certificate_and_says_which_file_is_bad() {
+        let (certificate, _) = pair("reload");
+        let before = certificate.current.read().unwrap().clone();
+        // the files are gone
+        let error = certificate.reload().unwrap_err();
+        assert!(matches!(&error, CertificateError::Unreadable(file, _) if *file == certificate.chain_file));
+        assert!(error.source().is_some());
+        assert!(Arc::ptr_eq(&before, &certificate.current.read().unwrap()));
+    }
+}
