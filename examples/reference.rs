@@ -9,8 +9,8 @@ use std::{
 
 use actix_web::{App, HttpResponse, HttpServer, web};
 use hinotori::{
-    Channel, CheckOrigin, ConnectInfo, Context, Endpoint, Join, Params, Payload, Presence, Refused, Reply,
-    Result, Routes, SocketHandler, SocketOptions,
+    Channel, CheckOrigin, ConnectInfo, Context, Endpoint, Exit, Join, Params, Payload, Presence, RawContext,
+    RawMessage, RawSocket, Refused, Reply, Result, Routes, SocketHandler, SocketOptions,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -80,9 +80,14 @@ impl Channel for RefChannel {
                 return Reply::ok(payload);
             }
             "crash" => panic!("told to crash"),
+            "fail" => return Err(payload.parse::<Value>()?["why"].as_str().unwrap_or_default().into()),
             _ => return cx.unhandled(event),
         }
         Reply::none()
+    }
+
+    async fn terminate(&mut self, _exit: &Exit, cx: &mut Context<Self>) {
+        assert!(cx.topic() != "ref:bad_end", "terminate told to crash");
     }
 }
 
@@ -241,6 +246,7 @@ impl Channel for AuthRoom {
                 socket.endpoint.broadcast(&topic, &event, payload)?;
             }
             "info" => cx.send_self(payload),
+            "sleep" => return sleep(&payload).await,
             "shout" => {
                 cx.broadcast("shout", payload)?;
                 return Reply::none();
@@ -261,6 +267,26 @@ impl Channel for AuthRoom {
         if payload.get("to").is_none_or(|to| to.is_null() || to == user_id) {
             payload.insert("for".to_owned(), user_id.clone());
             cx.push(event, payload)?;
+        }
+        Ok(())
+    }
+}
+
+/// Answers everything with itself, but for two words.
+struct Raw;
+
+impl RawSocket for Raw {
+    type Info = ();
+
+    async fn connect(_params: &Params, _info: &ConnectInfo<'_>) -> Result<Self, Refused> {
+        Ok(Self)
+    }
+
+    async fn handle_in(&mut self, message: RawMessage, cx: &mut RawContext<Self>) -> Result<()> {
+        match &message {
+            RawMessage::Text(text) if text == "crash" => panic!("told to crash"),
+            RawMessage::Text(text) if text == "close" => cx.close(),
+            _ => cx.push(message),
         }
         Ok(())
     }
@@ -292,7 +318,9 @@ async fn main() -> std::io::Result<()> {
             .configure(sockets.socket::<UserSocket>("/socket", options))
             .configure(sockets.socket::<AuthSocket>("/auth", auth))
             .configure(sockets.socket::<UserSocket>("/idle", idle))
-            .configure(sockets.socket::<UserSocket>("/small", small))
+            .configure(sockets.socket::<UserSocket>("/small", small.clone()))
+            .configure(sockets.raw_socket::<Raw>("/raw", small))
+            .configure(sockets.ops())
             .default_service(web::to(async || HttpResponse::NotFound().body("Not Found")))
     })
     .client_disconnect_timeout(Duration::ZERO)

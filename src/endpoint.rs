@@ -12,9 +12,11 @@ use actix_web::{
     },
     web::{self, ServiceConfig},
 };
+use prometheus::Registry;
 use socket2::SockRef;
 
 use crate::{
+    ops,
     pubsub::PubSub,
     socket::{RawSocket, Routes, SocketHandler},
     transport::{Mount, Sessions, SocketOptions, answer, upgrade, upgrade_raw},
@@ -94,7 +96,7 @@ impl Endpoint {
         let path = path.trim_end_matches('/').to_owned();
         let Self { pubsub, sessions } = self.clone();
         // a pattern that is none shows here, before any worker starts
-        let _ = Routes::<S>::of();
+        let _ = Routes::<S>::of(pubsub.clone());
         move |config| {
             let has_longpoll = options.longpoll.is_some();
             let mount = Rc::new(Mount::<S>::new(options, pubsub, sessions));
@@ -124,6 +126,36 @@ impl Endpoint {
         }
     }
 
+    /// Mounts what an operator asks of a server, for [`App::configure`](actix_web::App::configure): `/healthz` answers 200
+    /// while the process is alive, `/readyz` 200 while clients are accepted and 503 from the moment a drain begins, and
+    /// `/metrics` the metrics of this endpoint in Prometheus' text format. On an `App` of its own they stay reachable while
+    /// the server of the sockets drains.
+    ///
+    /// ```
+    /// let endpoint = hinotori::Endpoint::new();
+    /// let app = actix_web::App::new().configure(endpoint.ops());
+    /// ```
+    pub fn ops(&self) -> impl FnOnce(&mut ServiceConfig) + use<> {
+        let pubsub = self.pubsub.clone();
+        move |config| ops::configure(&pubsub, config)
+    }
+
+    /// Where the metrics of this endpoint are, for those of the application beside them.
+    ///
+    /// ```
+    /// use hinotori::prometheus::IntGauge;
+    ///
+    /// let endpoint = hinotori::Endpoint::new();
+    /// let orders = IntGauge::new("shop_orders_open", "Orders that are not paid yet.")?;
+    /// endpoint.registry().register(Box::new(orders.clone()))?;
+    /// orders.set(3);
+    /// # Ok::<_, hinotori::prometheus::Error>(())
+    /// ```
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        self.pubsub.telemetry().registry()
+    }
+
     /// Publish and subscribe of this server.
     #[must_use]
     pub fn pubsub(&self) -> &PubSub {
@@ -150,7 +182,7 @@ impl Endpoint {
     /// to the topic `id`.
     pub fn disconnect(&self, id: &str) {
         if let Err(error) = self.pubsub.broadcast(id, DISCONNECT, Payload::empty()) {
-            log::error!("disconnect of {id:?} not sent: {error}");
+            log::error!("event=not_sent what=disconnect id={id:?} why={:?}", error.to_string());
         }
     }
 
@@ -160,7 +192,7 @@ impl Endpoint {
     pub async fn drain(&self, deadline: Duration) -> usize {
         let end = Instant::now() + deadline;
         self.pubsub.drain();
-        let left = || self.pubsub.connections() + self.pubsub.channels();
+        let left = || self.pubsub.connections() + self.pubsub.telemetry().channels();
         while left() > 0 && Instant::now() < end {
             sleep(DRAIN_POLL).await;
         }
@@ -205,7 +237,7 @@ pub fn on_connect(connection: &dyn Any, _: &mut Extensions) {
         let socket = SockRef::from(stream);
         let set = socket.set_tcp_nodelay(true).and_then(|()| set_user_timeout(&socket));
         if let Err(error) = set {
-            log::debug!("a connection could not be set up: {error}");
+            log::debug!("event=not_set_up why={:?}", error.to_string());
         }
     }
 }

@@ -55,7 +55,8 @@
 //! | `presence` | who is on a topic: [`Presence`] |
 //! | `transport` | WebSockets and long polling: handshake, origins, frames |
 //! | `testing` | tests of channels without a network (feature `testing`) |
-//! | [`Endpoint`] | mounts, broadcasts from anywhere, shutdown |
+//! | [`Endpoint`] | mounts, broadcasts from anywhere, health and metrics, shutdown |
+//! | `telemetry` | what is counted; metrics of your own go to [`Endpoint::registry`] |
 //! | [`Certificate`] | TLS without a proxy, with a certificate that can be renewed |
 //! | [`supervise`] | actors that survive a panic |
 //! | [`chat`] | the chat of the program `realtime-chat`, on the public API alone |
@@ -63,10 +64,12 @@
 mod channel;
 pub mod chat;
 mod endpoint;
+mod ops;
 mod presence;
 mod pubsub;
 mod socket;
 pub mod supervise;
+mod telemetry;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod tls;
@@ -77,6 +80,7 @@ mod wire;
 pub use channel::{BoxError, Channel, Context, Exit, Handle, Join, Reply, ReplyRef, Result};
 pub use endpoint::{Endpoint, on_connect};
 pub use presence::{Presence, PresenceError, Presences};
+pub use prometheus;
 pub use pubsub::PubSub;
 pub use socket::{
     ConnectInfo, InvalidProxy, Params, RawContext, RawMessage, RawSocket, Refused, Routes, SocketHandler,

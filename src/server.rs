@@ -26,13 +26,14 @@ pub(crate) async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
     let page = Page::open(&settings.static_dir)?;
     let certificate = settings.certificate()?;
     let endpoint = Endpoint::new().with_max_connections(settings.max_connections.unwrap_or(usize::MAX));
-    let store = MessageStore::start(settings.history(), endpoint.pubsub().clone());
+    let store = MessageStore::start(settings.history(), &endpoint)?;
     let chat = Chat { store, message_max: settings.message_max };
     let (sockets, options) = (endpoint.clone(), settings.socket());
     let mut server = HttpServer::new(move || {
         App::new()
             .app_data(chat.clone())
             .configure(sockets.socket::<UserSocket>("/socket", options.clone()))
+            .configure(sockets.ops())
             .configure(|config| page.configure(config))
     })
     // a WebSocket that is closed ends at once, instead of waiting for the client's side of it
@@ -66,9 +67,18 @@ fn reload_on_hangup(certificate: Option<Arc<Certificate>>) -> io::Result<()> {
     rt::spawn(async move {
         while hangup.recv().await.is_some() {
             match certificate.as_ref().map(|certificate| certificate.reload()) {
-                Some(Ok(())) => log::info!("SIGHUP: the certificate was read again"),
-                Some(Err(error)) => log::error!("SIGHUP: the former certificate stays in use: {error}"),
-                None => log::info!("SIGHUP: there is no certificate to read again"),
+                Some(Ok(())) => {
+                    log::info!("event=reloaded signal=SIGHUP what=\"the certificate was read again\"")
+                }
+                Some(Err(error)) => {
+                    let why = error.to_string();
+                    log::error!(
+                        "event=reload_failed signal=SIGHUP what=\"the former certificate stays in use\" why={why:?}"
+                    );
+                }
+                None => {
+                    log::info!("event=reloaded signal=SIGHUP what=\"there is no certificate to read again\"")
+                }
             }
         }
     });

@@ -17,6 +17,9 @@ use std::{
 };
 
 use actix::{Actor, ActorContext, Context};
+use prometheus::IntCounter;
+
+use crate::{pubsub::PubSub, telemetry::Quoted};
 
 /// So many panics within [`WITHIN`] end the process.
 const MAX_CRASHES: usize = 3;
@@ -65,13 +68,22 @@ const EXIT_CODE: i32 = 70;
 pub struct Guard {
     name: &'static str,
     crashes: Vec<Instant>,
+    /// Where they are counted.
+    counted: Option<IntCounter>,
 }
 
 impl Guard {
     /// A guard; `name` is how the log calls the actor.
     #[must_use]
     pub fn new(name: &'static str) -> Self {
-        Self { name, crashes: Vec::new() }
+        Self { name, crashes: Vec::new(), counted: None }
+    }
+
+    /// Counts crashes in the metrics of a server, as `hinotori_crashes_total` of the actor's name.
+    #[must_use]
+    pub fn counted(mut self, pubsub: &PubSub) -> Self {
+        self.counted = Some(pubsub.telemetry().crashes_of(self.name));
+        self
     }
 
     /// Runs a handler's body. If it panics, the actor is restarted; the third time within 5 s, the process exits with
@@ -84,7 +96,8 @@ impl Guard {
         A: Actor<Context = Context<A>>,
     {
         catch_unwind(AssertUnwindSafe(body)).map_err(|panic| {
-            log::error!("{} crashed and is restarted: {}", self.name, panic_message(&*panic));
+            let why = panic_message(&*panic);
+            log::error!("event=crashed of={} then=restarted why={}", self.name, Quoted(&why));
             self.crashed();
             ctx.stop();
             Crashed
@@ -92,13 +105,17 @@ impl Guard {
     }
 
     fn crashed(&mut self) {
+        if let Some(counted) = &self.counted {
+            counted.inc();
+        }
         let now = Instant::now();
         self.crashes.push(now);
         self.crashes.retain(|then| now.duration_since(*then) <= WITHIN);
         if self.crashes.len() >= MAX_CRASHES {
-            log::error!("{} crashed {MAX_CRASHES} times within {WITHIN:?}: the process gives up", self.name);
+            let name = self.name;
+            log::error!("event=gave_up of={name} crashes={MAX_CRASHES} within={WITHIN:?}");
             let last_words =
-                format!("error: {} crashed {MAX_CRASHES} times within {WITHIN:?}, giving up\n", self.name);
+                format!("error: {name} crashed {MAX_CRASHES} times within {WITHIN:?}, giving up\n");
             // whether anybody hears it or not
             let _ = std::io::stderr().write_all(last_words.as_bytes());
             std::process::exit(EXIT_CODE);

@@ -19,6 +19,7 @@ use crate::{
         Accepted, ConnectInfo, Connected, Connection, Params, Peer, Refused, Routes, SocketHandler,
         TrustedProxies,
     },
+    telemetry::Transport,
     transport::SocketOptions,
     wire::{IntoPayload, Message, PHX_JOIN, PHX_LEAVE, Payload, Ref, Serializer, Status},
 };
@@ -118,11 +119,13 @@ impl ChannelTest {
         let info = ConnectInfo::new(&request, self.auth_token.as_deref(), &TrustedProxies::default());
         let socket = S::connect(&params, &info).await?;
         let id = socket.id();
-        let router = Box::new(Connected { socket: Rc::new(socket), routes: Rc::new(Routes::<S>::of()) });
+        let pubsub = self.endpoint.pubsub().clone();
+        let routes = Routes::<S>::of(pubsub.clone());
+        let router = Box::new(Connected { socket: Rc::new(socket), routes: Rc::new(routes) });
         let limits = SocketOptions::default().limits();
-        let seat = self.endpoint.pubsub().seat().ok_or(Refused)?;
+        let seat = pubsub.seat().ok_or(Refused)?;
         let accepted = Accepted { serializer: Serializer::V2, id, router, seat };
-        let connection = Connection::open(accepted, limits, self.endpoint.pubsub().clone());
+        let connection = Connection::open(accepted, limits, Transport::WebSocket, pubsub);
         Ok(TestSocket {
             connection,
             endpoint: self.endpoint,
@@ -183,8 +186,9 @@ impl Ear {
 }
 
 impl Subscriber for Ear {
-    fn deliver(&self, broadcast: &Arc<Broadcast>) {
+    fn deliver(&self, broadcast: &Arc<Broadcast>) -> bool {
         self.heard.borrow_mut().push_back(broadcast.clone());
+        false
     }
 }
 

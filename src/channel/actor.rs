@@ -19,9 +19,10 @@ use futures_util::FutureExt;
 
 use super::{Channel, Context, Exit, Link, Reply, Result};
 use crate::{
-    pubsub::{Broadcast, Count},
+    pubsub::Broadcast,
     socket::{Ended, Joined, reason},
     supervise::panic_message,
+    telemetry::{Count, Crash, Quoted},
     wire::{InvalidPayload, Message, Payload, Ref, Status},
 };
 
@@ -89,14 +90,18 @@ type Outcome<T> = std::result::Result<Result<T>, Box<dyn Any + Send>>;
 
 impl<C: Channel> ChannelActor<C> {
     /// Starts an actor that runs the join, and the channel if the join is accepted.
-    pub(crate) fn join(socket: Rc<C::Socket>, link: Rc<Link>, payload: Payload) -> Recipient<Command> {
+    pub(crate) fn join(
+        socket: Rc<C::Socket>,
+        link: Rc<Link>,
+        payload: Payload,
+        count: Count,
+    ) -> Recipient<Command> {
         Self::create(|ctx| {
             let mut context = Context::new(socket, link.clone(), ctx.address());
             if !C::INTERCEPT.is_empty() {
                 link.intercept(C::INTERCEPT, ctx.address().recipient());
             }
-            let _count = link.pubsub().count_channel();
-            let actor = Self { _count, link: link.clone(), begun: Instant::now(), running: None };
+            let actor = Self { _count: count, link: link.clone(), begun: Instant::now(), running: None };
             let join = async move {
                 let join = async { C::join(link.topic(), payload, &mut context).await };
                 let outcome = AssertUnwindSafe(join).catch_unwind().await;
@@ -116,10 +121,10 @@ impl<C: Channel> ChannelActor<C> {
         mut context: Context<C>,
         ctx: &mut actix::Context<Self>,
     ) {
-        let (topic, took) = (self.link.topic(), self.begun.elapsed());
+        let (conn, topic, took) = (self.link.conn(), self.link.topic(), self.begun.elapsed());
         let refused = match outcome {
             Ok(Ok(super::Join(Ok((channel, reply))))) => {
-                log::info!("joined {topic:?} in {took:?}");
+                log::info!("event=joined conn={conn} topic={} took={took:?}", Quoted(topic));
                 context.joined = true;
                 self.running = Some(Box::new(Running { channel, context }));
                 self.link.joined(Joined::Ok(reply));
@@ -128,21 +133,27 @@ impl<C: Channel> ChannelActor<C> {
             Ok(Ok(super::Join(Err(reply)))) => Joined::Refused(reply),
             Ok(Err(error)) => match error.downcast::<InvalidPayload>() {
                 Ok(invalid) => Joined::Refused(reason(&invalid.to_string())),
-                Err(error) => {
-                    log::error!("join of {topic:?} crashed in {took:?}: {}", chain(&*error));
-                    Joined::Crashed
-                }
+                Err(error) => self.join_crashed(&chain(&*error)),
             },
-            Err(panic) => {
-                log::error!("join of {topic:?} crashed in {took:?}: {}", panic_message(&*panic));
-                Joined::Crashed
-            }
+            Err(panic) => self.join_crashed(&panic_message(&*panic)),
         };
         if let Joined::Refused(_) = refused {
-            log::info!("refused a join of {topic:?} in {took:?}");
+            log::info!("event=join_refused conn={conn} topic={} took={took:?}", Quoted(topic));
         }
         self.link.joined(refused);
         ctx.stop();
+    }
+
+    fn join_crashed(&self, why: &str) -> Joined {
+        self.log_crash(Crash::Join, why);
+        Joined::Crashed
+    }
+
+    /// Counts and logs that a callback crashed.
+    fn log_crash(&self, what: Crash, why: &str) {
+        self.link.pubsub().telemetry().crashed(what);
+        let (conn, topic, lived) = (self.link.conn(), Quoted(self.link.topic()), self.begun.elapsed());
+        log::error!("event=crashed of={what} conn={conn} topic={topic} lived={lived:?} why={}", Quoted(why));
     }
 
     /// Runs a callback, and then `after` with its outcome.
@@ -177,7 +188,12 @@ impl<C: Channel> ChannelActor<C> {
             },
             move |actor, outcome, ctx| {
                 actor.link.handled(cost);
-                log::debug!("handled a message on {:?} in {:?}", actor.link.topic(), begun.elapsed());
+                log::debug!(
+                    "event=handled conn={} topic={} took={:?}",
+                    actor.link.conn(),
+                    Quoted(actor.link.topic()),
+                    begun.elapsed()
+                );
                 match outcome {
                     Ok(Ok(Reply(answer))) => {
                         if let Some((status, payload)) = answer {
@@ -247,10 +263,15 @@ impl<C: Channel> ChannelActor<C> {
 
     /// Lets the channel clean up, then ends the actor.
     fn terminate(&mut self, exit: Exit, ctx: &mut actix::Context<Self>) {
-        let (topic, lived) = (self.link.topic(), self.begun.elapsed());
         match &exit {
-            Exit::Crashed(why) => log::error!("channel {topic:?} crashed after {lived:?}: {why}"),
-            exit => log::info!("end of {topic:?} after {lived:?}: {exit}"),
+            Exit::Crashed(why) => self.log_crash(Crash::Channel, why),
+            exit => log::info!(
+                "event=ended conn={} topic={} lived={:?} reason={}",
+                self.link.conn(),
+                Quoted(self.link.topic()),
+                self.begun.elapsed(),
+                Quoted(&exit.to_string())
+            ),
         }
         let crashed = matches!(exit, Exit::Crashed(_));
         self.call(
@@ -258,7 +279,7 @@ impl<C: Channel> ChannelActor<C> {
             async move |channel, context| channel.terminate(&exit, context).await,
             move |actor, outcome, ctx| {
                 if let Err(panic) = outcome {
-                    log::error!("terminate of {:?} crashed: {}", actor.link.topic(), panic_message(&*panic));
+                    actor.log_crash(Crash::Terminate, &panic_message(&*panic));
                 }
                 if crashed {
                     actor.link.ended(Ended::Crashed);

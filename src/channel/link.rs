@@ -68,6 +68,11 @@ impl Link {
         &self.request.topic
     }
 
+    /// What the log calls the connection.
+    pub(crate) fn conn(&self) -> SubscriberKey {
+        self.connection.line().number()
+    }
+
     pub(crate) fn key(&self) -> SubscriberKey {
         self.key
     }
@@ -170,7 +175,7 @@ impl Link {
 
 /// Phoenix's fastlane: a broadcast's frame goes straight to the client, unless the channel intercepts it.
 impl Subscriber for Link {
-    fn deliver(&self, broadcast: &Arc<Broadcast>) {
+    fn deliver(&self, broadcast: &Arc<Broadcast>) -> bool {
         match self.intercept.get() {
             Some(intercept) if intercept.events.contains(&&*broadcast.event) => {
                 let load = intercept.load.get() + broadcast.payload.len();
@@ -178,6 +183,7 @@ impl Subscriber for Link {
                 if self.connection.line().has_room_for(load) {
                     intercept.channel.do_send(Command::Out(broadcast.clone()));
                 }
+                false
             }
             _ => self.connection.forward(broadcast),
         }

@@ -89,7 +89,7 @@ fn refuse(reason: &str) -> Result {
 
 /// The store failed over this message alone; the client may try again.
 fn unavailable(error: &StoreError) -> Result {
-    log::error!("{error}: {error:?}");
+    log::error!("event=store_unavailable why={:?}", format!("{error:?}"));
     refuse("message store unavailable")
 }
 

@@ -101,6 +101,16 @@ impl History {
         Ok(snapshot)
     }
 
+    /// How many messages are kept.
+    pub(super) fn messages(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Bytes of all messages that are kept.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     fn write(
         &self,
         id: u64,

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use actix::{Actor, Addr, Arbiter, Context, Handler, MailboxError, Message, Supervised, Supervisor};
+use prometheus::{IntGauge, Registry};
 use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
 
 use super::{
@@ -13,7 +14,7 @@ use super::{
     history::{History, Limit},
 };
 use crate::{
-    Payload, PayloadError, PubSub,
+    Endpoint, Payload, PayloadError, PubSub,
     supervise::{Crashed, Guard},
 };
 
@@ -95,17 +96,47 @@ pub struct MessageStore {
     guard: Guard,
     history: History,
     pubsub: PubSub,
+    size: Size,
+}
+
+/// How much is kept, as metrics.
+#[derive(Debug, Clone)]
+struct Size {
+    messages: IntGauge,
+    bytes: IntGauge,
+}
+
+impl Size {
+    fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let messages = IntGauge::new("realtime_chat_messages", "Messages that the store keeps.")?;
+        let bytes =
+            IntGauge::new("realtime_chat_message_bytes", "Bytes of the messages that the store keeps.")?;
+        registry.register(Box::new(messages.clone()))?;
+        registry.register(Box::new(bytes.clone()))?;
+        Ok(Self { messages, bytes })
+    }
+
+    fn set(&self, history: &History) {
+        self.messages.set(i64::try_from(history.messages()).unwrap_or(i64::MAX));
+        self.bytes.set(i64::try_from(history.bytes()).unwrap_or(i64::MAX));
+    }
 }
 
 impl MessageStore {
-    /// Starts a store under supervision, on a thread of its own.
-    pub fn start(limit: Limit, pubsub: PubSub) -> Addr<Self> {
+    /// Starts a store under supervision, on a thread of its own. It broadcasts on the endpoint, whose metrics tell how much
+    /// it keeps and how often it crashed.
+    ///
+    /// # Errors
+    /// [`prometheus::Error::AlreadyReg`] if the endpoint has a store already.
+    pub fn start(limit: Limit, endpoint: &Endpoint) -> prometheus::Result<Addr<Self>> {
+        let (pubsub, size) = (endpoint.pubsub().clone(), Size::register(endpoint.registry())?);
         let thread = Arbiter::new();
-        Supervisor::start_in_arbiter(&thread.handle(), move |_| Self {
-            guard: Guard::new("MessageStore"),
+        Ok(Supervisor::start_in_arbiter(&thread.handle(), move |_| Self {
+            guard: Guard::new("MessageStore").counted(&pubsub),
             history: History::new(limit),
             pubsub,
-        })
+            size,
+        }))
     }
 }
 
@@ -115,7 +146,7 @@ impl Actor for MessageStore {
 
 impl Supervised for MessageStore {
     fn restarting(&mut self, _: &mut Context<Self>) {
-        log::warn!("MessageStore runs again; its messages are kept");
+        log::warn!("event=restarted of=MessageStore messages={}", self.history.messages());
     }
 }
 
@@ -123,10 +154,11 @@ impl Handler<Post> for MessageStore {
     type Result = Result<(), StoreError>;
 
     fn handle(&mut self, Post { content, reply_to }: Post, ctx: &mut Context<Self>) -> Self::Result {
-        let Self { guard, history, pubsub } = self;
+        let Self { guard, history, pubsub, size } = self;
         guard.run(ctx, || {
             let now = OffsetDateTime::now_utc().format(TIMESTAMP).unwrap_or_default();
             let message = history.post(&content, reply_to, &now)?;
+            size.set(history);
             Ok(pubsub.broadcast(LOBBY, "new_message", message)?)
         })?
     }
@@ -136,9 +168,10 @@ impl Handler<Like> for MessageStore {
     type Result = Result<bool, StoreError>;
 
     fn handle(&mut self, Like { id }: Like, ctx: &mut Context<Self>) -> Self::Result {
-        let Self { guard, history, pubsub } = self;
+        let Self { guard, history, pubsub, size } = self;
         guard.run(ctx, || {
             let Some(message) = history.like(id)? else { return Ok(false) };
+            size.set(history);
             pubsub.broadcast(LOBBY, "message_liked", message)?;
             Ok(true)
         })?
@@ -158,6 +191,7 @@ impl Handler<Load> for MessageStore {
 mod tests {
     use std::process::Command;
 
+    use prometheus::TextEncoder;
     use serde_json::Value;
 
     use super::*;
@@ -193,7 +227,7 @@ mod tests {
 
     #[actix_web::test]
     async fn a_crash_is_an_error_to_its_caller_and_the_address_and_the_messages_stay() {
-        let store = MessageStore::start(LIMIT, PubSub::new());
+        let store = MessageStore::start(LIMIT, &Endpoint::new()).unwrap();
         store.send(post("before")).await.unwrap().unwrap();
         // queued behind the crash: it must not be lost with it
         let (crashed, posted) =
@@ -206,20 +240,24 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn two_crashes_are_survived() {
-        let store = MessageStore::start(LIMIT, PubSub::new());
+    async fn two_crashes_are_survived_and_counted() {
+        let endpoint = Endpoint::new();
+        let store = MessageStore::start(LIMIT, &endpoint).unwrap();
         store.send(post("kept")).await.unwrap().unwrap();
         for _ in 0..2 {
             assert!(store.send(Crash).await.unwrap().is_err());
         }
         assert_eq!(contents(&store).await, ["kept"]);
+        let metrics = TextEncoder::new().encode_to_string(&endpoint.registry().gather()).unwrap();
+        assert!(metrics.contains("hinotori_crashes_total{of=\"MessageStore\"} 2\n"), "{metrics}");
+        assert!(MessageStore::start(LIMIT, &endpoint).is_err(), "a second store on one endpoint");
     }
 
     /// Not a test of its own: the process that the next test looks at.
     #[actix_web::test]
     #[ignore = "ends the process"]
     async fn crash_until_the_process_ends() {
-        let store = MessageStore::start(LIMIT, PubSub::new());
+        let store = MessageStore::start(LIMIT, &Endpoint::new()).unwrap();
         for _ in 0..3 {
             let _ = store.send(Crash).await;
         }
@@ -238,7 +276,7 @@ mod tests {
 
     #[actix_web::test]
     async fn a_timestamp_is_iso_8601_in_utc_with_six_digits() {
-        let store = MessageStore::start(LIMIT, PubSub::new());
+        let store = MessageStore::start(LIMIT, &Endpoint::new()).unwrap();
         store.send(post("x")).await.unwrap().unwrap();
         let history: Value = store.send(Load).await.unwrap().unwrap().parse().unwrap();
         let timestamp = history["messages"][0]["timestamp"].as_str().unwrap();

@@ -74,7 +74,7 @@ async fn serve_file(file: PathBuf, request: HttpRequest) -> HttpResponse {
     match NamedFile::open(&file) {
         Ok(file) => file.respond_to(&request),
         Err(error) => {
-            log::error!("cannot read {}: {error}", file.display());
+            log::error!("event=unreadable file={file:?} why={:?}", error.to_string());
             HttpResponse::InternalServerError().finish()
         }
     }

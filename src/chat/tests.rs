@@ -14,7 +14,7 @@ async fn connect(endpoint: &Endpoint, chat: &Chat) -> TestSocket {
 
 fn chat(endpoint: &Endpoint) -> Chat {
     Chat {
-        store: MessageStore::start(Limit { messages: 10, bytes: 1_000_000 }, endpoint.pubsub().clone()),
+        store: MessageStore::start(Limit { messages: 10, bytes: 1_000_000 }, endpoint).unwrap(),
         message_max: 5,
     }
 }

@@ -23,7 +23,7 @@ pub struct UserSocket {
 impl SocketHandler for UserSocket {
     async fn connect(_params: &Params, info: &ConnectInfo<'_>) -> Result<Self, Refused> {
         let chat = info.app_data::<Chat>().ok_or_else(|| {
-            log::error!("the chat is not in the App's app_data");
+            log::error!("event=misconfigured what=\"the chat is not in the App's app_data\"");
             Refused
         })?;
         Ok(Self { chat: chat.clone() })

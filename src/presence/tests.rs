@@ -51,11 +51,12 @@ struct Client {
 }
 
 impl Subscriber for Client {
-    fn deliver(&self, broadcast: &Arc<Broadcast>) {
+    fn deliver(&self, broadcast: &Arc<Broadcast>) -> bool {
         assert_eq!(broadcast.event, "presence_diff");
         let diff: Value = broadcast.payload.parse().unwrap();
         self.presence.borrow_mut().sync_diff(&diff);
         self.diffs.borrow_mut().push(diff);
+        false
     }
 }
 

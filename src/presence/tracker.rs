@@ -14,7 +14,10 @@ use super::{
     diff::{Diff, Seen, by_key},
     state::{Entry, Meta, State, Tag},
 };
-use crate::pubsub::{PubSub, SubscriberKey};
+use crate::{
+    pubsub::{PubSub, SubscriberKey},
+    telemetry::Quoted,
+};
 
 /// The one replica that there is.
 const REPLICA: u64 = 1;
@@ -162,7 +165,8 @@ impl Tracker {
             let leaves = self.fetch(topic, by_key(diff.leaves));
             let diff = json!({ "joins": joins, "leaves": leaves });
             if let Err(error) = self.pubsub.broadcast(topic, "presence_diff", diff) {
-                log::error!("presence_diff of {topic:?} not sent: {error}");
+                let (topic, why) = (Quoted(topic), error.to_string());
+                log::error!("event=not_sent what=presence_diff topic={topic} why={}", Quoted(&why));
             }
         }
         for waiting in waiting {

@@ -1,9 +1,12 @@
 //! One broadcast on its way to any number of subscribers.
 
-use std::sync::OnceLock;
+use std::{sync::OnceLock, time::Instant};
 
 use super::SubscriberKey;
-use crate::wire::{Frame, Outgoing, Payload, Serializer};
+use crate::{
+    telemetry::Quoted,
+    wire::{Frame, Outgoing, Payload, Serializer},
+};
 
 /// An event for all subscribers of a topic, encoded when the first of them needs it.
 #[derive(Debug)]
@@ -13,6 +16,7 @@ pub(crate) struct Broadcast {
     pub(crate) payload: Payload,
     /// Who is spared.
     pub(crate) from: Option<SubscriberKey>,
+    pub(super) made: Instant,
     v1: OnceLock<Option<Frame>>,
     v2: OnceLock<Option<Frame>>,
 }
@@ -20,7 +24,8 @@ pub(crate) struct Broadcast {
 impl Broadcast {
     pub(super) fn new(topic: &str, event: &str, payload: Payload, from: Option<SubscriberKey>) -> Self {
         let (v1, v2) = (OnceLock::new(), OnceLock::new());
-        Self { topic: topic.to_owned(), event: event.to_owned(), payload, from, v1, v2 }
+        let made = Instant::now();
+        Self { topic: topic.to_owned(), event: event.to_owned(), payload, from, made, v1, v2 }
     }
 
     /// The frame for sockets of one version; encoded once, whatever the number of receivers and workers. There is none
@@ -38,7 +43,12 @@ impl Broadcast {
         serializer
             .encode(Outgoing::Broadcast { topic, event, payload })
             .inspect_err(|error| {
-                log::warn!("broadcast {event:?} on {topic:?} not sent to {serializer:?}: {error}")
+                log::warn!(
+                    "event=not_sent what=broadcast topic={} name={} to={serializer:?} why={}",
+                    Quoted(topic),
+                    Quoted(event),
+                    Quoted(&error.to_string())
+                );
             })
             .ok()
     }

@@ -6,6 +6,7 @@ use indexmap::IndexMap;
 use tokio::sync::mpsc;
 
 use super::{Broadcast, SubscriberKey, ToWorker};
+use crate::telemetry::Counts;
 
 /// Bytes of broadcasts that are delivered before their receivers get to write them: many leave in one write, and no outbox
 /// fills by their number alone.
@@ -13,9 +14,9 @@ const BURST: usize = 256 * 1024;
 
 /// Whoever wants the broadcasts of a topic.
 pub(crate) trait Subscriber {
-    /// Takes a broadcast. Called in the middle of a loop over all subscribers: it must not wait, subscribe or
-    /// unsubscribe.
-    fn deliver(&self, broadcast: &Arc<Broadcast>);
+    /// Takes a broadcast, and says whether it was queued for a client. Called in the middle of a loop over all subscribers:
+    /// it must not wait, subscribe or unsubscribe.
+    fn deliver(&self, broadcast: &Arc<Broadcast>) -> bool;
 }
 
 /// A connection that closes itself when the server goes down.
@@ -41,6 +42,7 @@ type Subscribers = IndexMap<SubscriberKey, Rc<dyn Subscriber>>;
 /// The registry of one thread.
 pub(crate) struct Local {
     key: SubscriberKey,
+    counts: Counts,
     topics: RefCell<HashMap<String, Subscribers>>,
     connections: RefCell<IndexMap<SubscriberKey, Rc<dyn Drain>>>,
     /// What other threads sent and this one has not delivered yet.
@@ -49,9 +51,10 @@ pub(crate) struct Local {
 
 impl Local {
     /// Makes the registry of this thread, and a task that serves its queue until the server is dropped.
-    pub(super) fn start(id: u64, inbox: mpsc::UnboundedReceiver<ToWorker>) -> Rc<Self> {
+    pub(super) fn start(id: u64, inbox: mpsc::UnboundedReceiver<ToWorker>, counts: Counts) -> Rc<Self> {
         let local = Rc::new(Self {
             key: SubscriberKey::new(),
+            counts,
             topics: RefCell::default(),
             connections: RefCell::default(),
             inbox: RefCell::new(inbox),
@@ -76,6 +79,11 @@ impl Local {
 
     pub(super) fn key(&self) -> SubscriberKey {
         self.key
+    }
+
+    /// What this thread counts.
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.counts
     }
 
     pub(crate) fn subscribe(&self, topic: &str, key: SubscriberKey, subscriber: Rc<dyn Subscriber>) {
@@ -130,11 +138,13 @@ impl Local {
     fn deliver_broadcast(&self, broadcast: &Arc<Broadcast>) {
         let topics = self.topics.borrow();
         let Some(subscribers) = topics.get(&broadcast.topic) else { return };
+        let mut sent = 0;
         for (key, subscriber) in subscribers {
             if broadcast.from != Some(*key) {
-                subscriber.deliver(broadcast);
+                sent += u64::from(subscriber.deliver(broadcast));
             }
         }
+        self.counts.fanned_out(broadcast.made.elapsed(), sent);
     }
 }
 

@@ -11,9 +11,12 @@
 mod broadcast;
 mod local;
 
-use std::sync::{
-    Arc, RwLock,
-    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+use std::{
+    fmt,
+    sync::{
+        Arc, RwLock,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
 };
 
 use tokio::sync::mpsc;
@@ -21,7 +24,10 @@ use tokio::sync::mpsc;
 pub(crate) use broadcast::Broadcast;
 pub(crate) use local::{Drain, Local, Subscriber};
 
-use crate::wire::{IntoPayload, PayloadError};
+use crate::{
+    telemetry::Telemetry,
+    wire::{IntoPayload, PayloadError},
+};
 
 /// Names one subscriber in all workers, so that a broadcast can spare its sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -32,6 +38,12 @@ impl SubscriberKey {
     pub(crate) fn new() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+impl fmt::Display for SubscriberKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 
@@ -69,8 +81,7 @@ pub(crate) struct Shared {
     connections: AtomicUsize,
     /// How many of them there may be.
     max_connections: AtomicUsize,
-    /// Channels whose actors have not ended, in all workers.
-    channels: AtomicUsize,
+    telemetry: Telemetry,
     is_draining: AtomicBool,
 }
 
@@ -92,7 +103,7 @@ impl PubSub {
                 workers: RwLock::default(),
                 connections: AtomicUsize::new(0),
                 max_connections: AtomicUsize::new(usize::MAX),
-                channels: AtomicUsize::new(0),
+                telemetry: Telemetry::new(),
                 is_draining: AtomicBool::new(false),
             }),
         }
@@ -138,6 +149,7 @@ impl PubSub {
         if payload.as_json().is_some() && !payload.is_object() {
             return Err(PayloadError::NotAnObject);
         }
+        self.telemetry().broadcast();
         self.send(&ToWorker::Broadcast(Arc::new(Broadcast::new(topic, event, payload, from))));
         Ok(())
     }
@@ -166,7 +178,7 @@ impl PubSub {
     pub(crate) fn local(&self) -> std::rc::Rc<Local> {
         local::find(self.shared.id).unwrap_or_else(|| {
             let (queue, inbox) = mpsc::unbounded_channel();
-            let local = Local::start(self.shared.id, inbox);
+            let local = Local::start(self.shared.id, inbox, self.telemetry().of_worker());
             let worker = Worker { key: local.key(), queue };
             self.shared.workers.write().unwrap_or_else(std::sync::PoisonError::into_inner).push(worker);
             local
@@ -188,30 +200,24 @@ impl PubSub {
         self.shared.max_connections.store(max, Ordering::Relaxed);
     }
 
-    /// A place for a connection, counted until it is dropped; none if all are taken.
-    pub(crate) fn seat(&self) -> Option<Count> {
+    /// A place for a connection, taken until it is dropped; none if all are taken.
+    pub(crate) fn seat(&self) -> Option<Seat> {
         let Shared { connections, max_connections, .. } = &*self.shared;
         let max = max_connections.load(Ordering::Relaxed);
         // one step of one number: two workers cannot both take the last place
         let taken = connections
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| (count < max).then_some(count + 1));
-        taken.ok().map(|_| Count { shared: self.shared.clone(), of: |shared| &shared.connections })
+        taken.ok().map(|_| Seat(self.shared.clone()))
     }
 
-    /// Counts a channel until the guard is dropped.
-    pub(crate) fn count_channel(&self) -> Count {
-        self.shared.channels.fetch_add(1, Ordering::Relaxed);
-        Count { shared: self.shared.clone(), of: |shared| &shared.channels }
-    }
-
-    /// Channels that have not ended.
-    pub(crate) fn channels(&self) -> usize {
-        self.shared.channels.load(Ordering::Relaxed)
-    }
-
-    /// Connections that are open.
+    /// Connections that are open or being opened.
     pub(crate) fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::Relaxed)
+    }
+
+    /// The metrics of this server.
+    pub(crate) fn telemetry(&self) -> &Telemetry {
+        &self.shared.telemetry
     }
 }
 
@@ -221,16 +227,13 @@ impl Default for PubSub {
     }
 }
 
-/// Keeps one thing counted.
+/// The place of one connection.
 #[derive(Debug)]
-pub(crate) struct Count {
-    shared: Arc<Shared>,
-    of: fn(&Shared) -> &AtomicUsize,
-}
+pub(crate) struct Seat(Arc<Shared>);
 
-impl Drop for Count {
+impl Drop for Seat {
     fn drop(&mut self) {
-        (self.of)(&self.shared).fetch_sub(1, Ordering::Relaxed);
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -21,8 +21,9 @@ struct Ear {
 }
 
 impl Subscriber for Ear {
-    fn deliver(&self, broadcast: &Arc<Broadcast>) {
+    fn deliver(&self, broadcast: &Arc<Broadcast>) -> bool {
         self.heard.borrow_mut().push(broadcast.clone());
+        false
     }
 }
 

@@ -10,7 +10,10 @@ use bytes::Bytes;
 use futures_util::Stream;
 
 use super::{Line, Peer, Verdict};
-use crate::wire::{CloseCode, Frame};
+use crate::{
+    telemetry::Closed,
+    wire::{CloseCode, Frame},
+};
 
 /// How long a client that was sent a close frame has to answer with its own. Then the transport ends all the same.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -30,7 +33,7 @@ pub(crate) enum Incoming {
     /// The client closes; an empty close frame has no code.
     Close(Option<CloseCode>),
     /// The client broke the rules of the transport; nothing that follows can be read.
-    Broken(CloseCode),
+    Broken(Closed),
 }
 
 /// Reads one socket.
@@ -82,8 +85,7 @@ impl SocketActor {
             } else if silent < actor.timeout {
                 actor.watch(actor.timeout - silent, ctx);
             } else {
-                log::debug!("nothing from a client for {:?}", actor.timeout);
-                actor.line().close(Some(CloseCode::PROTOCOL));
+                actor.line().close(Closed::Idle);
                 actor.finish_in_silence(ctx);
             }
         });
@@ -108,8 +110,7 @@ impl SocketActor {
 
     fn received(&self, is_text: bool, data: &Bytes) {
         if let Err(why) = self.peer.receive(is_text, data) {
-            log::info!("closed a socket for a message that does not decode: {why}");
-            self.line().close(Some(CloseCode::INTERNAL));
+            self.line().close_over(Closed::Malformed, &why);
         }
     }
 
@@ -150,11 +151,11 @@ impl StreamHandler<Incoming> for SocketActor {
                     Some(code) if !code.is_valid_from_client() => Some(CloseCode::PROTOCOL),
                     code => code,
                 };
-                self.line().close(code);
+                self.line().answer_close(code);
                 self.finish(ctx);
             }
-            Incoming::Broken(code) => {
-                self.line().close(Some(code));
+            Incoming::Broken(why) => {
+                self.line().close(why);
                 self.finish_in_silence(ctx);
             }
         }

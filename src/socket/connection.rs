@@ -20,7 +20,8 @@ use super::{
 };
 use crate::{
     channel::{Command, Exit, JoinRequest, Link},
-    pubsub::{Broadcast, Count, PubSub},
+    pubsub::{Broadcast, PubSub, Seat},
+    telemetry::{Quoted, Transport},
     wire::{Message, Outgoing, Payload, Serializer, Status},
 };
 
@@ -30,7 +31,7 @@ pub(crate) struct Accepted {
     pub(crate) id: Option<String>,
     pub(crate) router: Box<dyn Router>,
     /// Its place among the connections of the server.
-    pub(crate) seat: Count,
+    pub(crate) seat: Seat,
 }
 
 /// See the module.
@@ -52,11 +53,11 @@ struct Running {
 
 impl Connection {
     /// Opens a connection.
-    pub(crate) fn open(accepted: Accepted, limits: Limits, pubsub: PubSub) -> Rc<Self> {
+    pub(crate) fn open(accepted: Accepted, limits: Limits, transport: Transport, pubsub: PubSub) -> Rc<Self> {
         let Accepted { serializer, id, router, seat } = accepted;
         Rc::new_cyclic(|this| Self {
             this: this.clone(),
-            line: Line::open(limits, seat, pubsub, id),
+            line: Line::open(limits, transport, seat, pubsub, id),
             serializer,
             session: RefCell::new(Session::new(limits.max_channels)),
             channels: RefCell::default(),
@@ -75,6 +76,7 @@ impl Connection {
 
     /// One message too many; any of them, a heartbeat too.
     fn refuse(&self, message: &Message) {
+        self.line.pubsub().telemetry().rate_limited();
         let Message { join_ref, reference, topic, .. } = message;
         let (status, payload) = (Status::Error, &reason("too many messages"));
         self.send(Outgoing::Reply { join_ref, reference, topic, status, payload });
@@ -176,15 +178,19 @@ impl Connection {
     pub(crate) fn send(&self, message: Outgoing<'_>) {
         match self.serializer.encode(message) {
             Ok(frame) => self.line.push(&frame),
-            Err(error) => log::warn!("message not sent: {error}"),
+            Err(error) => {
+                log::warn!(
+                    "event=not_sent what=message conn={} why={}",
+                    self.line.number(),
+                    Quoted(&error.to_string())
+                );
+            }
         }
     }
 
-    /// Sends what all subscribers get.
-    pub(crate) fn forward(&self, broadcast: &Arc<Broadcast>) {
-        if let Some(frame) = broadcast.frame(self.serializer) {
-            self.line.forward(frame);
-        }
+    /// Sends what all subscribers get, and says whether it was queued.
+    pub(crate) fn forward(&self, broadcast: &Arc<Broadcast>) -> bool {
+        broadcast.frame(self.serializer).is_some_and(|frame| self.line.forward(frame))
     }
 }
 
@@ -198,6 +204,7 @@ impl Peer for Connection {
     }
 
     fn receive(&self, is_text: bool, data: &Bytes) -> Result<(), String> {
+        self.line.local().counts().received.add(1);
         let message =
             if is_text { self.serializer.decode_text(data) } else { self.serializer.decode_binary(data) };
         let message = message.map_err(|error| error.to_string())?;

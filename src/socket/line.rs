@@ -17,7 +17,8 @@ use super::{
     rate::{Rate, Verdict},
 };
 use crate::{
-    pubsub::{Broadcast, Count, Drain, Local, PubSub, Subscriber, SubscriberKey},
+    pubsub::{Broadcast, Drain, Local, PubSub, Seat, Subscriber, SubscriberKey},
+    telemetry::{Closed, Count, Quoted, Transport},
     wire::{CloseCode, DISCONNECT, Frame},
 };
 
@@ -65,12 +66,18 @@ pub(crate) struct Line {
     /// Whoever ends the transport after a close frame.
     closer: RefCell<Option<Recipient<Closing>>>,
     /// Until the transport is gone; a callback that still runs does not keep the line counted.
-    count: Cell<Option<Count>>,
+    seat: Cell<Option<(Seat, Count)>>,
 }
 
 impl Line {
     /// Opens a line in a seat that was found for it; one with an id closes when `disconnect` is broadcast to it.
-    pub(crate) fn open(limits: Limits, seat: Count, pubsub: PubSub, id: Option<String>) -> Rc<Self> {
+    pub(crate) fn open(
+        limits: Limits,
+        transport: Transport,
+        seat: Seat,
+        pubsub: PubSub,
+        id: Option<String>,
+    ) -> Rc<Self> {
         let (per_second, burst) = limits.message_rate;
         let rate = Rate::new(per_second, burst).map(|rate| Box::new(RefCell::new((rate, Instant::now()))));
         let line = Rc::new(Self {
@@ -83,7 +90,7 @@ impl Line {
             rate,
             readers: RefCell::default(),
             closer: RefCell::default(),
-            count: Cell::new(Some(seat)),
+            seat: Cell::new(Some((seat, pubsub.telemetry().opened(transport)))),
             pubsub,
         });
         line.local.add_connection(line.key, line.clone());
@@ -111,19 +118,24 @@ impl Line {
     /// Sends a frame to this client, after all broadcasts that came before it.
     pub(crate) fn push(&self, frame: &Frame) {
         self.local.flush();
-        self.forward(frame);
+        self.local.counts().sent.add(u64::from(self.forward(frame)));
     }
 
-    /// Sends a frame to this client, which is cut off if it does not read.
-    pub(crate) fn forward(&self, frame: &Frame) {
-        if !self.outbox.push(frame) {
-            self.cut("does not read");
+    /// Sends a frame to this client, which is cut off if it does not read. Says whether it was queued.
+    pub(crate) fn forward(&self, frame: &Frame) -> bool {
+        if !self.outbox.is_open() {
+            return false;
         }
+        let has_room = self.outbox.push(frame);
+        if !has_room {
+            self.cut(Closed::SlowReader);
+        }
+        has_room
     }
 
     /// Ends the transport and all that hangs on it, without a word: none would get through.
-    fn cut(&self, why: &str) {
-        log::warn!("a client that {why} is cut off");
+    fn cut(&self, why: Closed) {
+        self.report(why, "");
         self.outbox.cut();
         self.tell(Closing::Cut);
     }
@@ -132,13 +144,46 @@ impl Line {
     /// its outbox.
     pub(crate) fn has_room_for(&self, bytes: usize) -> bool {
         if bytes > self.limits.outbox && self.outbox.is_open() {
-            self.cut("has a channel that does not handle its broadcasts");
+            self.cut(Closed::SlowChannel);
         }
         self.outbox.is_open()
     }
 
     /// Says goodbye; the transport ends when the client has answered, or soon after.
-    pub(crate) fn close(&self, code: Option<CloseCode>) {
+    pub(crate) fn close(&self, why: Closed) {
+        self.close_over(why, "");
+    }
+
+    /// The same, for something that the log should have.
+    pub(crate) fn close_over(&self, why: Closed, what: &str) {
+        if self.outbox.is_open() {
+            self.report(why, what);
+            self.say_goodbye(Some(code(why)));
+        }
+    }
+
+    /// Counts and logs that the server closes this line.
+    pub(crate) fn report(&self, why: Closed, what: &str) {
+        self.pubsub.telemetry().closed(why);
+        let conn = self.key;
+        if what.is_empty() {
+            log::log!(level(why), "event=closed conn={conn} reason={why}");
+        } else {
+            log::log!(level(why), "event=closed conn={conn} reason={why} what={}", Quoted(what));
+        }
+    }
+
+    /// What the log calls this line.
+    pub(crate) fn number(&self) -> SubscriberKey {
+        self.key
+    }
+
+    /// Answers the client's own goodbye.
+    pub(crate) fn answer_close(&self, code: Option<CloseCode>) {
+        self.say_goodbye(code);
+    }
+
+    fn say_goodbye(&self, code: Option<CloseCode>) {
         if self.outbox.is_open() {
             self.outbox.close(&Frame::close(code));
             self.wake_reader();
@@ -158,9 +203,10 @@ impl Line {
 
     /// The transport is gone, or will be when it has written what is queued.
     pub(crate) fn end(&self) {
+        log::debug!("event=disconnected conn={}", self.key);
         self.outbox.finish();
         self.closer.take();
-        self.count.take();
+        self.seat.take();
         self.local.remove_connection(self.key);
         if let Some(id) = &self.id {
             self.local.unsubscribe(id, self.key);
@@ -172,9 +218,8 @@ impl Line {
         let Some(rate) = &self.rate else { return Verdict::Handle };
         let (rate, opened) = &mut *rate.borrow_mut();
         let verdict = rate.judge(u64::try_from(opened.elapsed().as_nanos()).unwrap_or(u64::MAX / 2));
-        if verdict == Verdict::Close && self.outbox.is_open() {
-            log::warn!("closed a client that sends too many messages");
-            self.close(Some(CloseCode::POLICY));
+        if verdict == Verdict::Close {
+            self.close(Closed::Rate);
         }
         verdict
     }
@@ -221,18 +266,43 @@ impl Line {
     }
 }
 
+/// The close code that tells a client why.
+fn code(why: Closed) -> CloseCode {
+    match why {
+        Closed::Application => CloseCode::NORMAL,
+        Closed::Disconnect => CloseCode::GOING_AWAY,
+        Closed::Idle | Closed::Protocol => CloseCode::PROTOCOL,
+        Closed::InvalidText => CloseCode::INVALID_TEXT,
+        Closed::Rate => CloseCode::POLICY,
+        Closed::TooBig => CloseCode::TOO_BIG,
+        Closed::Malformed | Closed::Crash | Closed::SlowReader | Closed::SlowChannel => CloseCode::INTERNAL,
+        Closed::Drain => CloseCode::SERVICE_RESTART,
+    }
+}
+
+/// What a client does to itself is of interest, what it does to the server should be seen; of a drain there is one line for
+/// all.
+fn level(why: Closed) -> log::Level {
+    match why {
+        Closed::SlowReader | Closed::SlowChannel | Closed::Rate | Closed::Crash => log::Level::Warn,
+        Closed::Drain => log::Level::Debug,
+        _ => log::Level::Info,
+    }
+}
+
 /// Subscribed to its socket's id, where one event means something.
 impl Subscriber for Line {
-    fn deliver(&self, broadcast: &Arc<Broadcast>) {
+    fn deliver(&self, broadcast: &Arc<Broadcast>) -> bool {
         if broadcast.event == DISCONNECT {
-            self.close(Some(CloseCode::GOING_AWAY));
+            self.close(Closed::Disconnect);
         }
+        false
     }
 }
 
 impl Drain for Line {
     fn drain(&self) {
-        self.close(Some(CloseCode::SERVICE_RESTART));
+        self.close(Closed::Drain);
     }
 }
 
@@ -244,7 +314,7 @@ mod tests {
         Limits { max_channels: 1, outbox: 1_000, max_message: 1_000, message_rate: (0, 0) };
 
     fn open(limits: Limits, pubsub: &PubSub, id: Option<String>) -> Rc<Line> {
-        Line::open(limits, pubsub.seat().unwrap(), pubsub.clone(), id)
+        Line::open(limits, Transport::WebSocket, pubsub.seat().unwrap(), pubsub.clone(), id)
     }
 
     #[actix_web::test]
@@ -265,7 +335,7 @@ mod tests {
         line.release(1);
         assert!(line.readers.borrow().is_empty(), "the reader was woken");
         line.load(1);
-        line.close(None);
+        line.answer_close(None);
         assert!(line.poll_readable(&mut cx).is_ready(), "a close frame must be read");
     }
 

@@ -14,7 +14,8 @@ use crate::{
     channel::{Handle, Info, Result},
     pubsub::PubSub,
     supervise::panic_message,
-    wire::{CloseCode, Frame, Opcode},
+    telemetry::{Closed, Crash, Quoted},
+    wire::{Frame, Opcode},
 };
 
 /// A socket with a protocol of its own on the same WebSocket transport; mount it with
@@ -142,7 +143,7 @@ impl<R: RawSocket> RawContext<R> {
 
     /// Closes the socket, with code 1000.
     pub fn close(&self) {
-        self.line.close(Some(CloseCode::NORMAL));
+        self.line.close(Closed::Application);
     }
 
     /// Publish and subscribe of the server.
@@ -186,6 +187,7 @@ impl<R: RawSocket> Peer for RawConnection<R> {
     }
 
     fn receive(&self, is_text: bool, data: &Bytes) -> std::result::Result<(), String> {
+        self.line.local().counts().received.add(1);
         let message = if is_text {
             RawMessage::Text(String::from_utf8(data.to_vec()).map_err(|error| error.to_string())?)
         } else {
@@ -193,7 +195,7 @@ impl<R: RawSocket> Peer for RawConnection<R> {
         };
         if self.line.judge() != Verdict::Handle {
             // there is no answer that would say so in whatever is spoken here
-            self.line.close(Some(CloseCode::POLICY));
+            self.line.close(Closed::Rate);
             return Ok(());
         }
         self.line.load(message.cost());
@@ -241,8 +243,10 @@ impl<R: RawSocket> RawActor<R> {
                 None => actor.running = Some(running),
                 Some(why) => {
                     // its state may be half changed: nothing more is handled with it
-                    log::error!("a raw socket crashed: {why}");
-                    actor.line.close(Some(CloseCode::INTERNAL));
+                    let conn = actor.line.number();
+                    log::error!("event=crashed of={} conn={conn} why={}", Crash::RawSocket, Quoted(&why));
+                    actor.line.pubsub().telemetry().crashed(Crash::RawSocket);
+                    actor.line.close(Closed::Crash);
                 }
             }
             after(actor, ctx);
@@ -299,7 +303,7 @@ impl<R: RawSocket> Handler<Info<R::Info>> for RawActor<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::socket::Limits;
+    use crate::{socket::Limits, telemetry::Transport};
 
     /// Hears, and says nothing.
     struct Deaf;
@@ -320,7 +324,7 @@ mod tests {
     async fn a_message_too_many_closes_as_nothing_could_say_so_in_a_protocol_of_ones_own() {
         let limits = Limits { max_channels: 1, outbox: 1_000, max_message: 1_000, message_rate: (1, 2) };
         let pubsub = PubSub::new();
-        let line = Line::open(limits, pubsub.seat().unwrap(), pubsub, None);
+        let line = Line::open(limits, Transport::WebSocket, pubsub.seat().unwrap(), pubsub, None);
         let socket = RawConnection::open(Deaf, line);
         for is_open in [true, true, false] {
             socket.receive(false, &Bytes::from_static(b"x")).unwrap();

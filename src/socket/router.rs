@@ -4,26 +4,33 @@ use std::{marker::PhantomData, rc::Rc};
 
 use actix::Recipient;
 
+use prometheus::IntGauge;
+
 use super::SocketHandler;
 use crate::{
     channel::{Channel, ChannelActor, Command, Link},
+    pubsub::PubSub,
+    telemetry::Count,
     wire::{Pattern, Payload},
 };
 
 /// The channels of a socket, by the topics that they serve. The first pattern that matches wins.
 pub struct Routes<S> {
     routes: Vec<Route<S>>,
+    pubsub: PubSub,
 }
 
 struct Route<S> {
     pattern: Pattern,
+    /// The channels that it has started and that have not ended.
+    running: IntGauge,
     start: Box<dyn Start<S>>,
 }
 
 impl<S: SocketHandler> Routes<S> {
     /// The routes that `S` declares.
-    pub(crate) fn of() -> Self {
-        let mut routes = Self { routes: vec![] };
+    pub(crate) fn of(pubsub: PubSub) -> Self {
+        let mut routes = Self { routes: vec![], pubsub };
         S::channels(&mut routes);
         routes
     }
@@ -34,7 +41,11 @@ impl<S: SocketHandler> Routes<S> {
     /// If the pattern has a `*` anywhere but at its end; this shows when the server starts.
     pub fn channel<C: Channel<Socket = S>>(&mut self, pattern: &str) -> &mut Self {
         match Pattern::parse(pattern) {
-            Ok(pattern) => self.routes.push(Route { pattern, start: Box::new(Starter::<C>(PhantomData)) }),
+            Ok(parsed) => self.routes.push(Route {
+                pattern: parsed,
+                running: self.pubsub.telemetry().channels_of(pattern),
+                start: Box::new(Starter::<C>(PhantomData)),
+            }),
             Err(error) => panic!("{error}"),
         }
         self
@@ -47,14 +58,20 @@ impl<S: SocketHandler> Routes<S> {
 
 /// Starts a channel of one type.
 trait Start<S> {
-    fn start(&self, socket: Rc<S>, link: Rc<Link>, payload: Payload) -> Recipient<Command>;
+    fn start(&self, socket: Rc<S>, link: Rc<Link>, payload: Payload, count: Count) -> Recipient<Command>;
 }
 
 struct Starter<C>(PhantomData<C>);
 
 impl<C: Channel> Start<C::Socket> for Starter<C> {
-    fn start(&self, socket: Rc<C::Socket>, link: Rc<Link>, payload: Payload) -> Recipient<Command> {
-        ChannelActor::<C>::join(socket, link, payload)
+    fn start(
+        &self,
+        socket: Rc<C::Socket>,
+        link: Rc<Link>,
+        payload: Payload,
+        count: Count,
+    ) -> Recipient<Command> {
+        ChannelActor::<C>::join(socket, link, payload, count)
     }
 }
 
@@ -79,6 +96,7 @@ impl<S: SocketHandler> Router for Connected<S> {
 
     fn start(&self, link: Rc<Link>, payload: Payload) -> Option<Recipient<Command>> {
         let route = self.routes.find(link.topic())?;
-        Some(route.start.start(self.socket.clone(), link, payload))
+        let count = Count::new(route.running.clone());
+        Some(route.start.start(self.socket.clone(), link, payload, count))
     }
 }

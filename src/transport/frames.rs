@@ -9,7 +9,7 @@
 use actix_http::ws::{OpCode, Parser};
 use bytes::{Bytes, BytesMut};
 
-use crate::{socket::Incoming, wire::CloseCode};
+use crate::{socket::Incoming, telemetry::Closed, wire::CloseCode};
 
 /// The longest payload of a control frame (RFC 6455 §5.5).
 const MAX_CONTROL: u64 = 125;
@@ -61,7 +61,7 @@ impl Frames {
     /// The next thing that the client said, if all of it is here. Nothing follows [`Incoming::Broken`] and
     /// [`Incoming::Close`].
     pub(super) fn next(&mut self) -> Option<Incoming> {
-        let incoming = self.read().unwrap_or_else(|code| Some(Incoming::Broken(code)));
+        let incoming = self.read().unwrap_or_else(|why| Some(Incoming::Broken(why)));
         if let Some(Incoming::Broken(_) | Incoming::Close(_)) = incoming {
             self.over = true;
             self.buffer = BytesMut::new();
@@ -70,11 +70,11 @@ impl Frames {
         incoming
     }
 
-    fn read(&mut self) -> Result<Option<Incoming>, CloseCode> {
+    fn read(&mut self) -> Result<Option<Incoming>, Closed> {
         loop {
             self.judge_header()?;
             let frame = Parser::parse(&mut self.buffer, true, self.max_frame as usize);
-            let Some((is_final, opcode, payload)) = frame.map_err(|_| CloseCode::PROTOCOL)? else {
+            let Some((is_final, opcode, payload)) = frame.map_err(|_| Closed::Protocol)? else {
                 if self.buffer.is_empty() {
                     self.buffer = BytesMut::new();
                 }
@@ -87,7 +87,7 @@ impl Frames {
     }
 
     /// Whether the frame that begins the buffer may be read at all, as far as its header is here.
-    fn judge_header(&self) -> Result<(), CloseCode> {
+    fn judge_header(&self) -> Result<(), Closed> {
         let [first, second, rest @ ..] = &self.buffer[..] else { return Ok(()) };
         let length = match (second & 0x7f, rest) {
             (126, [a, b, ..]) => u64::from(u16::from_be_bytes([*a, *b])),
@@ -99,12 +99,12 @@ impl Frames {
         let is_final = first & 0x80 != 0;
         if is_control && (length > MAX_CONTROL || !is_final) {
             // "All control frames MUST have a payload length of 125 bytes or less and MUST NOT be fragmented."
-            return Err(CloseCode::PROTOCOL);
+            return Err(Closed::Protocol);
         }
         let before = self.fragments.as_ref().map_or(0, |fragments| fragments.data.len() as u64);
         if !is_control && (length > self.max_frame || length.saturating_add(before) > self.max_message as u64)
         {
-            return Err(CloseCode::TOO_BIG);
+            return Err(Closed::TooBig);
         }
         Ok(())
     }
@@ -114,7 +114,7 @@ impl Frames {
         is_final: bool,
         opcode: OpCode,
         payload: BytesMut,
-    ) -> Result<Option<Incoming>, CloseCode> {
+    ) -> Result<Option<Incoming>, Closed> {
         match (opcode, self.fragments.take()) {
             (OpCode::Text | OpCode::Binary, None) => {
                 self.fragment(is_final, Fragments { is_text: opcode == OpCode::Text, data: payload })
@@ -134,12 +134,12 @@ impl Frames {
             (OpCode::Close, _) => close(&payload).map(Some),
             // a new message within another, or a continuation of none
             (OpCode::Text | OpCode::Binary, Some(_)) | (OpCode::Continue | OpCode::Bad, _) => {
-                Err(CloseCode::PROTOCOL)
+                Err(Closed::Protocol)
             }
         }
     }
 
-    fn fragment(&mut self, is_final: bool, fragments: Fragments) -> Result<Option<Incoming>, CloseCode> {
+    fn fragment(&mut self, is_final: bool, fragments: Fragments) -> Result<Option<Incoming>, Closed> {
         if !is_final {
             self.fragments = Some(fragments);
             return Ok(None);
@@ -150,19 +150,19 @@ impl Frames {
         }
         match std::str::from_utf8(&data) {
             Ok(_) => Ok(Some(Incoming::Text(data))),
-            Err(_) => Err(CloseCode::INVALID_TEXT),
+            Err(_) => Err(Closed::InvalidText),
         }
     }
 }
 
 /// What a close frame says: nothing, or a code and a reason.
-fn close(payload: &[u8]) -> Result<Incoming, CloseCode> {
+fn close(payload: &[u8]) -> Result<Incoming, Closed> {
     match payload {
         [] => Ok(Incoming::Close(None)),
-        [_] => Err(CloseCode::PROTOCOL),
+        [_] => Err(Closed::Protocol),
         [high, low, reason @ ..] => match std::str::from_utf8(reason) {
             Ok(_) => Ok(Incoming::Close(Some(CloseCode(u16::from_be_bytes([*high, *low]))))),
-            Err(_) => Err(CloseCode::INVALID_TEXT),
+            Err(_) => Err(Closed::InvalidText),
         },
     }
 }
@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_frame_too_long_is_refused_at_its_header() {
-        let too_big = [Incoming::Broken(CloseCode::TOO_BIG)];
+        let too_big = [Incoming::Broken(Closed::TooBig)];
         assert_eq!(read(&[TEXT, 0x80 | 126, 0x03, 0xe9]), too_big);
         assert_eq!(read(&[0x82, 0x80 | 127, 0, 0, 1, 0, 0, 0, 0, 0]), too_big);
         assert_eq!(read(&[TEXT, 0x80 | 127, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]), too_big);
@@ -223,7 +223,7 @@ mod tests {
         let whole = [first.clone(), frame(0x80, &[b'x'; 500])].concat();
         assert!(matches!(&read(&whole)[..], [Incoming::Text(data)] if data.len() == 1_500));
         let more = [first, frame(0x80, &[b'x'; 501])].concat();
-        assert_eq!(read(&more)[0], Incoming::Broken(CloseCode::TOO_BIG));
+        assert_eq!(read(&more)[0], Incoming::Broken(Closed::TooBig));
     }
 
     #[test]
@@ -241,10 +241,10 @@ mod tests {
             frame(0x89, &[0; 126]),                          // a ping too long
             frame(0x88, &[3]),                               // half a close code
         ] {
-            assert_eq!(read(&bytes)[0], Incoming::Broken(CloseCode::PROTOCOL), "{bytes:x?}");
+            assert_eq!(read(&bytes)[0], Incoming::Broken(Closed::Protocol), "{bytes:x?}");
         }
-        assert_eq!(read(&frame(TEXT, b"\xff"))[0], Incoming::Broken(CloseCode::INVALID_TEXT));
-        assert_eq!(read(&frame(0x88, b"\x03\xe8\xff"))[0], Incoming::Broken(CloseCode::INVALID_TEXT));
+        assert_eq!(read(&frame(TEXT, b"\xff"))[0], Incoming::Broken(Closed::InvalidText));
+        assert_eq!(read(&frame(0x88, b"\x03\xe8\xff"))[0], Incoming::Broken(Closed::InvalidText));
         let split =
             [frame(0x01, "é".as_bytes().split_at(1).0), frame(0x80, "é".as_bytes().split_at(1).1)].concat();
         assert_eq!(read(&split), [text("é")], "a character may be cut in two by fragments");

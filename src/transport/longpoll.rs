@@ -24,11 +24,13 @@ use tokio::{
 
 use super::{
     Mount,
-    connect::{Refusal, connect},
+    admission::{Denial, opened},
+    connect::connect,
     poll_session::{Poll, PollSession, Polled, Publish, Published},
 };
 use crate::{
-    socket::{Connection, Params, SocketHandler},
+    socket::{Connection, Params, Peer, SocketHandler},
+    telemetry::{Refusal, Transport},
     wire::Frame,
 };
 
@@ -47,9 +49,12 @@ pub(crate) async fn answer<S: SocketHandler>(
     payload: web::Payload,
     mount: Rc<Mount<S>>,
 ) -> HttpResponse {
-    let Some(params) = Params::parse(request.query_string()) else { return Refusal::BadRequest.respond() };
-    if !mount.options.check_origin.allows(&request) {
-        return status(StatusCode::FORBIDDEN);
+    let Some(params) = Params::parse(request.query_string()) else {
+        return refuse(Refusal::Query.into(), &request, &mount);
+    };
+    let check_origin = &mount.options.check_origin;
+    if !check_origin.allows(&request) {
+        return refuse(Denial::new(Refusal::Origin, check_origin.explain(&request)), &request, &mount);
     }
     let token = token(&request, &params);
     match *request.method() {
@@ -62,8 +67,17 @@ pub(crate) async fn answer<S: SocketHandler>(
             Ok(body) => publish(&request, mount.sessions.find(token.as_deref()), body).await,
             Err(refusal) => refusal,
         },
-        _ => HttpResponse::BadRequest().finish(),
+        _ => {
+            refuse(Refusal::Method.into(), &request, &mount);
+            HttpResponse::BadRequest().finish()
+        }
     }
+}
+
+/// Says so to all who want to know; to the client that it may not in the body, as everything else.
+fn refuse<S>(denial: Denial, request: &HttpRequest, mount: &Mount<S>) -> HttpResponse {
+    let response = denial.tell(Transport::LongPoll, request, &mount.options, &mount.pubsub);
+    if response.status() == StatusCode::FORBIDDEN { status(StatusCode::FORBIDDEN) } else { response }
 }
 
 /// The token that the request carries. That of the header counts, even if it is a bad one.
@@ -91,12 +105,13 @@ async fn open<S: SocketHandler>(request: &HttpRequest, params: Params, mount: &M
     let auth_token = auth_token.and_then(|header| header.to_str().ok());
     match connect(request, params, auth_token, mount).await {
         Ok(accepted) => {
-            let connection = Connection::open(accepted, mount.limits(), mount.pubsub.clone());
+            let pubsub = mount.pubsub.clone();
+            let connection = Connection::open(accepted, mount.limits(), Transport::LongPoll, pubsub);
+            opened(Transport::LongPoll, connection.line(), request, &mount.options);
             let token = mount.sessions.open(connection, window(mount));
             messages(StatusCode::GONE, &token, vec![])
         }
-        Err(Refusal::Forbidden) => status(StatusCode::FORBIDDEN),
-        Err(refusal) => refusal.respond(),
+        Err(denial) => refuse(denial, request, mount),
     }
 }
 
@@ -137,7 +152,7 @@ async fn publish(request: &HttpRequest, session: Option<Addr<PollSession>>, body
     match session.send(Publish { body, is_ndjson }).await {
         Ok(Published::Ok) => status(StatusCode::OK),
         Ok(Published::Died) => status(StatusCode::REQUEST_TIMEOUT),
-        Ok(Published::NotBase64) => Refusal::BadRequest.respond(),
+        Ok(Published::NotBase64) => HttpResponse::BadRequest().body("Bad Request"),
         Ok(Published::Ended) | Err(_) => status(StatusCode::GONE),
     }
 }
@@ -165,7 +180,7 @@ fn messages(status: StatusCode, token: &str, frames: Vec<Frame>) -> HttpResponse
     let texts = frames.iter().filter_map(|frame| {
         let text = frame.text();
         if text.is_none() {
-            log::warn!("a binary message was not sent: a long poll cannot carry it");
+            log::warn!("event=not_sent what=message why=\"a long poll cannot carry a binary message\"");
         }
         text.map(|text| String::from_utf8_lossy(&text).into_owned())
     });

@@ -1,5 +1,6 @@
 //! How clients reach their sockets.
 
+mod admission;
 mod auth_token;
 mod connect;
 mod frames;

@@ -90,7 +90,7 @@ pub(crate) struct Mount<S> {
 
 impl<S: SocketHandler> Mount<S> {
     pub(crate) fn new(options: SocketOptions, pubsub: PubSub, sessions: Arc<Sessions>) -> Self {
-        Self { options, routes: Rc::new(Routes::of()), pubsub, sessions }
+        Self { options, routes: Rc::new(Routes::of(pubsub.clone())), pubsub, sessions }
     }
 
     pub(crate) fn limits(&self) -> Limits {

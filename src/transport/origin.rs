@@ -11,6 +11,8 @@ use actix_web::{
     http::{Uri, header},
 };
 
+use crate::telemetry::Quoted;
+
 /// Which values of the `Origin` header are allowed. Requests without one, which no browser sends across origins, always
 /// are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -159,27 +161,32 @@ impl Origin {
 }
 
 impl CheckOrigin {
-    /// Whether a request's origin is allowed. A refusal is logged with what to do if it should be.
+    /// Whether a request's origin is allowed.
     pub(crate) fn allows(&self, request: &HttpRequest) -> bool {
         let Some(value) = request.headers().get(header::ORIGIN) else { return true };
-        let text = value.to_str().unwrap_or_default();
-        let origin = Origin::parse(text);
-        let allowed = match self {
+        let origin = Origin::parse(value.to_str().unwrap_or_default());
+        match self {
             Self::Off => true,
             Self::SameHost => origin.is_some_and(|origin| is_own_host(request, &origin.host)),
             Self::Allow(list) => {
                 origin.is_some_and(|origin| list.iter().any(|allowed| allowed.allows(&origin)))
             }
-        };
-        if !allowed {
-            let example =
-                Origin::parse(text).map_or("//example.com".to_owned(), |origin| format!("//{}", origin.host));
-            log::warn!(
-                "refused a connection of a page from origin {text:?}: --check-origin is {self}; to allow it, start \
-                 with --check-origin {example} (or CHECK_ORIGIN={example}; several with commas between them)"
-            );
         }
-        allowed
+    }
+
+    /// What the log says of an origin that is not allowed: the setting, and the one that would allow it.
+    pub(crate) fn explain(&self, request: &HttpRequest) -> String {
+        let value =
+            request.headers().get(header::ORIGIN).map(|value| String::from_utf8_lossy(value.as_bytes()));
+        let text = value.as_deref().unwrap_or_default();
+        let example =
+            Origin::parse(text).map_or("//example.com".to_owned(), |origin| format!("//{}", origin.host));
+        format!(
+            "origin={} check_origin={} allow_with={}",
+            Quoted(text),
+            Quoted(&self.to_string()),
+            Quoted(&format!("--check-origin {example}"))
+        )
     }
 }
 

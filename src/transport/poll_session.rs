@@ -28,6 +28,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     socket::{Closing, Connection, Peer},
+    telemetry::Closed,
     token::Token,
     wire::{Frame, Serializer},
 };
@@ -185,7 +186,7 @@ impl Actor for PollSession {
         }
         ctx.run_interval(self.patience, |session, ctx| {
             if session.last_poll.elapsed() > session.patience + SLACK {
-                log::debug!("a long-poll session was not polled for {:?}", session.patience);
+                session.connection.line().report(Closed::Idle, "");
                 ctx.stop();
             }
         });
@@ -282,7 +283,7 @@ async fn receive(connection: &Connection, part: Result<Bytes, Option<Bytes>>) ->
         Ok(()) if !connection.line().outbox().is_open() => Published::Ended,
         Ok(()) => Published::Ok,
         Err(why) => {
-            log::info!("ended a long-poll session for a message that does not decode: {why}");
+            connection.line().report(Closed::Malformed, &why);
             Published::Died
         }
     }

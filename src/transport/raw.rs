@@ -6,6 +6,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::{
     SocketOptions,
+    admission::{Denial, opened},
     auth_token::Offer,
     connect::ask,
     websocket::{admit, handshake, serve},
@@ -13,6 +14,7 @@ use super::{
 use crate::{
     pubsub::PubSub,
     socket::{ConnectInfo, Line, RawConnection, RawSocket},
+    telemetry::Transport,
 };
 
 /// As [`upgrade`](super::upgrade), for a socket without Phoenix's protocol.
@@ -22,25 +24,28 @@ pub(crate) async fn upgrade_raw<R: RawSocket>(
     options: Rc<SocketOptions>,
     pubsub: PubSub,
 ) -> HttpResponse {
-    let (params, Offer { token, protocol }) = match admit(&request, &options) {
-        Ok(admitted) => admitted,
-        Err(refusal) => return refusal.respond(),
-    };
-    let info = ConnectInfo::new(&request, token.as_deref(), &options.trusted_proxies);
+    match open::<R>(&request, payload, &options, &pubsub).await {
+        Ok(response) => response,
+        Err(denial) => denial.tell(Transport::WebSocket, &request, &options, &pubsub),
+    }
+}
+
+async fn open<R: RawSocket>(
+    request: &HttpRequest,
+    payload: web::Payload,
+    options: &SocketOptions,
+    pubsub: &PubSub,
+) -> Result<HttpResponse, Denial> {
+    let (params, Offer { token, protocol }) = admit(request, options)?;
+    let info = ConnectInfo::new(request, token.as_deref(), &options.trusted_proxies);
     let connect = async {
         let socket = R::connect(&params, &info).await?;
         let id = socket.id();
         Ok((socket, id))
     };
-    let ((socket, id), seat) = match ask(&request, &pubsub, connect).await {
-        Ok(connected) => connected,
-        Err(refusal) => return refusal.respond(),
-    };
-    match handshake(&request, protocol).await {
-        Ok(response) => {
-            let line = Line::open(options.limits(), seat, pubsub, id);
-            serve(response, payload, RawConnection::open(socket, line), &options)
-        }
-        Err(why) => HttpResponse::BadRequest().body(why),
-    }
+    let ((socket, id), seat) = ask(pubsub, connect).await?;
+    let response = handshake(request, protocol).await?;
+    let line = Line::open(options.limits(), Transport::WebSocket, seat, pubsub.clone(), id);
+    opened(Transport::WebSocket, &line, request, options);
+    Ok(serve(response, payload, RawConnection::open(socket, line), options))
 }

@@ -30,11 +30,15 @@ use futures_util::Stream;
 
 use super::{
     Mount, SocketOptions,
+    admission::{Denial, opened},
     auth_token::{BadOffer, Offer, read_offer},
-    connect::{Refusal, connect},
+    connect::connect,
     frames::Frames,
 };
-use crate::socket::{Connection, Disconnected, Incoming, Params, Peer, SocketActor, SocketHandler};
+use crate::{
+    socket::{Connection, Disconnected, Incoming, Params, Peer, SocketActor, SocketHandler},
+    telemetry::{Refusal, Transport},
+};
 
 /// Opens a WebSocket, or says why not: 400 for what is no upgrade, 403 for who may not, 500 if `connect` panics.
 pub(crate) async fn upgrade<S: SocketHandler>(
@@ -42,38 +46,36 @@ pub(crate) async fn upgrade<S: SocketHandler>(
     payload: web::Payload,
     mount: Rc<Mount<S>>,
 ) -> HttpResponse {
-    let (params, Offer { token, protocol }) = match admit(&request, &mount.options) {
-        Ok(admitted) => admitted,
-        Err(refusal) => return refusal.respond(),
-    };
-    let accepted = match connect(&request, params, token.as_deref(), &mount).await {
-        Ok(accepted) => accepted,
-        Err(refusal) => return refusal.respond(),
-    };
-    match handshake(&request, protocol).await {
-        Ok(response) => {
-            let connection = Connection::open(accepted, mount.limits(), mount.pubsub.clone());
-            serve(response, payload, connection, &mount.options)
-        }
-        Err(why) => HttpResponse::BadRequest().body(why),
+    match open(&request, payload, &mount).await {
+        Ok(response) => response,
+        Err(denial) => denial.tell(Transport::WebSocket, &request, &mount.options, &mount.pubsub),
     }
 }
 
+async fn open<S: SocketHandler>(
+    request: &HttpRequest,
+    payload: web::Payload,
+    mount: &Mount<S>,
+) -> Result<HttpResponse, Denial> {
+    let (params, Offer { token, protocol }) = admit(request, &mount.options)?;
+    let accepted = connect(request, params, token.as_deref(), mount).await?;
+    let response = handshake(request, protocol).await?;
+    let pubsub = mount.pubsub.clone();
+    let connection = Connection::open(accepted, mount.limits(), Transport::WebSocket, pubsub);
+    opened(Transport::WebSocket, connection.line(), request, &mount.options);
+    Ok(serve(response, payload, connection, &mount.options))
+}
+
 /// What a request must have before the application is asked: the method, a query, an origin, a subprotocol.
-pub(super) fn admit(request: &HttpRequest, options: &SocketOptions) -> Result<(Params, Offer), Refusal> {
+pub(super) fn admit(request: &HttpRequest, options: &SocketOptions) -> Result<(Params, Offer), Denial> {
     if request.method() != Method::GET {
-        return Err(Refusal::BadRequest);
+        return Err(Refusal::Method.into());
     }
-    let params = Params::parse(request.query_string()).ok_or(Refusal::BadRequest)?;
+    let params = Params::parse(request.query_string()).ok_or(Refusal::Query)?;
     if !options.check_origin.allows(request) {
-        return Err(Refusal::Forbidden);
+        return Err(Denial::new(Refusal::Origin, options.check_origin.explain(request)));
     }
-    let Ok(offer) = offer(request, options.auth_token) else {
-        log::info!(
-            "refused a client: its Sec-WebSocket-Protocol has no phoenix, or a token that is not base64"
-        );
-        return Err(Refusal::Forbidden);
-    };
+    let offer = offer(request, options.auth_token).map_err(|BadOffer| Refusal::Subprotocol)?;
     Ok((params, offer))
 }
 
@@ -101,13 +103,13 @@ fn offer(request: &HttpRequest, auth_token: bool) -> Result<Offer, BadOffer> {
 pub(super) async fn handshake(
     request: &HttpRequest,
     protocol: Option<&'static str>,
-) -> Result<HttpResponse, String> {
-    check_upgrade(request)?;
+) -> Result<HttpResponse, Denial> {
+    check_upgrade(request).map_err(Denial::handshake)?;
     let nothing = web::Payload::from_request(request, &mut dev::Payload::None)
         .await
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| Denial::handshake(error.to_string()))?;
     let (mut response, _session, _messages) =
-        actix_ws::handle(request, nothing).map_err(|error| error.to_string())?;
+        actix_ws::handle(request, nothing).map_err(|error| Denial::handshake(error.to_string()))?;
     if let Some(protocol) = protocol {
         response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
     }

@@ -7,8 +7,8 @@ use std::{fs, path::Path};
 const LAYERS: [(&str, &[&str]); 6] = [
     ("wire", &["wire/"]),
     ("rules", &["socket/session.rs", "socket/session/", "socket/rate.rs", "presence/state.rs"]),
-    ("runtime", &["pubsub/", "channel/", "socket/", "presence/", "supervise.rs", "token.rs"]),
-    ("edge", &["transport/", "endpoint.rs", "tls.rs", "testing.rs"]),
+    ("runtime", &["pubsub/", "channel/", "socket/", "presence/", "telemetry/", "supervise.rs", "token.rs"]),
+    ("edge", &["transport/", "endpoint.rs", "ops.rs", "tls.rs", "testing.rs"]),
     ("application", &["chat/"]),
     ("program", &["main.rs", "server.rs", "settings.rs", "lib.rs"]),
 ];
@@ -130,7 +130,7 @@ fn the_chat_names_the_public_api_alone() {
     for path in paths {
         let code = product(&fs::read_to_string(root.join(&path)).unwrap());
         let private = named(&code).into_iter().find(|name| {
-            ["wire", "socket", "channel", "pubsub", "transport", "endpoint", "presence", "token"]
+            ["wire", "socket", "channel", "pubsub", "transport", "endpoint", "presence", "telemetry", "token"]
                 .contains(&&**name)
         });
         assert_eq!(private, None, "src/{path}");

@@ -37,8 +37,10 @@ mod violations;
 
 // the program `realtime-chat`
 mod chat;
+mod health;
 mod history;
 mod log;
+mod metrics;
 mod order;
 mod origins;
 mod page;

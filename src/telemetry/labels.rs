@@ -1,0 +1,102 @@
+//! What metrics and log lines are told apart by: fixed sets of names, so that no client adds to them.
+
+/// Makes an enum whose values have a name each, in metrics and in the log.
+macro_rules! names {
+    ($(#[$doc:meta])* $name:ident { $($(#[$value_doc:meta])* $value:ident = $text:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum $name {
+            $($(#[$value_doc])* $value,)*
+        }
+
+        impl $name {
+            /// In the order of their numbers: `ALL[value as usize]` is `value`.
+            pub(crate) const ALL: [Self; [$(Self::$value),*].len()] = [$(Self::$value),*];
+
+            pub(crate) const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$value => $text,)*
+                }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.name())
+            }
+        }
+    };
+}
+
+names! {
+    /// How a client reaches its socket.
+    Transport {
+        WebSocket = "websocket",
+        LongPoll = "longpoll",
+    }
+}
+
+names! {
+    /// Why a client was not let in.
+    Refusal {
+        /// A method that the transport does not have.
+        Method = "method",
+        /// A query that cannot be read.
+        Query = "query",
+        /// A page that is not allowed by `check_origin`.
+        Origin = "origin",
+        /// Subprotocols without `phoenix`, or a token among them that does not decode.
+        Subprotocol = "subprotocol",
+        /// A version of the protocol that is not spoken here.
+        Version = "version",
+        /// The server has as many connections as it takes.
+        Full = "full",
+        /// The application's `connect` said no.
+        Application = "application",
+        /// The application's `connect` panicked.
+        Crash = "crash",
+        /// A request that is no upgrade to a WebSocket.
+        Handshake = "handshake",
+    }
+}
+
+names! {
+    /// Why the server closes a connection that was open.
+    Closed {
+        /// The client does not read what is sent to it.
+        SlowReader = "slow_reader",
+        /// A channel does not handle the broadcasts that it intercepts.
+        SlowChannel = "slow_channel",
+        /// Nothing came from the client for too long.
+        Idle = "idle",
+        /// A message that does not decode.
+        Malformed = "malformed",
+        /// Frames that are none.
+        Protocol = "protocol",
+        /// Text that is not UTF-8.
+        InvalidText = "invalid_text",
+        /// A frame or message that is too long.
+        TooBig = "too_big",
+        /// More messages than the client may send in a time.
+        Rate = "rate",
+        /// A raw socket's callback crashed.
+        Crash = "crash",
+        /// `disconnect` was broadcast to the socket's id.
+        Disconnect = "disconnect",
+        /// A raw socket closed itself.
+        Application = "application",
+        /// The server goes down.
+        Drain = "drain",
+    }
+}
+
+names! {
+    /// A callback that crashed.
+    Crash {
+        Connect = "connect",
+        Join = "join",
+        Channel = "channel",
+        Terminate = "terminate",
+        RawSocket = "raw_socket",
+    }
+}

@@ -1,0 +1,90 @@
+//! Clients that are let in and clients that are not: what is counted, logged, and told over HTTP.
+
+use actix_web::{HttpRequest, HttpResponse, http::header};
+
+use super::SocketOptions;
+use crate::{
+    pubsub::PubSub,
+    socket::Line,
+    telemetry::{Peer, Quoted, Refusal, Transport},
+};
+
+/// Seconds until a client that found no place may ask again: what phoenix.js waits for at most between attempts.
+const RETRY_AFTER: u32 = 5;
+
+/// Why a socket is not opened, and what the log adds to that.
+#[derive(Debug)]
+pub(super) struct Denial {
+    why: Refusal,
+    details: String,
+    /// What the client is told, if it is more than the status.
+    body: Option<String>,
+}
+
+impl From<Refusal> for Denial {
+    fn from(why: Refusal) -> Self {
+        Self::new(why, String::new())
+    }
+}
+
+impl Denial {
+    /// With more of the log's `key=value`, in which what the client wrote is [`Quoted`].
+    pub(super) fn new(why: Refusal, details: String) -> Self {
+        Self { why, details, body: None }
+    }
+
+    /// A request that is no upgrade: what it has not.
+    pub(super) fn handshake(missing: String) -> Self {
+        let details = format!("missing={}", Quoted(&missing));
+        Self { why: Refusal::Handshake, details, body: Some(missing) }
+    }
+
+    /// Says so to all who want to know.
+    pub(super) fn tell(
+        self,
+        transport: Transport,
+        request: &HttpRequest,
+        options: &SocketOptions,
+        pubsub: &PubSub,
+    ) -> HttpResponse {
+        let Self { why, details, body } = self;
+        pubsub.telemetry().refused(why);
+        let space = if details.is_empty() { "" } else { " " };
+        log::log!(
+            level(why),
+            "event=refused transport={transport} reason={why} peer={} path={}{space}{details}",
+            Peer(options.trusted_proxies.client(request)),
+            Quoted(request.path()),
+        );
+        match why {
+            Refusal::Method | Refusal::Query | Refusal::Handshake => {
+                HttpResponse::BadRequest().body(body.unwrap_or_else(|| "Bad Request".to_owned()))
+            }
+            Refusal::Origin | Refusal::Subprotocol | Refusal::Version | Refusal::Application => {
+                HttpResponse::Forbidden().finish()
+            }
+            Refusal::Full => HttpResponse::ServiceUnavailable()
+                .insert_header((header::RETRY_AFTER, RETRY_AFTER))
+                .body("Service Unavailable"),
+            Refusal::Crash => HttpResponse::InternalServerError().body("Internal Server Error"),
+        }
+    }
+}
+
+/// Logs a connection that has opened: at debug, as a busy server has many.
+pub(super) fn opened(transport: Transport, line: &Line, request: &HttpRequest, options: &SocketOptions) {
+    log::debug!(
+        "event=connected conn={} transport={transport} peer={} path={}",
+        line.number(),
+        Peer(options.trusted_proxies.client(request)),
+        Quoted(request.path()),
+    );
+}
+
+/// A page from elsewhere is what somebody who sets a server up has to see.
+fn level(why: Refusal) -> log::Level {
+    match why {
+        Refusal::Origin => log::Level::Warn,
+        _ => log::Level::Info,
+    }
+}
