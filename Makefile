@@ -5,10 +5,12 @@
 # make autobahn checks the WebSocket transport by the Autobahn test suite
 # make clients  runs the clients of other languages against examples/reference.rs
 
-.PHONY: run test autobahn clients build assets fmt lint chromium clean
+.PHONY: run test autobahn clients build assets fmt lint chromium nginx clean
 .DEFAULT_GOAL := build
 
 CHROMIUM ?= /usr/bin/chromium
+NGINX ?= /usr/sbin/nginx
+export NGINX
 
 run: build
 	./target/release/realtime-chat
@@ -23,7 +25,7 @@ node_modules/.package-lock.json: package.json package-lock.json
 	npm ci --no-audit --no-fund
 	@touch $@
 
-test: lint build chromium
+test: lint build chromium nginx
 	cargo test --locked --all-features
 	$(MAKE) autobahn
 	$(MAKE) clients
@@ -42,7 +44,10 @@ clients:
 	target/clients-venv/bin/python -B -m unittest discover -s tests/clients/python
 
 chromium:
-	@sh tests/install-chromium.sh $(CHROMIUM)
+	@sh tests/install.sh $(CHROMIUM) chromium fonts-noto-cjk fonts-noto-color-emoji
+
+nginx:
+	@sh tests/install.sh $(NGINX) nginx
 
 fmt:
 	cargo fmt

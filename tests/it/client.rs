@@ -75,7 +75,16 @@ impl Upgrade {
     /// Asks for a WebSocket; a header of `extra` takes the place of a standard one that is spelled the same, and a
     /// header without values leaves it out.
     pub(crate) fn request(port: u16, path: &str, extra: &[(&str, &[&str])]) -> io::Result<Self> {
-        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+        Self::request_over(TcpStream::connect(("127.0.0.1", port))?, path, extra)
+    }
+
+    /// The same on a connection that is there already.
+    pub(crate) fn request_over(
+        mut stream: TcpStream,
+        path: &str,
+        extra: &[(&str, &[&str])],
+    ) -> io::Result<Self> {
+        let port = stream.peer_addr()?.port();
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(UPGRADE_PATIENCE))?;
         let standard: [(&str, &[&str]); 4] = [

@@ -41,6 +41,7 @@ mod health;
 mod history;
 mod log;
 mod metrics;
+mod nginx;
 mod order;
 mod origins;
 mod page;

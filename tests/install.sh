@@ -1,0 +1,20 @@
+#!/bin/sh
+# install.sh PROGRAM PACKAGE...: installs Debian packages that the tests need, if the program is not there.
+set -eu
+program=$1
+shift
+[ -x "$program" ] && exit 0
+if [ "$(id -u)" = 0 ]; then
+    as_root=
+elif command -v sudo >/dev/null; then
+    as_root=sudo
+else
+    echo "error: the tests need $program: install the packages $*, or run this as root or with sudo" >&2
+    exit 1
+fi
+$as_root apt-get update
+$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@" </dev/null
+# the tests start what they need: a service that a package brings is not wanted
+for package in "$@"; do
+    $as_root systemctl disable --now "$package" 2>/dev/null || true
+done
