@@ -97,7 +97,7 @@ impl<C: Channel> ChannelActor<C> {
         count: Count,
     ) -> Recipient<Command> {
         Self::create(|ctx| {
-            let mut context = Context::new(socket, link.clone(), ctx.address());
+            let mut context = Context::new(socket, link.clone(), ctx.address().downgrade());
             if !C::INTERCEPT.is_empty() {
                 link.intercept(C::INTERCEPT, ctx.address().recipient());
             }

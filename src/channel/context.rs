@@ -2,7 +2,7 @@
 
 use std::{fmt, rc::Rc, time::Duration};
 
-use actix::{Addr, Recipient};
+use actix::{Recipient, WeakAddr, WeakRecipient};
 
 use super::{
     Channel, ChannelActor, Exit, Link, ReplyRef, Result, UnhandledEvent,
@@ -81,7 +81,8 @@ use crate::{
 pub struct Context<C: Channel> {
     socket: Rc<C::Socket>,
     link: Rc<Link>,
-    address: Addr<ChannelActor<C>>,
+    /// Weak, as the connection holds the actor: a strong one would cost three allocations more.
+    actor: WeakAddr<ChannelActor<C>>,
     pub(super) joined: bool,
     /// The ref of the message being handled.
     pub(super) reference: Option<Ref>,
@@ -90,8 +91,8 @@ pub struct Context<C: Channel> {
 }
 
 impl<C: Channel> Context<C> {
-    pub(super) fn new(socket: Rc<C::Socket>, link: Rc<Link>, address: Addr<ChannelActor<C>>) -> Self {
-        Self { socket, link, address, joined: false, reference: None, exit: None }
+    pub(super) fn new(socket: Rc<C::Socket>, link: Rc<Link>, actor: WeakAddr<ChannelActor<C>>) -> Self {
+        Self { socket, link, actor, joined: false, reference: None, exit: None }
     }
 
     /// The topic that was joined.
@@ -154,7 +155,7 @@ impl<C: Channel> Context<C> {
     #[must_use]
     pub fn reply_ref(&self) -> Option<ReplyRef> {
         let reference = self.reference.clone()?;
-        Some(ReplyRef { channel: self.address.clone().recipient(), reference })
+        Some(ReplyRef { channel: self.actor.clone().recipient(), reference })
     }
 
     /// Ends the channel after this callback; a reply that the callback returns goes out first.
@@ -172,18 +173,22 @@ impl<C: Channel> Context<C> {
 
     /// Sends the channel a message, handled after this callback.
     pub fn send_self(&self, info: C::Info) {
-        self.address.do_send(Info(info));
+        if let Some(actor) = self.actor.upgrade() {
+            actor.do_send(Info(info));
+        }
     }
 
     /// Sends the channel a message when `delay` has passed since the end of this callback, if it still lives then.
     pub fn send_after(&self, delay: Duration, info: C::Info) {
-        self.address.do_send(Later { delay, info });
+        if let Some(actor) = self.actor.upgrade() {
+            actor.do_send(Later { delay, info });
+        }
     }
 
     /// A handle to send this channel messages from other tasks and threads.
     #[must_use]
     pub fn handle(&self) -> Handle<C::Info> {
-        Handle(self.address.clone().recipient())
+        Handle(self.actor.clone().recipient())
     }
 
     pub(crate) fn link(&self) -> &Link {
@@ -202,10 +207,10 @@ impl<C: Channel> fmt::Debug for Context<C> {
 }
 
 /// Sends messages to one channel's `handle_info`. Cheap to clone, usable from any thread.
-pub struct Handle<I: Send + 'static>(Recipient<Info<I>>);
+pub struct Handle<I: Send + 'static>(WeakRecipient<Info<I>>);
 
 impl<I: Send + 'static> Handle<I> {
-    pub(crate) fn new(recipient: Recipient<Info<I>>) -> Self {
+    pub(crate) fn new(recipient: WeakRecipient<Info<I>>) -> Self {
         Self(recipient)
     }
 
@@ -214,11 +219,13 @@ impl<I: Send + 'static> Handle<I> {
     /// # Errors
     /// The message itself, when the channel has ended.
     pub fn send(&self, info: I) -> std::result::Result<(), I> {
-        if !self.0.connected() {
-            return Err(info);
+        match self.0.upgrade().filter(Recipient::connected) {
+            Some(recipient) => {
+                recipient.do_send(Info(info));
+                Ok(())
+            }
+            None => Err(info),
         }
-        self.0.do_send(Info(info));
-        Ok(())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use actix::Recipient;
+use actix::WeakRecipient;
 
 use super::{Result, actor::Answer};
 use crate::wire::{IntoPayload, Payload, Ref, Status};
@@ -70,15 +70,15 @@ impl Reply {
 /// The right to answer one message, later and from anywhere: it can be moved to another task or thread.
 #[derive(Clone)]
 pub struct ReplyRef {
-    pub(super) channel: Recipient<Answer>,
+    pub(super) channel: WeakRecipient<Answer>,
     pub(super) reference: Ref,
 }
 
 impl ReplyRef {
     /// Answers the message; does nothing if the channel has ended meanwhile.
     pub fn reply(self, reply: Reply) {
-        if let Some((status, payload)) = reply.0 {
-            self.channel.do_send(Answer { reference: self.reference, status, payload });
+        if let (Some((status, payload)), Some(channel)) = (reply.0, self.channel.upgrade()) {
+            channel.do_send(Answer { reference: self.reference, status, payload });
         }
     }
 }

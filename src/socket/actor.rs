@@ -50,14 +50,9 @@ pub(crate) struct SocketActor {
 pub(crate) enum Closing {
     /// A close frame has been queued.
     Said,
-    /// The client does not read: there is no use in waiting for it.
+    /// The client does not read, or is gone: there is no use in waiting for it.
     Cut,
 }
-
-/// The transport has nowhere left to write to.
-#[derive(Debug, ActixMessage)]
-#[rtype(result = "()")]
-pub(crate) struct Disconnected;
 
 impl SocketActor {
     /// Starts an actor that reads `incoming` for as long as it lasts.
@@ -65,14 +60,14 @@ impl SocketActor {
         peer: Rc<dyn Peer>,
         timeout: Duration,
         incoming: impl Stream<Item = Incoming> + 'static,
-    ) -> actix::Addr<Self> {
+    ) {
         Self::create(|ctx| {
             ctx.add_stream(incoming);
-            peer.line().tell_when_closing(ctx.address().recipient());
+            peer.line().tell_when_closing(ctx.address().downgrade().recipient());
             let actor = Self { peer, timeout, last_heard: Instant::now() };
             actor.watch(timeout, ctx);
             actor
-        })
+        });
     }
 
     /// Looks after `delay` whether the client has been silent for too long.
@@ -175,13 +170,5 @@ impl Handler<Closing> for SocketActor {
             Closing::Said => _ = ctx.run_later(CLOSE_TIMEOUT, |actor, ctx| actor.finish(ctx)),
             Closing::Cut => ctx.stop(),
         }
-    }
-}
-
-impl Handler<Disconnected> for SocketActor {
-    type Result = ();
-
-    fn handle(&mut self, _: Disconnected, ctx: &mut Self::Context) {
-        ctx.stop();
     }
 }

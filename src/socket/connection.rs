@@ -142,7 +142,9 @@ impl Connection {
         let channel = request.channel;
         let link = Link::new(this, request);
         if let Some(commands) = self.router.start(link.clone(), payload) {
-            self.channels.borrow_mut().push(Running { channel, link, commands });
+            let mut channels = self.channels.borrow_mut();
+            channels.reserve_exact(1);
+            channels.push(Running { channel, link, commands });
         }
     }
 

@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use actix::Recipient;
+use actix::WeakRecipient;
 use bytes::Bytes;
 
 use super::{
@@ -64,7 +64,7 @@ pub(crate) struct Line {
     /// Read on when the load has gone down: the one reader of a WebSocket, or requests of a long poll.
     readers: RefCell<Vec<Waker>>,
     /// Whoever ends the transport after a close frame.
-    closer: RefCell<Option<Recipient<Closing>>>,
+    closer: RefCell<Option<WeakRecipient<Closing>>>,
     /// Until the transport is gone; a callback that still runs does not keep the line counted.
     seat: Cell<Option<(Seat, Count)>>,
 }
@@ -136,8 +136,7 @@ impl Line {
     /// Ends the transport and all that hangs on it, without a word: none would get through.
     fn cut(&self, why: Closed) {
         self.report(why, "");
-        self.outbox.cut();
-        self.tell(Closing::Cut);
+        self.disconnected();
     }
 
     /// Whether so many bytes may wait for a channel on their way to this client; else it is cut off, as if they waited in
@@ -192,13 +191,19 @@ impl Line {
     }
 
     fn tell(&self, closing: Closing) {
-        if let Some(closer) = &*self.closer.borrow() {
+        if let Some(closer) = self.closer.borrow().as_ref().and_then(WeakRecipient::upgrade) {
             closer.do_send(closing);
         }
     }
 
-    pub(crate) fn tell_when_closing(&self, closer: Recipient<Closing>) {
+    pub(crate) fn tell_when_closing(&self, closer: WeakRecipient<Closing>) {
         *self.closer.borrow_mut() = Some(closer);
+    }
+
+    /// The transport has nowhere left to write to.
+    pub(crate) fn disconnected(&self) {
+        self.outbox.cut();
+        self.tell(Closing::Cut);
     }
 
     /// The transport is gone, or will be when it has written what is queued.

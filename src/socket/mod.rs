@@ -17,7 +17,7 @@ mod trusted_proxies;
 
 use std::{fmt, future::Future};
 
-pub(crate) use actor::{Closing, Disconnected, Incoming, SocketActor};
+pub(crate) use actor::{Closing, Incoming, SocketActor};
 pub use connect_info::ConnectInfo;
 pub(crate) use connection::{Accepted, Connection};
 pub(crate) use line::{Limits, Line, Peer};

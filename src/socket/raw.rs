@@ -5,7 +5,7 @@
 
 use std::{any::Any, fmt, future::Future, panic::AssertUnwindSafe, rc::Rc};
 
-use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Handler, Message, WrapFuture};
+use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Handler, Message, WeakAddr, WrapFuture};
 use bytes::Bytes;
 use futures_util::FutureExt;
 
@@ -132,7 +132,7 @@ impl fmt::Debug for RawMessage {
 /// What a raw socket's callback can reach.
 pub struct RawContext<R: RawSocket> {
     line: Rc<Line>,
-    address: Addr<RawActor<R>>,
+    actor: WeakAddr<RawActor<R>>,
 }
 
 impl<R: RawSocket> RawContext<R> {
@@ -155,7 +155,7 @@ impl<R: RawSocket> RawContext<R> {
     /// A handle to send this socket messages from other tasks and threads.
     #[must_use]
     pub fn handle(&self) -> Handle<R::Info> {
-        Handle::new(self.address.clone().recipient())
+        Handle::new(self.actor.clone().recipient())
     }
 }
 
@@ -174,7 +174,7 @@ pub(crate) struct RawConnection<R: RawSocket> {
 impl<R: RawSocket> RawConnection<R> {
     pub(crate) fn open(socket: R, line: Rc<Line>) -> Rc<Self> {
         let actor = RawActor::create(|ctx| {
-            let context = RawContext { line: line.clone(), address: ctx.address() };
+            let context = RawContext { line: line.clone(), actor: ctx.address().downgrade() };
             RawActor { line: line.clone(), running: Some(Box::new((socket, context))) }
         });
         Rc::new(Self { line, actor })

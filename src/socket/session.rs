@@ -72,7 +72,7 @@ struct Entry {
 
 #[derive(Debug)]
 enum State {
-    Joining(Joining),
+    Joining(Box<Joining>),
     Joined,
     /// A leave is on its way to the channel; what its reply must carry.
     Leaving(Ref),
@@ -162,7 +162,9 @@ impl Session {
         let channel = ChannelId(self.next_channel);
         self.next_channel += 1;
         let joined_by = reference.clone();
-        let state = State::Joining(Joining { reference, replaces, waiting: vec![] });
+        let state = State::Joining(Box::new(Joining { reference, replaces, waiting: vec![] }));
+        // most sockets join one topic: no room for three more is kept in each of ten thousand
+        self.entries.reserve_exact(1);
         self.entries.push(Entry { topic: topic.clone(), channel, join_ref: join_ref.clone(), state });
         // "join_ref: join_ref || ref": what the channel says to a client that gave none still names its join
         let join_ref = if join_ref == Ref::Null { joined_by } else { join_ref };

@@ -179,7 +179,7 @@ impl Actor for PollSession {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        self.connection.line().tell_when_closing(ctx.address().recipient());
+        self.connection.line().tell_when_closing(ctx.address().downgrade().recipient());
         if !self.connection.line().outbox().is_open() {
             // it opened while the server drains
             ctx.stop();

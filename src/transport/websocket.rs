@@ -13,7 +13,6 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use actix::Addr;
 use actix_web::{
     FromRequest, HttpRequest, HttpResponse,
     body::{BodySize, MessageBody},
@@ -36,7 +35,7 @@ use super::{
     frames::Frames,
 };
 use crate::{
-    socket::{Connection, Disconnected, Incoming, Params, Peer, SocketActor, SocketHandler},
+    socket::{Connection, Incoming, Params, Peer, SocketActor, SocketHandler},
     telemetry::{Refusal, Transport},
 };
 
@@ -88,8 +87,8 @@ pub(super) fn serve(
 ) -> HttpResponse {
     let frames = Frames::new(options.max_frame_size, options.max_message_size);
     let messages = Messages { payload: payload.into_inner(), frames, peer: peer.clone(), heard: false };
-    let reader = SocketActor::start_reading(peer.clone(), options.timeout, messages);
-    response.set_body(OutboxBody { peer, reader }).map_into_boxed_body()
+    SocketActor::start_reading(peer.clone(), options.timeout, messages);
+    response.set_body(OutboxBody { peer }).map_into_boxed_body()
 }
 
 /// What the subprotocols say; they are ignored by a socket without auth token.
@@ -140,7 +139,6 @@ fn check_upgrade(request: &HttpRequest) -> Result<(), String> {
 /// The response body of a WebSocket: what is in the outbox, for as long as the connection lasts.
 struct OutboxBody {
     peer: Rc<dyn Peer>,
-    reader: Addr<SocketActor>,
 }
 
 impl MessageBody for OutboxBody {
@@ -159,8 +157,7 @@ impl MessageBody for OutboxBody {
 
 impl Drop for OutboxBody {
     fn drop(&mut self) {
-        self.peer.line().outbox().cut();
-        self.reader.do_send(Disconnected);
+        self.peer.line().disconnected();
     }
 }
 
