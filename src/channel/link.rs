@@ -33,7 +33,8 @@ pub(crate) struct Link {
     subscribed: Cell<bool>,
     /// Memory of the messages that wait in the channel's mailbox, in bytes.
     load: Cell<usize>,
-    intercept: OnceCell<Intercept>,
+    /// Boxed, as few channels have it.
+    intercept: OnceCell<Box<Intercept>>,
     /// What is to be done when the channel is no longer the client's.
     at_end: RefCell<Vec<(usize, AtEnd)>>,
 }
@@ -146,12 +147,13 @@ impl Link {
     /// Sends broadcasts of some events to the channel instead of its client.
     pub(crate) fn intercept(&self, events: &'static [&'static str], channel: Recipient<Command>) {
         // set once, when the channel starts
-        let _ = self.intercept.set(Intercept { events, channel, load: Cell::new(0) });
+        let _ = self.intercept.set(Box::new(Intercept { events, channel, load: Cell::new(0) }));
     }
 
     /// The channel has handled an intercepted broadcast.
     pub(crate) fn handled_out(&self, broadcast: &Broadcast) {
-        if let Some(Intercept { load, .. }) = self.intercept.get() {
+        if let Some(intercept) = self.intercept.get() {
+            let load = &intercept.load;
             load.set(load.get().saturating_sub(broadcast.payload.len()));
         }
     }

@@ -1,6 +1,14 @@
 //! The subscribers of one worker thread, and the queue through which other threads reach them.
 
-use std::{cell::RefCell, collections::HashMap, fmt, future::poll_fn, rc::Rc, sync::Arc};
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    fmt,
+    future::poll_fn,
+    rc::{Rc, Weak},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use indexmap::IndexMap;
 use tokio::sync::mpsc;
@@ -19,10 +27,16 @@ pub(crate) trait Subscriber {
     fn deliver(&self, broadcast: &Arc<Broadcast>) -> bool;
 }
 
-/// A connection that closes itself when the server goes down.
+/// How often a thread looks after its connections, at least.
+const MAX_PACE: Duration = Duration::from_secs(1);
+
+/// A connection that closes itself when the server goes down, or its client is silent. What is called here keeps the rules
+/// of [`Subscriber::deliver`].
 pub(crate) trait Drain {
-    /// Begins to close; the same rules as for [`Subscriber::deliver`].
+    /// Begins to close.
     fn drain(&self);
+    /// Begins to close if its client has been silent for too long.
+    fn look(&self, now: Instant);
 }
 
 thread_local! {
@@ -45,6 +59,8 @@ pub(crate) struct Local {
     counts: Counts,
     topics: RefCell<HashMap<String, Subscribers>>,
     connections: RefCell<IndexMap<SubscriberKey, Rc<dyn Drain>>>,
+    /// How often they are looked at: one timer for all, which an idle connection pays nothing for.
+    pace: Cell<Duration>,
     /// What other threads sent and this one has not delivered yet.
     inbox: RefCell<mpsc::UnboundedReceiver<ToWorker>>,
 }
@@ -57,9 +73,11 @@ impl Local {
             counts,
             topics: RefCell::default(),
             connections: RefCell::default(),
+            pace: Cell::new(MAX_PACE),
             inbox: RefCell::new(inbox),
         });
         LOCALS.with(|locals| locals.borrow_mut().insert(id, local.clone()));
+        actix_web::rt::spawn(look_after(Rc::downgrade(&local)));
         let serving = local.clone();
         actix_web::rt::spawn(async move {
             let mut burst = 0;
@@ -112,6 +130,17 @@ impl Local {
         self.connections.borrow_mut().swap_remove(&key);
     }
 
+    /// Looks after the connections so often from now on, if not oftener.
+    pub(crate) fn look_every(&self, pace: Duration) {
+        self.pace.set(self.pace.get().min(pace));
+    }
+
+    fn look(&self, now: Instant) {
+        for connection in self.connections.borrow().values() {
+            connection.look(now);
+        }
+    }
+
     /// Delivers all that other threads have sent so far.
     ///
     /// Whatever is sent to a client directly calls this first, so that it comes after every broadcast that had been made
@@ -145,6 +174,16 @@ impl Local {
             }
         }
         self.counts.fanned_out(broadcast.made.elapsed(), sent);
+    }
+}
+
+/// For as long as a thread has a registry.
+async fn look_after(local: Weak<Local>) {
+    while let Some(pace) = local.upgrade().map(|local| local.pace.get()) {
+        actix_web::rt::time::sleep(pace).await;
+        if let Some(local) = local.upgrade() {
+            local.look(Instant::now());
+        }
     }
 }
 

@@ -1,9 +1,6 @@
 //! The actor of one socket: reads what the client sends, and decides when its connection is over.
 
-use std::{
-    rc::Rc,
-    time::{Duration, Instant},
-};
+use std::{rc::Rc, time::Duration};
 
 use actix::{Actor, ActorContext, AsyncContext, Handler, Message as ActixMessage, StreamHandler};
 use bytes::Bytes;
@@ -39,9 +36,6 @@ pub(crate) enum Incoming {
 /// Reads one socket.
 pub(crate) struct SocketActor {
     peer: Rc<dyn Peer>,
-    /// Nothing from the client for so long closes the socket.
-    timeout: Duration,
-    last_heard: Instant,
 }
 
 /// A line is to end.
@@ -50,12 +44,14 @@ pub(crate) struct SocketActor {
 pub(crate) enum Closing {
     /// A close frame has been queued.
     Said,
+    /// The same, to a client that says nothing any more.
+    Silent,
     /// The client does not read, or is gone: there is no use in waiting for it.
     Cut,
 }
 
 impl SocketActor {
-    /// Starts an actor that reads `incoming` for as long as it lasts.
+    /// Starts an actor that reads `incoming` for as long as it lasts, and the client is not silent for `timeout`.
     pub(crate) fn start_reading(
         peer: Rc<dyn Peer>,
         timeout: Duration,
@@ -64,32 +60,15 @@ impl SocketActor {
         Self::create(|ctx| {
             ctx.add_stream(incoming);
             peer.line().tell_when_closing(ctx.address().downgrade().recipient());
-            let actor = Self { peer, timeout, last_heard: Instant::now() };
-            actor.watch(timeout, ctx);
-            actor
-        });
-    }
-
-    /// Looks after `delay` whether the client has been silent for too long.
-    fn watch(&self, delay: Duration, ctx: &mut actix::Context<Self>) {
-        ctx.run_later(delay, |actor, ctx| {
-            let silent = actor.last_heard.elapsed();
-            if actor.line().is_loaded() && silent < 2 * actor.timeout {
-                // it may well have spoken: we have not been listening; but not for ever
-                actor.watch(actor.timeout, ctx);
-            } else if silent < actor.timeout {
-                actor.watch(actor.timeout - silent, ctx);
-            } else {
-                actor.line().close(Closed::Idle);
-                actor.finish_in_silence(ctx);
-            }
+            peer.line().close_after_silence(timeout);
+            Self { peer }
         });
     }
 
     /// Ends the transport once the client is silent; it could not be understood if it answered the close frame.
     fn finish_in_silence(&self, ctx: &mut actix::Context<Self>) {
         ctx.run_later(SILENCE, |actor, ctx| {
-            if actor.last_heard.elapsed() >= SILENCE {
+            if actor.line().silence() >= SILENCE {
                 actor.finish(ctx);
             } else {
                 actor.finish_in_silence(ctx);
@@ -124,7 +103,7 @@ impl Actor for SocketActor {
 
 impl StreamHandler<Incoming> for SocketActor {
     fn handle(&mut self, incoming: Incoming, ctx: &mut Self::Context) {
-        self.last_heard = Instant::now();
+        self.line().heard();
         if !self.line().outbox().is_open() {
             // closing: all that matters is whether the client has closed too
             if let Incoming::Close(_) = incoming {
@@ -168,6 +147,7 @@ impl Handler<Closing> for SocketActor {
     fn handle(&mut self, closing: Closing, ctx: &mut Self::Context) {
         match closing {
             Closing::Said => _ = ctx.run_later(CLOSE_TIMEOUT, |actor, ctx| actor.finish(ctx)),
+            Closing::Silent => self.finish_in_silence(ctx),
             Closing::Cut => ctx.stop(),
         }
     }

@@ -5,7 +5,7 @@ use std::{
     rc::Rc,
     sync::Arc,
     task::{Context, Poll, Waker},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use actix::WeakRecipient;
@@ -25,6 +25,12 @@ use crate::{
 /// Bytes of a client's messages that may wait to be handled, beyond one of the greatest length, before the server stops
 /// reading from it: it is told by TCP to slow down, nothing is lost, and nobody else notices.
 const SPARE_LOAD: usize = 256 * 1024;
+
+/// A client's silence is noticed within so small a part of what it may last.
+const SILENCE_GRAIN: u32 = 16;
+
+/// As often as silence is looked for, at most.
+const MIN_PACE: Duration = Duration::from_millis(10);
 
 /// What one connection may use.
 #[derive(Debug, Clone, Copy)]
@@ -52,13 +58,18 @@ pub(crate) trait Peer {
 pub(crate) struct Line {
     key: SubscriberKey,
     /// The socket's id, which is a topic too.
-    id: Option<String>,
+    id: Option<Box<str>>,
     pubsub: PubSub,
     local: Rc<Local>,
     outbox: Outbox,
-    limits: Limits,
+    /// Bytes that may wait to be handled.
+    max_load: usize,
     /// Bytes of messages that wait to be handled.
     load: Cell<usize>,
+    /// When the client was last heard.
+    heard: Cell<Instant>,
+    /// Milliseconds that it may be silent.
+    patience: Cell<u64>,
     /// Of the client's messages, and when the line was opened; nothing if any number is allowed, so that this costs a pointer.
     rate: Option<Box<RefCell<(Rate, Instant)>>>,
     /// Read on when the load has gone down: the one reader of a WebSocket, or requests of a long poll.
@@ -82,11 +93,13 @@ impl Line {
         let rate = Rate::new(per_second, burst).map(|rate| Box::new(RefCell::new((rate, Instant::now()))));
         let line = Rc::new(Self {
             key: SubscriberKey::new(),
-            id,
+            id: id.map(String::into_boxed_str),
             local: pubsub.local(),
             outbox: Outbox::new(limits.outbox),
-            limits,
+            max_load: limits.max_message + SPARE_LOAD,
             load: Cell::new(0),
+            heard: Cell::new(Instant::now()),
+            patience: Cell::new(u64::MAX),
             rate,
             readers: RefCell::default(),
             closer: RefCell::default(),
@@ -142,7 +155,7 @@ impl Line {
     /// Whether so many bytes may wait for a channel on their way to this client; else it is cut off, as if they waited in
     /// its outbox.
     pub(crate) fn has_room_for(&self, bytes: usize) -> bool {
-        if bytes > self.limits.outbox && self.outbox.is_open() {
+        if bytes > self.outbox.limit() && self.outbox.is_open() {
             self.cut(Closed::SlowChannel);
         }
         self.outbox.is_open()
@@ -157,7 +170,9 @@ impl Line {
     pub(crate) fn close_over(&self, why: Closed, what: &str) {
         if self.outbox.is_open() {
             self.report(why, what);
-            self.say_goodbye(Some(code(why)));
+            // who says nothing answers no goodbye either
+            let closing = if why == Closed::Idle { Closing::Silent } else { Closing::Said };
+            self.say_goodbye(Some(code(why)), closing);
         }
     }
 
@@ -179,14 +194,14 @@ impl Line {
 
     /// Answers the client's own goodbye.
     pub(crate) fn answer_close(&self, code: Option<CloseCode>) {
-        self.say_goodbye(code);
+        self.say_goodbye(code, Closing::Said);
     }
 
-    fn say_goodbye(&self, code: Option<CloseCode>) {
+    fn say_goodbye(&self, code: Option<CloseCode>, closing: Closing) {
         if self.outbox.is_open() {
             self.outbox.close(&Frame::close(code));
             self.wake_reader();
-            self.tell(Closing::Said);
+            self.tell(closing);
         }
     }
 
@@ -229,6 +244,22 @@ impl Line {
         verdict
     }
 
+    /// The line is closed from now on when nothing was [heard](Self::heard) from its client for so long.
+    pub(crate) fn close_after_silence(&self, timeout: Duration) {
+        self.patience.set(timeout.as_millis().try_into().unwrap_or(u64::MAX));
+        self.local.look_every((timeout / SILENCE_GRAIN).max(MIN_PACE));
+    }
+
+    /// The client speaks.
+    pub(crate) fn heard(&self) {
+        self.heard.set(Instant::now());
+    }
+
+    /// How long the client has been silent.
+    pub(crate) fn silence(&self) -> Duration {
+        self.heard.get().elapsed()
+    }
+
     /// Messages of so many bytes wait to be handled.
     pub(crate) fn load(&self, cost: usize) {
         self.load.set(self.load.get() + cost);
@@ -249,7 +280,7 @@ impl Line {
 
     /// Whether so much of this client's is unhandled, or on its way to it, that it is not read from.
     pub(crate) fn is_loaded(&self) -> bool {
-        self.outbox.is_filling() || self.load.get() > self.limits.max_message + SPARE_LOAD
+        self.outbox.is_filling() || self.load.get() > self.max_load
     }
 
     /// Ready when the client may be read from.
@@ -309,6 +340,15 @@ impl Drain for Line {
     fn drain(&self) {
         self.close(Closed::Drain);
     }
+
+    fn look(&self, now: Instant) {
+        let silence = now.saturating_duration_since(self.heard.get());
+        // a loaded line is not read from, so its client may well have spoken; but not for ever
+        let patience = self.patience.get().saturating_mul(if self.is_loaded() { 2 } else { 1 });
+        if silence.as_millis() >= patience.into() {
+            self.close(Closed::Idle);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -342,6 +382,26 @@ mod tests {
         line.load(1);
         line.answer_close(None);
         assert!(line.poll_readable(&mut cx).is_ready(), "a close frame must be read");
+    }
+
+    #[actix_web::test]
+    async fn a_client_that_says_nothing_for_too_long_is_closed_and_one_that_is_not_read_from_has_twice_the_time()
+     {
+        let after = |seconds| Instant::now() + Duration::from_secs(seconds);
+        let lines = [(); 2].map(|()| open(LIMITS, &PubSub::new(), None));
+        let [line, loaded] = &lines;
+        for line in &lines {
+            line.look(after(1_000));
+            assert!(line.outbox().is_open(), "without a timeout silence is no fault");
+            line.close_after_silence(Duration::from_secs(60));
+        }
+        loaded.load(LIMITS.max_message + SPARE_LOAD + 1);
+        for (seconds, is_open) in
+            [(59, [true, true]), (61, [false, true]), (119, [false, true]), (121, [false, false])]
+        {
+            lines.iter().for_each(|line| line.look(after(seconds)));
+            assert_eq!([line.outbox().is_open(), loaded.outbox().is_open()], is_open, "after {seconds} s");
+        }
     }
 
     #[actix_web::test]

@@ -64,6 +64,11 @@ impl Outbox {
         }
     }
 
+    /// Bytes that may wait.
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// Queues a frame; does nothing once the connection is closing. False if too much waits already for a peer that does
     /// not read: it is to be cut off.
     #[must_use]

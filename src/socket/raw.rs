@@ -5,7 +5,9 @@
 
 use std::{any::Any, fmt, future::Future, panic::AssertUnwindSafe, rc::Rc};
 
-use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Handler, Message, WeakAddr, WrapFuture};
+use actix::{
+    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Handler, Message, WeakAddr, WrapFuture,
+};
 use bytes::Bytes;
 use futures_util::FutureExt;
 
