@@ -3,7 +3,7 @@
 //! The RFC 6455 header of a server's frame is written in front of the message when it is encoded: a broadcast is then
 //! the same bytes for every WebSocket, and a transport without frames takes [`Frame::message`].
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 
 /// The longest header of an unmasked frame: 2 bytes and a length of 8 (RFC 6455 §5.2).
 const MAX_HEADER: usize = 10;
@@ -31,17 +31,18 @@ impl Frame {
         let mut buffer = Vec::with_capacity(MAX_HEADER + size);
         buffer.resize(MAX_HEADER, 0);
         write(&mut buffer)?;
-        let header = header(opcode, buffer.len() - MAX_HEADER);
-        let start = MAX_HEADER - header.len();
-        buffer[start..MAX_HEADER].copy_from_slice(&header);
-        Ok(Self(Bytes::from(buffer).slice(start..)))
+        let (header, length) = header(opcode, buffer.len() - MAX_HEADER);
+        let start = MAX_HEADER - length;
+        buffer[start..MAX_HEADER].copy_from_slice(&header[..length]);
+        let mut frame = Bytes::from(buffer);
+        frame.advance(start);
+        Ok(Self(frame))
     }
 
     /// Frames a message that is there already.
     pub(crate) fn of(opcode: Opcode, message: &[u8]) -> Self {
-        let mut frame = header(opcode, message.len());
-        frame.extend_from_slice(message);
-        Self(frame.freeze())
+        let (header, length) = header(opcode, message.len());
+        Self([&header[..length], message].concat().into())
     }
 
     /// A pong with the data of the ping.
@@ -83,20 +84,23 @@ impl Frame {
     }
 }
 
-/// The header of a final, unmasked frame (RFC 6455 §5.2).
-fn header(opcode: Opcode, length: usize) -> BytesMut {
-    let mut header = BytesMut::with_capacity(MAX_HEADER);
-    header.put_u8(0x80 | opcode as u8);
-    if length < 126 {
-        header.put_u8(length as u8);
+/// The header of a final, unmasked frame, and its length (RFC 6455 §5.2).
+fn header(opcode: Opcode, length: usize) -> ([u8; MAX_HEADER], usize) {
+    let mut header = [0; MAX_HEADER];
+    header[0] = 0x80 | opcode as u8;
+    let size = if length < 126 {
+        header[1] = length as u8;
+        2
     } else if let Ok(length) = u16::try_from(length) {
-        header.put_u8(126);
-        header.put_u16(length);
+        header[1] = 126;
+        header[2..4].copy_from_slice(&length.to_be_bytes());
+        4
     } else {
-        header.put_u8(127);
-        header.put_u64(length as u64);
-    }
-    header
+        header[1] = 127;
+        header[2..].copy_from_slice(&(length as u64).to_be_bytes());
+        MAX_HEADER
+    };
+    (header, size)
 }
 
 /// Why a WebSocket is closed, as the number of its close frame (RFC 6455 §7.4.1).
