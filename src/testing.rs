@@ -338,8 +338,8 @@ impl TestSocket {
         self.connection.receive_message(Message {
             join_ref,
             reference,
-            topic,
-            event,
+            topic: topic.into(),
+            event: event.into(),
             weight: payload.len(),
             payload,
         });

@@ -8,6 +8,7 @@ use std::{
 };
 
 use actix::Recipient;
+use bytestring::ByteString;
 
 use super::Command;
 use crate::{
@@ -21,7 +22,7 @@ use crate::{
 pub(crate) struct JoinRequest {
     pub(crate) channel: ChannelId,
     pub(crate) join_ref: Ref,
-    pub(crate) topic: String,
+    pub(crate) topic: ByteString,
 }
 
 /// The line of one channel. Muted when another channel takes its place or the socket is gone.

@@ -7,6 +7,7 @@
 //! # Source
 //! Phoenix `lib/phoenix/socket.ex` (`handle_in/4`) and `lib/phoenix/channel/server.ex`, 1.8.12.
 
+use bytestring::ByteString;
 use serde_json::json;
 
 use crate::wire::{
@@ -21,11 +22,11 @@ pub(crate) struct ChannelId(pub(crate) u64);
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Effect {
     /// Send a reply.
-    Reply { join_ref: Ref, reference: Ref, topic: String, status: Status, payload: Payload },
+    Reply { join_ref: Ref, reference: Ref, topic: ByteString, status: Status, payload: Payload },
     /// Send `phx_close` or `phx_error`; `join_ref` goes in both of the first two fields.
-    Ended { join_ref: Ref, topic: String, event: &'static str, payload: Payload },
+    Ended { join_ref: Ref, topic: ByteString, event: &'static str, payload: Payload },
     /// Start a channel and run its join.
-    Start { channel: ChannelId, join_ref: Ref, topic: String, payload: Payload },
+    Start { channel: ChannelId, join_ref: Ref, topic: ByteString, payload: Payload },
     /// Hand a message to the channel's `handle_in`.
     Deliver { channel: ChannelId, message: Message },
     /// Let the channel answer the leave, and end.
@@ -64,7 +65,7 @@ pub(crate) struct Session {
 
 #[derive(Debug)]
 struct Entry {
-    topic: String,
+    topic: ByteString,
     channel: ChannelId,
     join_ref: Ref,
     state: State,
@@ -103,7 +104,7 @@ impl Session {
         let Some(entry) = self.entries.iter_mut().find(|entry| entry.topic == message.topic) else {
             return self.receive_unjoined(message, is_routed);
         };
-        match (&mut entry.state, message.event.as_str()) {
+        match (&mut entry.state, &*message.event) {
             (State::Joining(joining), _) => {
                 self.waiting += message.cost();
                 joining.waiting.push(message);
@@ -123,7 +124,7 @@ impl Session {
 
     fn receive_unjoined(&mut self, message: Message, is_routed: impl Fn(&str) -> bool) -> Vec<Effect> {
         let Message { join_ref, reference, topic, event, payload, .. } = message;
-        match event.as_str() {
+        match &*event {
             PHX_JOIN if !is_routed(&topic) => vec![unmatched(reference, topic)],
             PHX_JOIN if self.entries.len() >= self.max_channels => {
                 let payload = reason("too many channels joined");
@@ -155,10 +156,12 @@ impl Session {
         &mut self,
         join_ref: Ref,
         reference: Ref,
-        topic: String,
+        topic: ByteString,
         payload: Payload,
         replaces: Option<Ref>,
     ) -> Effect {
+        // a copy: the name would keep the frame of the join for as long as the channel lasts
+        let topic = ByteString::from(&*topic);
         let channel = ChannelId(self.next_channel);
         self.next_channel += 1;
         let joined_by = reference.clone();
@@ -224,15 +227,15 @@ impl Session {
     }
 }
 
-fn reply(join_ref: Ref, reference: Ref, topic: String, status: Status, payload: Payload) -> Effect {
+fn reply(join_ref: Ref, reference: Ref, topic: ByteString, status: Status, payload: Payload) -> Effect {
     Effect::Reply { join_ref, reference, topic, status, payload }
 }
 
-fn closed(join_ref: Ref, topic: String) -> Effect {
+fn closed(join_ref: Ref, topic: ByteString) -> Effect {
     Effect::Ended { join_ref, topic, event: PHX_CLOSE, payload: Payload::empty() }
 }
 
-fn unmatched(reference: Ref, topic: String) -> Effect {
+fn unmatched(reference: Ref, topic: ByteString) -> Effect {
     reply(Ref::Null, reference, topic, Status::Error, reason("unmatched topic"))
 }
 

@@ -14,6 +14,7 @@
 //! Phoenix `lib/phoenix/socket/serializers/v2_json_serializer.ex`, 1.8.12.
 
 use bytes::Bytes;
+use bytestring::ByteString;
 
 use super::{
     Message, Outgoing, Payload, Ref,
@@ -48,15 +49,15 @@ pub(super) fn decode(data: &Bytes) -> Result<Message, DecodeError> {
     }
     let mut at = PUSH_HEADER;
     let mut field = |name, size: usize| {
-        let bytes = &data[at..at + size];
+        let bytes = data.slice(at..at + size);
         at += size;
-        std::str::from_utf8(bytes).map_err(|_| DecodeError::Utf8(name))
+        ByteString::try_from(bytes).map_err(|_| DecodeError::Utf8(name))
     };
     Ok(Message {
-        join_ref: Ref::from_binary(field("join_ref", sizes[0])?),
-        reference: Ref::from_binary(field("ref", sizes[1])?),
-        topic: field("topic", sizes[2])?.to_owned(),
-        event: field("event", sizes[3])?.to_owned(),
+        join_ref: Ref::from_binary(&field("join_ref", sizes[0])?),
+        reference: Ref::from_binary(&field("ref", sizes[1])?),
+        topic: field("topic", sizes[2])?,
+        event: field("event", sizes[3])?,
         payload: Payload::binary(data.slice(needs..)),
         weight: has,
     })

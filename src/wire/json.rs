@@ -15,6 +15,10 @@ pub(crate) enum Unfit {
 
 /// Judges JSON text that is known to be well formed, in one pass without recursion.
 pub(crate) fn check(json: &[u8]) -> Result<(), Unfit> {
+    if json.len() <= MAX_DEPTH && !json.contains(&b'\\') {
+        // too short to nest so deep
+        return Ok(());
+    }
     let mut depth = 0usize;
     let mut at = 0;
     while at < json.len() {

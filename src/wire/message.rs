@@ -1,5 +1,8 @@
 //! One message of the protocol, whatever the version that carried it.
 
+use std::borrow::Cow;
+
+use bytestring::ByteString;
 use serde::{Serialize, Serializer as SerdeSerializer};
 use serde_json::value::RawValue;
 
@@ -47,7 +50,10 @@ impl Ref {
     /// The ref that a JSON value spells, or none if the value is of another kind.
     pub(crate) fn from_json(raw: &RawValue) -> Option<Self> {
         match raw.get().as_bytes().first()? {
-            b'"' => serde_json::from_str(raw.get()).ok().map(Self::Text),
+            b'"' => match raw.get().get(1..raw.get().len() - 1) {
+                Some(plain) if !plain.contains('\\') => Some(Self::Text(plain.into())),
+                _ => serde_json::from_str(raw.get()).ok().map(Self::Text),
+            },
             b'n' => Some(Self::Null),
             b'-' | b'0'..=b'9' => Some(Self::Number(Box::new(RawNumber(raw.to_owned())))),
             _ => None,
@@ -74,17 +80,25 @@ impl Serialize for Ref {
     }
 }
 
-/// A message from a client.
+/// A name out of a message: a part of it, unless it was written with escapes.
+pub(super) fn name(message: &ByteString, name: Cow<'_, str>) -> ByteString {
+    match name {
+        Cow::Borrowed(name) => message.slice_ref(name),
+        Cow::Owned(name) => name.into(),
+    }
+}
+
+/// A message from a client. Its parts keep the frame in which they came.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Message {
     /// The ref of the join that the sender believes in.
     pub(crate) join_ref: Ref,
     /// What a reply must carry.
     pub(crate) reference: Ref,
-    pub(crate) topic: String,
-    pub(crate) event: String,
+    pub(crate) topic: ByteString,
+    pub(crate) event: ByteString,
     pub(crate) payload: Payload,
-    /// Bytes of the frame, which the payload keeps whole.
+    /// Bytes of the frame.
     pub(crate) weight: usize,
 }
 

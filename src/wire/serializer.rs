@@ -3,6 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
+use bytestring::ByteString;
 
 use super::{Frame, Message, Opcode, Outgoing, binary, json::Unfit, v1, v2};
 
@@ -32,9 +33,10 @@ impl Serializer {
     /// # Errors
     /// [`DecodeError`] if it is not a message of this version; the socket is then to be closed.
     pub(crate) fn decode_text(self, text: &Bytes) -> Result<Message, DecodeError> {
+        let text = ByteString::try_from(text.clone()).map_err(|_| DecodeError::Utf8("message"))?;
         match self {
-            Self::V1 => v1::decode(text),
-            Self::V2 => v2::decode(text),
+            Self::V1 => v1::decode(&text),
+            Self::V2 => v2::decode(&text),
         }
     }
 
@@ -44,7 +46,7 @@ impl Serializer {
     /// As [`Self::decode_text`].
     pub(crate) fn decode_binary(self, data: &Bytes) -> Result<Message, DecodeError> {
         match self {
-            Self::V1 => v1::decode(data),
+            Self::V1 => self.decode_text(data),
             Self::V2 => binary::decode(data),
         }
     }
@@ -106,7 +108,7 @@ pub(crate) enum DecodeError {
     Truncated { needs: usize, has: usize },
     /// A ref, a topic or an event of absurd length.
     NameTooLong { field: &'static str, length: usize },
-    /// A field of a binary message that is not UTF-8.
+    /// A message of text, or a field of a binary one, that is not UTF-8.
     Utf8(&'static str),
 }
 

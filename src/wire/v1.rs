@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 
-use bytes::Bytes;
+use bytestring::ByteString;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -15,6 +15,7 @@ use super::{
     Message, Outgoing, Payload, Ref,
     event::PHX_REPLY,
     json,
+    message::name,
     serializer::{DecodeError, EncodeError},
 };
 
@@ -32,15 +33,15 @@ struct Incoming<'a> {
     join_ref: Option<&'a RawValue>,
 }
 
-pub(super) fn decode(text: &Bytes) -> Result<Message, DecodeError> {
-    let incoming: Incoming<'_> = serde_json::from_slice(text).map_err(DecodeError::Json)?;
-    json::check(text).map_err(DecodeError::Unfit)?;
+pub(super) fn decode(text: &ByteString) -> Result<Message, DecodeError> {
+    let incoming: Incoming<'_> = serde_json::from_str(text).map_err(DecodeError::Json)?;
+    json::check(text.as_bytes()).map_err(DecodeError::Unfit)?;
     let message = Message {
         join_ref: incoming.join_ref.map_or(Some(Ref::Null), Ref::from_json).ok_or(DecodeError::Ref)?,
         reference: Ref::from_json(incoming.reference).ok_or(DecodeError::Ref)?,
-        topic: incoming.topic.into_owned(),
-        event: incoming.event.into_owned(),
-        payload: Payload::from_json(text.slice_ref(incoming.payload.get().as_bytes())),
+        topic: name(text, incoming.topic),
+        event: name(text, incoming.event),
+        payload: Payload::from_json(text.as_bytes().slice_ref(incoming.payload.get().as_bytes())),
         weight: text.len(),
     };
     message.check_names()
@@ -84,7 +85,7 @@ mod tests {
     use crate::wire::Status;
 
     fn decoded(text: &'static str) -> Result<Message, DecodeError> {
-        decode(&Bytes::from_static(text.as_bytes()))
+        decode(&ByteString::from_static(text))
     }
 
     fn encoded(message: Outgoing<'_>, payload: &str) -> String {

@@ -7,7 +7,7 @@
 
 use std::{borrow::Cow, fmt};
 
-use bytes::Bytes;
+use bytestring::ByteString;
 use serde::{
     Deserialize, Deserializer,
     de::{Error, IgnoredAny, SeqAccess, Visitor},
@@ -18,6 +18,7 @@ use super::{
     Message, Outgoing, Payload, Ref,
     event::PHX_REPLY,
     json,
+    message::name,
     serializer::{DecodeError, EncodeError},
     v1::write,
 };
@@ -64,15 +65,15 @@ impl<'de: 'a, 'a> Deserialize<'de> for Incoming<'a> {
     }
 }
 
-pub(super) fn decode(text: &Bytes) -> Result<Message, DecodeError> {
-    let incoming: Incoming<'_> = serde_json::from_slice(text).map_err(DecodeError::Json)?;
-    json::check(text).map_err(DecodeError::Unfit)?;
+pub(super) fn decode(text: &ByteString) -> Result<Message, DecodeError> {
+    let incoming: Incoming<'_> = serde_json::from_str(text).map_err(DecodeError::Json)?;
+    json::check(text.as_bytes()).map_err(DecodeError::Unfit)?;
     let message = Message {
         join_ref: Ref::from_json(incoming.join_ref).ok_or(DecodeError::Ref)?,
         reference: Ref::from_json(incoming.reference).ok_or(DecodeError::Ref)?,
-        topic: incoming.topic.into_owned(),
-        event: incoming.event.into_owned(),
-        payload: Payload::from_json(text.slice_ref(incoming.payload.get().as_bytes())),
+        topic: name(text, incoming.topic),
+        event: name(text, incoming.event),
+        payload: Payload::from_json(text.as_bytes().slice_ref(incoming.payload.get().as_bytes())),
         weight: text.len(),
     };
     message.check_names()
@@ -114,9 +115,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::wire::{MAX_DEPTH, Status};
+    use crate::wire::{MAX_DEPTH, Serializer, Status};
 
-    fn decoded(text: impl Into<Bytes>) -> Result<Message, DecodeError> {
+    fn decoded(text: impl Into<ByteString>) -> Result<Message, DecodeError> {
         decode(&text.into())
     }
 
@@ -205,14 +206,15 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_decode_or_fail_and_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let bytes = Bytes::from(bytes);
-            let _ = decode(&bytes);
-            let _ = crate::wire::v1::decode(&bytes);
+            let bytes = bytes.into();
+            for serializer in [Serializer::V1, Serializer::V2] {
+                let _ = serializer.decode_text(&bytes);
+            }
         }
 
         #[test]
         fn any_text_decodes_or_fails_and_never_panics(text in texts()) {
-            let text = Bytes::from(text);
+            let text = ByteString::from(text);
             let _ = decode(&text);
             let _ = crate::wire::v1::decode(&text);
         }
@@ -234,14 +236,14 @@ mod tests {
                 join_ref: &join_ref, reference: &reference, topic: &topic, event: &event, payload: &payload,
             };
             let expected =
-                Message { join_ref: join_ref.clone(), reference: reference.clone(), topic: topic.clone(), event: event.clone(), payload: payload.clone(), weight: 0 };
+                Message { join_ref: join_ref.clone(), reference: reference.clone(), topic: topic.clone().into(), event: event.clone().into(), payload: payload.clone(), weight: 0 };
             let unweighed = |message: Message| Message { weight: 0, ..message };
             prop_assert_eq!(&unweighed(decoded(encoded(push, &json)).unwrap()), &expected);
 
             let mut out = Vec::new();
             crate::wire::v1::encode(&mut out, push, json.as_bytes()).unwrap();
             let expected = Message { join_ref: Ref::Null, ..expected };
-            prop_assert_eq!(unweighed(crate::wire::v1::decode(&out.into()).unwrap()), expected);
+            prop_assert_eq!(unweighed(crate::wire::v1::decode(&String::from_utf8(out).unwrap().into()).unwrap()), expected);
         }
     }
 }

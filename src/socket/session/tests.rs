@@ -23,8 +23,8 @@ fn message(join_ref: &str, reference: &str, topic: &str, event: &str) -> Message
     Message {
         join_ref: text(join_ref),
         reference: text(reference),
-        topic: topic.to_owned(),
-        event: event.to_owned(),
+        topic: topic.into(),
+        event: event.into(),
         payload: Payload::empty(),
         weight: 0,
     }
@@ -35,14 +35,14 @@ fn replied(join_ref: &str, reference: &str, topic: &str, error: Option<&str>) ->
     Effect::Reply {
         join_ref: text(join_ref),
         reference: text(reference),
-        topic: topic.to_owned(),
+        topic: topic.into(),
         status: if error.is_some() { Status::Error } else { Status::Ok },
         payload: error.map_or_else(Payload::empty, reason),
     }
 }
 
 fn phx_close(join_ref: &str, topic: &str) -> Effect {
-    closed(text(join_ref), topic.to_owned())
+    closed(text(join_ref), topic.into())
 }
 
 impl Player {
@@ -403,8 +403,8 @@ proptest! {
                         leaving.insert(channel, format!("{reference:?}"));
                     }
                     Effect::Start { channel, topic, .. } => {
-                        prop_assert!(live.iter().all(|(_, other)| *other != topic), "two channels for {}", topic);
-                        live.push((channel, topic));
+                        prop_assert!(live.iter().all(|(_, other)| topic != *other), "two channels for {}", topic);
+                        live.push((channel, topic.to_string()));
                         joining.push(channel);
                         prop_assert!(live.len() <= 3);
                     }
