@@ -6,7 +6,7 @@ use actix::{Actor, ActorContext, AsyncContext, Handler, Message as ActixMessage,
 use bytes::Bytes;
 use futures_util::Stream;
 
-use super::{Line, Peer, Verdict};
+use super::{Incoming, Line, Peer, Verdict};
 use crate::{
     telemetry::Closed,
     wire::{CloseCode, Frame},
@@ -18,20 +18,6 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a client must have been silent after a broken frame before the transport ends. What it still sends is read
 /// and thrown away, as a reset would take the close frame with it.
 const SILENCE: Duration = Duration::from_millis(100);
-
-/// What a transport read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Incoming {
-    Text(Bytes),
-    Binary(Bytes),
-    Ping(Bytes),
-    /// Bytes that say nothing, but show that the client lives.
-    Alive,
-    /// The client closes; an empty close frame has no code.
-    Close(Option<CloseCode>),
-    /// The client broke the rules of the transport; nothing that follows can be read.
-    Broken(Closed),
-}
 
 /// Reads one socket.
 pub(crate) struct SocketActor {

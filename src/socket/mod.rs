@@ -6,6 +6,7 @@
 mod actor;
 mod connect_info;
 mod connection;
+mod incoming;
 mod line;
 mod outbox;
 mod params;
@@ -17,9 +18,10 @@ mod trusted_proxies;
 
 use std::{fmt, future::Future};
 
-pub(crate) use actor::{Closing, Incoming, SocketActor};
+pub(crate) use actor::{Closing, SocketActor};
 pub use connect_info::ConnectInfo;
 pub(crate) use connection::{Accepted, Connection};
+pub(crate) use incoming::Incoming;
 pub(crate) use line::{Limits, Line, Peer};
 pub(crate) use outbox::Outbox;
 pub use params::Params;

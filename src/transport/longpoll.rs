@@ -14,8 +14,6 @@ use actix_web::{
     http::{Method, StatusCode, header},
     web,
 };
-use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tokio::{
     sync::oneshot,
@@ -23,19 +21,17 @@ use tokio::{
 };
 
 use super::{
-    Mount,
+    Mount, SocketOptions,
     admission::{Denial, opened},
+    body::discard,
     connect::connect,
-    poll_session::{Poll, PollSession, Polled, Publish, Published},
+    poll_session::{Live, Poll, PollSession, Polled, Publish, Published},
 };
 use crate::{
     socket::{Connection, Params, Peer, SocketHandler},
     telemetry::{Refusal, Transport},
     wire::Frame,
 };
-
-/// Bytes of a body beyond its limit that are read all the same, so that the answer is not lost to a reset.
-const MAX_EXCESS: usize = 8_000_000;
 
 /// The header in which newer clients send the session's token; older ones have it in the query.
 const TOKEN_HEADER: &str = "x-phoenix-longpoll-token";
@@ -60,12 +56,15 @@ pub(crate) async fn answer<S: SocketHandler>(
     match *request.method() {
         Method::OPTIONS => preflight(&request),
         Method::GET => match mount.sessions.find(token.as_deref()) {
-            Some(session) => poll(&session, &token.unwrap_or_default(), &mount).await,
+            Some(session) => poll(&session.address, &token.unwrap_or_default(), &mount).await,
             None => open(&request, params, &mount).await,
         },
-        Method::POST => match read(payload, mount.options.max_message_size).await {
-            Ok(body) => publish(&request, mount.sessions.find(token.as_deref()), body).await,
-            Err(refusal) => refusal,
+        Method::POST => match mount.sessions.find(token.as_deref()) {
+            Some(session) => publish(&request, payload, &session, &mount.options).await,
+            None => {
+                discard(payload, mount.options.timeout).await;
+                status(StatusCode::GONE)
+            }
         },
         _ => {
             refuse(Refusal::Method.into(), &request, &mount);
@@ -144,36 +143,25 @@ async fn wait(mut polled: oneshot::Receiver<Polled>, end: Instant) -> Option<Pol
     }
 }
 
-async fn publish(request: &HttpRequest, session: Option<Addr<PollSession>>, body: Bytes) -> HttpResponse {
-    let Some(session) = session else { return status(StatusCode::GONE) };
+async fn publish(
+    request: &HttpRequest,
+    payload: web::Payload,
+    session: &Live,
+    options: &SocketOptions,
+) -> HttpResponse {
+    let body = match session.bodies.read(payload, options.max_message_size, options.timeout).await {
+        Ok(body) => body,
+        Err(why) => return why.respond(),
+    };
     let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let media_type = content_type.and_then(|value| value.split(';').next()).unwrap_or_default();
     let is_ndjson = media_type.trim().eq_ignore_ascii_case("application/x-ndjson");
-    match session.send(Publish { body, is_ndjson }).await {
+    match session.address.send(Publish { body, is_ndjson }).await {
         Ok(Published::Ok) => status(StatusCode::OK),
         Ok(Published::Died) => status(StatusCode::REQUEST_TIMEOUT),
         Ok(Published::NotBase64) => HttpResponse::BadRequest().body("Bad Request"),
         Ok(Published::Ended) | Err(_) => status(StatusCode::GONE),
     }
-}
-
-/// The whole body, if it is not too long.
-async fn read(mut payload: web::Payload, limit: usize) -> Result<Bytes, HttpResponse> {
-    let mut body = BytesMut::new();
-    let mut excess = 0;
-    while let Some(bytes) = payload.next().await {
-        let bytes = bytes.map_err(|_| HttpResponse::BadRequest().finish())?;
-        if excess > 0 || body.len() + bytes.len() > limit {
-            excess += bytes.len();
-            body = BytesMut::new();
-        } else {
-            body.extend_from_slice(&bytes);
-        }
-        if excess > MAX_EXCESS {
-            break;
-        }
-    }
-    if excess > 0 { Err(HttpResponse::PayloadTooLarge().finish()) } else { Ok(body.freeze()) }
 }
 
 fn messages(status: StatusCode, token: &str, frames: Vec<Frame>) -> HttpResponse {

@@ -2,6 +2,7 @@
 
 mod admission;
 mod auth_token;
+mod body;
 mod connect;
 mod frames;
 mod longpoll;

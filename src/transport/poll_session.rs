@@ -22,15 +22,15 @@ use actix::{
     Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, ResponseActFuture,
     WrapFuture,
 };
-use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
+use super::body::{Bodies, Body, lines, part};
 use crate::{
     socket::{Closing, Connection, Peer},
     telemetry::Closed,
     token::Token,
-    wire::{Frame, Serializer},
+    wire::Frame,
 };
 
 /// How long a session's token is good; a session that lives longer must be opened anew (Phoenix's `:max_age`).
@@ -39,13 +39,21 @@ const TOKEN_AGE: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 /// The first look at a session comes a moment after its patience has passed; its client need not have polled by then.
 const SLACK: Duration = Duration::from_millis(50);
 
+/// A session, as requests of any worker find it.
+#[derive(Debug, Clone)]
+pub(super) struct Live {
+    pub(super) address: Addr<PollSession>,
+    /// What it is being sent.
+    pub(super) bodies: Bodies,
+}
+
 /// All sessions of a server. Their tokens are signed with a key that is made when the server starts, as no session
 /// outlives it.
 pub(crate) struct Sessions {
     token: Token,
     next: AtomicU64,
     /// Written when a session begins or ends, read by each request.
-    live: RwLock<HashMap<u64, Addr<PollSession>>>,
+    live: RwLock<HashMap<u64, Live>>,
 }
 
 impl Default for Sessions {
@@ -73,13 +81,13 @@ impl Sessions {
             waiting: None,
             watching: false,
         };
-        let address = session.start();
-        self.live.write().unwrap_or_else(PoisonError::into_inner).insert(id, address);
+        let live = Live { address: session.start(), bodies: Bodies::default() };
+        self.live.write().unwrap_or_else(PoisonError::into_inner).insert(id, live);
         self.token.sign(&id).unwrap_or_default()
     }
 
     /// The live session of a token.
-    pub(super) fn find(&self, token: Option<&str>) -> Option<Addr<PollSession>> {
+    pub(super) fn find(&self, token: Option<&str>) -> Option<Live> {
         let id: u64 = self.token.verify(token, TOKEN_AGE).ok()?;
         self.live.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
@@ -128,7 +136,7 @@ pub(super) enum Polled {
 #[derive(Debug, Message)]
 #[rtype(result = "Published")]
 pub(super) struct Publish {
-    pub(super) body: Bytes,
+    pub(super) body: Body,
     /// Whether each line is a message.
     pub(super) is_ndjson: bool,
 }
@@ -224,9 +232,9 @@ impl Handler<Publish> for PollSession {
         let connection = self.connection.clone();
         let publish = async move {
             if !is_ndjson {
-                return receive(&connection, Ok(body)).await;
+                return receive(&connection, Ok(body.bytes.clone())).await;
             }
-            for line in lines(&body) {
+            for line in lines(&body.bytes) {
                 match receive(&connection, part(connection.serializer(), &line)).await {
                     Published::Ok => {}
                     other => return other,
@@ -248,26 +256,6 @@ impl Handler<Closing> for PollSession {
 
     fn handle(&mut self, _: Closing, ctx: &mut Context<Self>) {
         ctx.stop();
-    }
-}
-
-/// The lines of a body, without the space around them and without empty ones.
-fn lines(body: &Bytes) -> impl Iterator<Item = Bytes> {
-    body.split(|byte| *byte == b'\n')
-        .map(|line| body.slice_ref(line.trim_ascii()))
-        .filter(|line| !line.is_empty())
-}
-
-/// A line: text as it is, or base64 of a binary message.
-fn part(serializer: Serializer, line: &Bytes) -> Result<Bytes, Option<Bytes>> {
-    let opening = match serializer {
-        Serializer::V1 => b'{',
-        Serializer::V2 => b'[',
-    };
-    if line.first() == Some(&opening) {
-        Ok(line.clone())
-    } else {
-        Err(STANDARD.decode(line).ok().map(Bytes::from))
     }
 }
 

@@ -28,10 +28,12 @@ mod recordings;
 
 // the protocol, on the example server `reference`
 mod connections;
+mod floods;
 mod isolation;
 mod limits;
 mod rate;
 mod refs;
+mod slow;
 mod topics;
 mod violations;
 

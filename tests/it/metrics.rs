@@ -23,7 +23,7 @@ fn text(port: u16) -> String {
 }
 
 /// The values of all series, by their name and labels as they are written.
-fn scrape(port: u16) -> BTreeMap<String, f64> {
+pub(crate) fn scrape(port: u16) -> BTreeMap<String, f64> {
     let text = text(port);
     let series = text.lines().filter(|line| !line.starts_with('#'));
     let series = series.map(|line| line.rsplit_once(' ').unwrap());
@@ -31,7 +31,7 @@ fn scrape(port: u16) -> BTreeMap<String, f64> {
 }
 
 /// Waits until a series has a value.
-fn comes_to(server: &Server, series: &str, wanted: f64) {
+pub(crate) fn comes_to(server: &Server, series: &str, wanted: f64) {
     let until = Instant::now() + PATIENCE;
     loop {
         let got = scrape(server.port).get(series).copied();

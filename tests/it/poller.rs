@@ -19,6 +19,20 @@ impl Poller {
         poller
     }
 
+    /// The same client without its session.
+    pub(crate) fn without_token(&self) -> Self {
+        Self { port: self.port, path: self.path.clone(), token: "none".to_owned() }
+    }
+
+    /// The head of a POST with so many bytes.
+    pub(crate) fn head(&self, length: usize) -> String {
+        let Self { path, token, .. } = self;
+        format!(
+            "POST {path} HTTP/1.1\r\nhost: a\r\ncontent-type: application/x-ndjson\r\n\
+             x-phoenix-longpoll-token: {token}\r\ncontent-length: {length}\r\n\r\n"
+        )
+    }
+
     fn request(&self, method: &str, body: Option<&[u8]>) -> Reply {
         let headers = [
             ("content-type".to_owned(), "application/x-ndjson".to_owned()),

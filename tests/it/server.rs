@@ -244,6 +244,20 @@ impl Server {
         }
     }
 
+    /// Files and connections that it has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.process.child.id())).unwrap().count()
+    }
+
+    /// Has no more than `count` of them open, or soon will have.
+    pub(crate) fn settles_at(&self, count: usize) {
+        let until = Instant::now() + PATIENCE;
+        while self.descriptors() > count {
+            assert!(Instant::now() < until, "{} descriptors, {count} before", self.descriptors());
+            thread::sleep(POLL);
+        }
+    }
+
     /// Memory in use now (`VmRSS`) or at most ever (`VmHWM`), in bytes.
     pub(crate) fn memory(&self, field: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.child.id())).unwrap();
