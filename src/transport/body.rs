@@ -1,4 +1,4 @@
-//! The body of a long poll's POST: read within bounds, and taken apart into messages.
+//! The body of a long poll's POST: read within bounds.
 
 use std::{
     sync::{
@@ -9,12 +9,9 @@ use std::{
 };
 
 use actix_web::{HttpResponse, web};
-use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use tokio::time::timeout;
-
-use crate::wire::Serializer;
 
 /// Bytes of a body beyond its limit that are read all the same, so that the answer is not lost to a reset.
 const MAX_EXCESS: usize = 8_000_000;
@@ -110,24 +107,4 @@ async fn read(mut payload: web::Payload, limit: usize, mut room: Room) -> Result
         }
     }
     if excess > 0 { Err(Unread::TooLong) } else { Ok(Body { bytes: body.freeze(), _room: room }) }
-}
-
-/// The lines of a body, without the space around them and without empty ones.
-pub(super) fn lines(body: &Bytes) -> impl Iterator<Item = Bytes> {
-    body.split(|byte| *byte == b'\n')
-        .map(|line| body.slice_ref(line.trim_ascii()))
-        .filter(|line| !line.is_empty())
-}
-
-/// A line: text as it is, or base64 of a binary message.
-pub(super) fn part(serializer: Serializer, line: &Bytes) -> Result<Bytes, Option<Bytes>> {
-    let opening = match serializer {
-        Serializer::V1 => b'{',
-        Serializer::V2 => b'[',
-    };
-    if line.first() == Some(&opening) {
-        Ok(line.clone())
-    } else {
-        Err(STANDARD.decode(line).ok().map(Bytes::from))
-    }
 }

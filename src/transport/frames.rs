@@ -70,10 +70,18 @@ impl Frames {
         incoming
     }
 
+    /// Bytes that are held: of a frame that is not whole, and of a message that is not.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn held(&self) -> usize {
+        self.buffer.len() + self.fragments.as_ref().map_or(0, |fragments| fragments.data.len())
+    }
+
     fn read(&mut self) -> Result<Option<Incoming>, Closed> {
         loop {
             self.judge_header()?;
-            let frame = Parser::parse(&mut self.buffer, true, self.max_frame as usize);
+            // a control frame has a limit of its own, which `judge_header` has looked at
+            let limit = self.max_frame.max(MAX_CONTROL) as usize;
+            let frame = Parser::parse(&mut self.buffer, true, limit);
             let Some((is_final, opcode, payload)) = frame.map_err(|_| Closed::Protocol)? else {
                 if self.buffer.is_empty() {
                     self.buffer = BytesMut::new();
@@ -86,24 +94,32 @@ impl Frames {
         }
     }
 
-    /// Whether the frame that begins the buffer may be read at all, as far as its header is here.
+    /// Whether the frame that begins the buffer may be read at all, as far as its header is here. In the order of its
+    /// bytes, so that the answer does not depend on how they were cut on their way.
     fn judge_header(&self) -> Result<(), Closed> {
         let [first, second, rest @ ..] = &self.buffer[..] else { return Ok(()) };
-        let length = match (second & 0x7f, rest) {
+        let (is_final, reserved, opcode) = (first & 0x80 != 0, first & 0x70, first & 0x0f);
+        let (is_masked, short) = (second & 0x80 != 0, second & 0x7f);
+        if reserved != 0 || !is_masked || matches!(opcode, 3..8 | 11..) {
+            return Err(Closed::Protocol);
+        }
+        if opcode >= 8 {
+            // "All control frames MUST have a payload length of 125 bytes or less and MUST NOT be fragmented."
+            let is_fine = is_final && u64::from(short) <= MAX_CONTROL;
+            return if is_fine { Ok(()) } else { Err(Closed::Protocol) };
+        }
+        if (opcode == 0) != self.fragments.is_some() {
+            // a continuation of nothing, or a new message within another
+            return Err(Closed::Protocol);
+        }
+        let length = match (short, rest) {
             (126, [a, b, ..]) => u64::from(u16::from_be_bytes([*a, *b])),
             (127, [a, b, c, d, e, f, g, h, ..]) => u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]),
             (126 | 127, _) => return Ok(()),
             (short, _) => u64::from(short),
         };
-        let is_control = first & 0x08 != 0;
-        let is_final = first & 0x80 != 0;
-        if is_control && (length > MAX_CONTROL || !is_final) {
-            // "All control frames MUST have a payload length of 125 bytes or less and MUST NOT be fragmented."
-            return Err(Closed::Protocol);
-        }
         let before = self.fragments.as_ref().map_or(0, |fragments| fragments.data.len() as u64);
-        if !is_control && (length > self.max_frame || length.saturating_add(before) > self.max_message as u64)
-        {
+        if length > self.max_frame || length.saturating_add(before) > self.max_message as u64 {
             return Err(Closed::TooBig);
         }
         Ok(())
@@ -251,6 +267,32 @@ mod tests {
     }
 
     #[test]
+    fn a_frame_with_two_faults_is_broken_in_the_same_way_however_it_is_cut() {
+        for first in 0..=255 {
+            for second in [0xff, 0xfe, 0x7f, 0xfd, 0x05] {
+                let bytes = [&[first, second][..], &[0xff; 12]].concat();
+                let mut frames = Frames::new(100, 100);
+                let cut = bytes.iter().find_map(|byte| {
+                    frames.feed(Bytes::copy_from_slice(&[*byte]));
+                    frames.next()
+                });
+                let mut frames = Frames::new(100, 100);
+                frames.feed(bytes.into());
+                assert_eq!(cut, frames.next(), "{first:#x} {second:#x}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_control_frame_may_be_longer_than_the_limit_of_a_frame() {
+        let mut frames = Frames::new(10, 10);
+        frames.feed(frame(0x89, &[b'x'; 125]).into());
+        assert_eq!(frames.next(), Some(Incoming::Ping(Bytes::from_static(&[b'x'; 125]))));
+        frames.feed(frame(TEXT, &[b'x'; 11]).into());
+        assert_eq!(frames.next(), Some(Incoming::Broken(Closed::TooBig)));
+    }
+
+    #[test]
     fn close_frames_have_a_code_or_none() {
         assert_eq!(read(&frame(0x88, b"")), [Incoming::Close(None)]);
         assert_eq!(read(&frame(0x88, b"\x03\xe8bye")), [Incoming::Close(Some(CloseCode(1000)))]);
@@ -267,7 +309,7 @@ mod tests {
                         return Ok(());
                     }
                 }
-                prop_assert!(frames.buffer.len() <= 100 + 14);
+                prop_assert!(frames.held() <= MAX_CONTROL as usize + 14 + 200, "{}", frames.held());
             }
         }
 

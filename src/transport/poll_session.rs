@@ -25,12 +25,12 @@ use actix::{
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::body::{Bodies, Body, lines, part};
+use super::body::{Bodies, Body};
 use crate::{
     socket::{Closing, Connection, Peer},
     telemetry::Closed,
     token::Token,
-    wire::Frame,
+    wire::{Frame, lines, part},
 };
 
 /// How long a session's token is good; a session that lives longer must be opened anew (Phoenix's `:max_age`).

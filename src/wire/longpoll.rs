@@ -1,0 +1,29 @@
+//! The messages in the body of a long poll's POST.
+//!
+//! # Source
+//! Phoenix `lib/phoenix/transports/long_poll.ex` (`publish/4`), 1.8.12.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+
+use super::Serializer;
+
+/// The lines of a body, without the space around them and without empty ones.
+pub(crate) fn lines(body: &Bytes) -> impl Iterator<Item = Bytes> {
+    body.split(|byte| *byte == b'\n')
+        .map(|line| body.slice_ref(line.trim_ascii()))
+        .filter(|line| !line.is_empty())
+}
+
+/// A line: text as it is, or base64 of a binary message.
+pub(crate) fn part(serializer: Serializer, line: &Bytes) -> Result<Bytes, Option<Bytes>> {
+    let opening = match serializer {
+        Serializer::V1 => b'{',
+        Serializer::V2 => b'[',
+    };
+    if line.first() == Some(&opening) {
+        Ok(line.clone())
+    } else {
+        Err(STANDARD.decode(line).ok().map(Bytes::from))
+    }
+}
