@@ -3,9 +3,10 @@
 # make build  the page and the release binary
 # make fmt    formats; make lint checks format, clippy and documentation
 # make autobahn checks the WebSocket transport by the Autobahn test suite
+# make fuzz   runs each fuzz target for FUZZ_SECONDS (600)
 # make clients  runs the clients of other languages against examples/reference.rs
 
-.PHONY: run test autobahn clients build assets fmt lint chromium nginx clean
+.PHONY: run test autobahn fuzz clients build assets fmt lint chromium nginx clean
 .DEFAULT_GOAL := build
 
 CHROMIUM ?= /usr/bin/chromium
@@ -27,6 +28,7 @@ node_modules/.package-lock.json: package.json package-lock.json
 
 test: lint build chromium nginx
 	cargo test --locked --all-features
+	$(MAKE) fuzz FUZZ_SECONDS=3
 	$(MAKE) autobahn
 	$(MAKE) clients
 	REALTIME_CHAT_BIN=target/release/realtime-chat npm test
@@ -36,6 +38,12 @@ autobahn:
 	cargo build --locked --example echo_socket
 	sh tests/venv.sh autobahn-venv tests/autobahn/requirements.txt
 	target/autobahn-venv/bin/python tests/autobahn/run.py
+
+FUZZ_SECONDS ?= 600
+
+# parsers of what clients send, guided by coverage; a crash is left in target/fuzz/
+fuzz:
+	sh fuzz/run.sh $(FUZZ_SECONDS)
 
 # channel clients in Python, against examples/reference.rs
 clients:
@@ -51,9 +59,11 @@ nginx:
 
 fmt:
 	cargo fmt
+	cargo fmt --manifest-path fuzz/Cargo.toml
 
 lint:
 	cargo fmt --check
+	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo clippy --locked --all-targets --all-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --all-features --no-deps --document-private-items
 

@@ -1,0 +1,137 @@
+//! Messages of clients, in each form in which they come.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+
+use crate::wire::{
+    Frame, MAX_DEPTH, MAX_NAME, Message, Outgoing, Payload, Ref, Serializer, Status, lines, part,
+};
+
+pub fn v1_text(data: &[u8]) {
+    text(Serializer::V1, &Bytes::copy_from_slice(data));
+}
+
+pub fn v2_text(data: &[u8]) {
+    text(Serializer::V2, &Bytes::copy_from_slice(data));
+}
+
+pub fn v2_binary(data: &[u8]) {
+    binary(&Bytes::copy_from_slice(data));
+}
+
+/// Text that decodes has names within bounds and a payload that others can read, and says the same when it is sent on.
+fn text(serializer: Serializer, text: &Bytes) {
+    let Ok(message) = serializer.decode_text(text) else { return };
+    let Message { join_ref, reference, topic, event, payload, .. } = &message;
+    for name in [join_ref.as_text(), reference.as_text(), topic, event] {
+        assert!(name.len() <= MAX_NAME);
+    }
+    readable(payload);
+    let push = Outgoing::Push { join_ref, reference, topic, event, payload };
+    let sent = |serializer: Serializer, message| {
+        let frame = serializer.encode(message).expect("JSON can be sent on in both versions");
+        serializer.decode_text(&frame.text().expect("JSON goes as text")).expect("what is sent can be read")
+    };
+    for other in [Serializer::V1, Serializer::V2] {
+        let kept = if other == Serializer::V2 { join_ref.clone() } else { Ref::Null };
+        assert_eq!(unweighed(sent(other, push)), Message { join_ref: kept, weight: 0, ..message.clone() });
+        let heard = sent(other, Outgoing::Broadcast { topic, event, payload });
+        assert_eq!((&heard.topic, &heard.event, &heard.payload), (topic, event, payload));
+    }
+    for status in [Status::Ok, Status::Error] {
+        let reply = sent(Serializer::V2, Outgoing::Reply { join_ref, reference, topic, status, payload });
+        assert_eq!((&reply.join_ref, &reply.reference, &*reply.event), (join_ref, reference, "phx_reply"));
+    }
+}
+
+fn unweighed(message: Message) -> Message {
+    Message { weight: 0, ..message }
+}
+
+/// A payload that was passed on unread is JSON to any parser, as deep as any takes it; a number may be too great for some.
+fn readable(payload: &Payload) {
+    let json = payload.as_json().expect("text has JSON");
+    if let Err(error) = serde_json::from_slice::<serde_json::Value>(json) {
+        assert!(error.to_string().starts_with("number out of range"), "{error}");
+    }
+    let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => depth += 1,
+            b']' | b'}' if !in_string => depth -= 1,
+            _ => {}
+        }
+        assert!(depth < MAX_DEPTH, "the message around it is a level too");
+    }
+}
+
+/// Bytes that decode are exactly the parts of what came, and go out with the same parts.
+fn binary(data: &Bytes) {
+    let Ok(message) = Serializer::V2.decode_binary(data) else { return };
+    let Message { join_ref, reference, topic, event, payload, .. } = &message;
+    let fields = [join_ref.as_text(), reference.as_text(), topic, event];
+    let bytes = payload.as_binary().expect("a binary message has bytes");
+    let mut again = vec![0];
+    again.extend(fields.iter().map(|field| u8::try_from(field.len()).expect("sizes are one byte")));
+    again.extend(fields.concat().bytes());
+    again.extend(bytes);
+    assert_eq!(again, data[..]);
+
+    let status = Status::Ok;
+    let sent = [
+        (
+            0,
+            [fields[0], topic, event].to_vec(),
+            Outgoing::Push { join_ref, reference, topic, event, payload },
+        ),
+        (
+            1,
+            [fields[0], fields[1], topic, "ok"].to_vec(),
+            Outgoing::Reply { join_ref, reference, topic, status, payload },
+        ),
+        (2, [&**topic, event].to_vec(), Outgoing::Broadcast { topic, event, payload }),
+    ];
+    for (kind, fields, outgoing) in sent {
+        let frame: Frame = Serializer::V2.encode(outgoing).expect("fields of a binary message fit into one");
+        let (message, fields_at) = (frame.message(), 1 + fields.len());
+        assert_eq!(message[0], kind);
+        let sizes: Vec<usize> = message[1..fields_at].iter().map(|size| usize::from(*size)).collect();
+        assert_eq!(sizes, fields.iter().map(|field| field.len()).collect::<Vec<_>>());
+        assert_eq!(message[fields_at..], [fields.concat().as_bytes(), bytes].concat());
+        assert!(Serializer::V1.encode(outgoing).is_err(), "version 1 has no bytes");
+    }
+}
+
+/// The first byte chooses the version, the rest is the body: no line is lost or made up, and each is what it was.
+pub fn longpoll_body(data: &[u8]) {
+    let Some((version, body)) = data.split_first() else { return };
+    let serializer = if version % 2 == 0 { Serializer::V1 } else { Serializer::V2 };
+    let body = Bytes::copy_from_slice(body);
+    let found: Vec<Bytes> = lines(&body).collect();
+    let blank = |byte: &u8| byte.is_ascii_whitespace();
+    assert!(found.iter().all(|line| !line.is_empty() && !line.contains(&b'\n')));
+    assert!(found.iter().all(|line| !blank(&line[0]) && !blank(&line[line.len() - 1])));
+    let solid = |bytes: &[u8]| -> Vec<u8> { bytes.iter().copied().filter(|byte| !blank(byte)).collect() };
+    assert_eq!(solid(&found.concat()), solid(&body), "all but space is in a line");
+    let joined = Bytes::from(found.join(&b"\r\n"[..]));
+    assert!(lines(&joined).eq(found.iter().cloned()));
+    for line in &found {
+        match part(serializer, line) {
+            Ok(message) => {
+                assert_eq!(message, line);
+                text(serializer, &message);
+            }
+            Err(Some(message)) => {
+                assert_eq!(STANDARD.encode(&message).as_bytes(), &line[..]);
+                match serializer {
+                    Serializer::V1 => text(serializer, &message),
+                    Serializer::V2 => binary(&message),
+                }
+            }
+            Err(None) => {}
+        }
+    }
+}

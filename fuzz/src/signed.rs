@@ -1,0 +1,27 @@
+//! Signed tokens.
+
+use std::{sync::LazyLock, time::Duration};
+
+use crate::token::{Token, TokenError};
+
+static TOKEN: LazyLock<Token> =
+    LazyLock::new(|| Token::new("fuzz", &[&[7; 32], &[8; 32]]).expect("the secrets are long enough"));
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Nothing that was not signed verifies; what was signed verifies as it was, and not with a single bit changed. The first
+/// three bytes say where and how to change it, the rest is a token, and what to sign.
+pub fn token(data: &[u8]) {
+    let Some((&[high, low, change], text)) = data.split_first_chunk::<3>() else { return };
+    let text = String::from_utf8_lossy(text);
+    assert_eq!(TOKEN.verify::<serde_json::Value>(Some(&text), DAY), Err(TokenError::Invalid), "forged");
+
+    let signed = TOKEN.sign(&text).expect("text is JSON");
+    assert_eq!(TOKEN.verify::<String>(Some(&signed), DAY).as_deref(), Ok(&*text));
+    let mut changed = signed.clone().into_bytes();
+    let at = usize::from(u16::from_be_bytes([high, low])) % changed.len();
+    changed[at] ^= change & 0x7f;
+    let changed = String::from_utf8(changed).expect("ASCII stays ASCII without its highest bit");
+    let verified = TOKEN.verify::<String>(Some(&changed), DAY);
+    assert_eq!(verified.is_ok(), changed == signed, "{signed} as {changed}");
+}

@@ -1,0 +1,46 @@
+//! WebSocket frames.
+
+use bytes::Bytes;
+
+use crate::{frames::Frames, socket::Incoming, telemetry::Closed};
+
+const MAX_FRAME: usize = 100;
+const MAX_MESSAGE: usize = 500;
+
+/// The longest control frame, which has a limit of its own, and its header.
+const CONTROL: usize = 125 + 14;
+
+/// The first byte says how the rest is cut. What is read does not depend on that, nothing comes after the end, and no
+/// more is held than a frame and a message.
+pub fn frames(data: &[u8]) {
+    let Some((&size, bytes)) = data.split_first() else { return };
+    let whole = read(&[bytes]);
+    let pieces: Vec<&[u8]> = bytes.chunks(usize::from(size).max(1)).collect();
+    assert_eq!(read(&pieces), whole);
+    let is_end = |incoming: &Incoming| matches!(incoming, Incoming::Close(_) | Incoming::Broken(_));
+    assert!(whole.iter().rev().skip(1).all(|incoming| !is_end(incoming)), "{whole:?}");
+    for incoming in whole {
+        match incoming {
+            Incoming::Text(text) => {
+                assert!(text.len() <= MAX_MESSAGE && std::str::from_utf8(&text).is_ok());
+            }
+            Incoming::Binary(data) => assert!(data.len() <= MAX_MESSAGE),
+            Incoming::Ping(data) => assert!(data.len() <= 125),
+            Incoming::Broken(why) => {
+                assert!([Closed::Protocol, Closed::InvalidText, Closed::TooBig].contains(&why));
+            }
+            Incoming::Alive | Incoming::Close(_) => {}
+        }
+    }
+}
+
+fn read(pieces: &[&[u8]]) -> Vec<Incoming> {
+    let mut frames = Frames::new(MAX_FRAME, MAX_MESSAGE);
+    let mut read = vec![];
+    for piece in pieces {
+        frames.feed(Bytes::copy_from_slice(piece));
+        read.extend(std::iter::from_fn(|| frames.next()));
+        assert!(frames.held() <= CONTROL + MAX_MESSAGE, "{} bytes held", frames.held());
+    }
+    read
+}
