@@ -7,6 +7,8 @@
 //! # Source
 //! Phoenix `lib/phoenix/socket.ex` (`handle_in/4`) and `lib/phoenix/channel/server.ex`, 1.8.12.
 
+use std::collections::VecDeque;
+
 use bytestring::ByteString;
 use serde_json::json;
 
@@ -86,7 +88,7 @@ struct Joining {
     /// The join_ref of the channel that this join replaces: its `phx_close` follows the answer.
     replaces: Option<Ref>,
     /// What came for the topic meanwhile.
-    waiting: Vec<Message>,
+    waiting: VecDeque<Message>,
 }
 
 impl Session {
@@ -107,7 +109,7 @@ impl Session {
         match (&mut entry.state, &*message.event) {
             (State::Joining(joining), _) => {
                 self.waiting += message.cost();
-                joining.waiting.push(message);
+                joining.waiting.push_back(message);
                 vec![]
             }
             (_, PHX_JOIN) => self.replace(message, is_routed),
@@ -165,7 +167,7 @@ impl Session {
         let channel = ChannelId(self.next_channel);
         self.next_channel += 1;
         let joined_by = reference.clone();
-        let state = State::Joining(Box::new(Joining { reference, replaces, waiting: vec![] }));
+        let state = State::Joining(Box::new(Joining { reference, replaces, waiting: VecDeque::new() }));
         // most sockets join one topic: no room for three more is kept in each of ten thousand
         self.entries.reserve_exact(1);
         self.entries.push(Entry { topic: topic.clone(), channel, join_ref: join_ref.clone(), state });
@@ -187,6 +189,7 @@ impl Session {
         let State::Joining(joining) = std::mem::replace(&mut entry.state, State::Joined) else {
             return vec![];
         };
+        let mut joining = *joining;
         let (topic, join_ref) = (entry.topic.clone(), entry.join_ref.clone());
         let (status, payload) = match how {
             Joined::Ok(payload) => (Status::Ok, payload),
@@ -197,10 +200,15 @@ impl Session {
             self.remove(channel);
         }
         let mut effects = vec![reply(join_ref, joining.reference, topic.clone(), status, payload)];
-        effects.extend(joining.replaces.map(|join_ref| closed(join_ref, topic)));
-        for message in joining.waiting {
+        effects.extend(joining.replaces.map(|join_ref| closed(join_ref, topic.clone())));
+        while let Some(message) = joining.waiting.pop_front() {
             self.waiting -= message.cost();
             effects.extend(self.receive(message, &is_routed));
+            if let Some(next) = self.joining(&topic) {
+                // a join again: the rest waits for it as it is, lest each join of many looks at all that are behind it
+                next.waiting = joining.waiting;
+                break;
+            }
         }
         effects
     }
@@ -219,6 +227,15 @@ impl Session {
     /// Bytes of the messages that wait for joins to end.
     pub(crate) fn waiting(&self) -> usize {
         self.waiting
+    }
+
+    /// The join of a topic, while it runs.
+    fn joining(&mut self, topic: &str) -> Option<&mut Joining> {
+        let entry = self.entries.iter_mut().find(|entry| entry.topic == topic)?;
+        match &mut entry.state {
+            State::Joining(joining) => Some(joining),
+            _ => None,
+        }
     }
 
     fn remove(&mut self, channel: ChannelId) -> Option<Entry> {
