@@ -1,6 +1,7 @@
 //! A server with a channel for every rule of the protocol: what the recorded conversations in `tests/fixtures` talk to.
 //!
-//! Run it with `cargo run --example reference`; HOST, PORT, WORKERS and MAX_CONNECTIONS are taken from the environment.
+//! Run it with `cargo run --example reference`; HOST, PORT, WORKERS, MAX_CONNECTIONS and
+//! DRAIN_GRACE, DRAIN_BATCH, DRAIN_INTERVAL and DRAIN_DEADLINE are taken from the environment.
 
 use std::{
     env,
@@ -9,8 +10,8 @@ use std::{
 
 use actix_web::{App, HttpResponse, HttpServer, web};
 use hinotori::{
-    Channel, CheckOrigin, ConnectInfo, Context, Endpoint, Exit, Join, Params, Payload, Presence, RawContext,
-    RawMessage, RawSocket, Refused, Reply, Result, Routes, SocketHandler, SocketOptions,
+    Channel, CheckOrigin, ConnectInfo, Context, Drainer, Endpoint, Exit, Join, Params, Payload, Presence,
+    RawContext, RawMessage, RawSocket, Refused, Reply, Result, Routes, SocketHandler, SocketOptions,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -87,7 +88,14 @@ impl Channel for RefChannel {
     }
 
     async fn terminate(&mut self, _exit: &Exit, cx: &mut Context<Self>) {
-        assert!(cx.topic() != "ref:bad_end", "terminate told to crash");
+        match cx.topic() {
+            "ref:bad_end" => panic!("terminate told to crash"),
+            "ref:slow_end" => {
+                actix_web::rt::time::sleep(Duration::from_millis(2_500)).await;
+                log::info!("a slow end has come to its end");
+            }
+            _ => {}
+        }
     }
 }
 
@@ -299,7 +307,14 @@ fn setting<T: std::str::FromStr>(name: &str, default: T) -> T {
 #[actix_web::main]
 async fn main() -> std::io::Result<()> {
     env_logger::init();
-    let endpoint = Endpoint::new().with_max_connections(setting("MAX_CONNECTIONS", usize::MAX));
+    let drainer = Drainer {
+        grace: Duration::from_millis(setting("DRAIN_GRACE", 0)),
+        batch_size: setting("DRAIN_BATCH", 10_000),
+        batch_interval: Duration::from_millis(setting("DRAIN_INTERVAL", 2_000)),
+        shutdown: Duration::from_millis(setting("DRAIN_DEADLINE", 30_000)),
+    };
+    let endpoint =
+        Endpoint::new().with_max_connections(setting("MAX_CONNECTIONS", usize::MAX)).with_drainer(drainer);
     let data = Server { presence: Presence::new(endpoint.pubsub()), endpoint: endpoint.clone() };
     let sockets = endpoint.clone();
     let server = HttpServer::new(move || {
@@ -325,7 +340,7 @@ async fn main() -> std::io::Result<()> {
     })
     .client_disconnect_timeout(Duration::ZERO)
     .on_connect(hinotori::on_connect)
-    .shutdown_timeout(4)
+    .shutdown_timeout(drainer.shutdown.as_secs() + 10)
     .disable_signals()
     .workers(setting("WORKERS", 2))
     .bind((setting("HOST", "127.0.0.1".to_owned()), setting("PORT", 4000)))?;

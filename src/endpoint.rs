@@ -1,21 +1,21 @@
-//! A server's sockets: mounts them on an actix-web `App`, reaches all of them, and takes them down in good order.
+//! A server's sockets: mounts them on an actix-web `App`, and reaches all of them. How they end says `drainer.rs`.
 
-use std::{any::Any, io, pin::pin, rc::Rc, sync::Arc, time::Duration};
+#[cfg(target_os = "linux")]
+use std::time::Duration;
+use std::{any::Any, io, rc::Rc, sync::Arc};
 
 use actix_tls::accept::rustls_0_23::TlsStream;
 use actix_web::{
     Resource,
-    dev::{Extensions, Server},
-    rt::{
-        net::TcpStream,
-        time::{Instant, sleep},
-    },
+    dev::Extensions,
+    rt::net::TcpStream,
     web::{self, ServiceConfig},
 };
 use prometheus::Registry;
 use socket2::SockRef;
 
 use crate::{
+    drainer::Drainer,
     ops,
     pubsub::PubSub,
     socket::{RawSocket, Routes, SocketHandler},
@@ -23,16 +23,10 @@ use crate::{
     wire::{DISCONNECT, IntoPayload, Payload, PayloadError},
 };
 
-/// How long [`Endpoint::serve`] waits for clients to take their close frames.
-const DRAIN_DEADLINE: Duration = Duration::from_secs(3);
-
 /// How long a peer may take nothing of what was written to it before the kernel gives it up. Far above any stall of a
 /// mobile network that TCP survives in practice.
 #[cfg(target_os = "linux")]
 const USER_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// How often a drain looks whether all connections are gone.
-const DRAIN_POLL: Duration = Duration::from_millis(10);
 
 /// The sockets of one server. Make one, clone it into each worker's `App`.
 ///
@@ -64,6 +58,7 @@ const DRAIN_POLL: Duration = Duration::from_millis(10);
 pub struct Endpoint {
     pubsub: PubSub,
     sessions: Arc<Sessions>,
+    drainer: Drainer,
 }
 
 impl Endpoint {
@@ -86,6 +81,24 @@ impl Endpoint {
         self
     }
 
+    /// Sends clients away so when the server goes down.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use hinotori::{Drainer, Endpoint};
+    ///
+    /// let drainer = Drainer { batch_size: 500, batch_interval: Duration::from_millis(500), ..Drainer::default() };
+    /// let endpoint = Endpoint::new().with_drainer(drainer);
+    /// ```
+    #[must_use]
+    pub fn with_drainer(self, drainer: Drainer) -> Self {
+        Self { drainer, ..self }
+    }
+
+    pub(crate) fn drainer(&self) -> Drainer {
+        self.drainer
+    }
+
     /// Mounts a socket for [`App::configure`](actix_web::App::configure), beside the application's own routes: a client of
     /// phoenix.js connects to `path`. All sockets of an endpoint share their topics.
     pub fn socket<S: SocketHandler>(
@@ -94,7 +107,7 @@ impl Endpoint {
         options: SocketOptions,
     ) -> impl FnOnce(&mut ServiceConfig) + use<S> {
         let path = path.trim_end_matches('/').to_owned();
-        let Self { pubsub, sessions } = self.clone();
+        let Self { pubsub, sessions, .. } = self.clone();
         // a pattern that is none shows here, before any worker starts
         let _ = Routes::<S>::of(pubsub.clone());
         move |config| {
@@ -185,44 +198,6 @@ impl Endpoint {
             log::error!("event=not_sent what=disconnect id={id:?} why={:?}", error.to_string());
         }
     }
-
-    /// Closes every connection with code 1012 (service restart), on which phoenix.js connects again, and waits until they
-    /// are gone, their channels have terminated, or `deadline` has passed. Returns how many are left. A connection that opens
-    /// from now on is closed at once.
-    pub async fn drain(&self, deadline: Duration) -> usize {
-        let end = Instant::now() + deadline;
-        self.pubsub.drain();
-        let left = || self.pubsub.connections() + self.pubsub.telemetry().channels();
-        while left() > 0 && Instant::now() < end {
-            sleep(DRAIN_POLL).await;
-        }
-        left()
-    }
-
-    /// Runs a server until it ends or the process is told to (SIGTERM, SIGINT). Then no more connections are accepted,
-    /// every client is sent away with 1012, and the server stops. The server must have been made with `disable_signals`.
-    ///
-    /// # Errors
-    /// What the server itself ends with.
-    pub async fn serve(&self, server: Server) -> io::Result<()> {
-        let handle = server.handle();
-        let mut server = pin!(server);
-        let signal = tokio::select! {
-            result = &mut server => return result,
-            signal = told_to_stop() => signal?,
-        };
-        let down = async {
-            log::info!("{signal}: closing {} connections", self.pubsub.connections());
-            // closes the listening sockets now, and then waits for what is being served
-            let stopped = handle.stop(true);
-            let left = self.drain(DRAIN_DEADLINE).await;
-            if left > 0 {
-                log::warn!("{left} connections or channels did not end within {DRAIN_DEADLINE:?}");
-            }
-            let _ = futures_util::future::select(pin!(stopped), pin!(handle.stop(false))).await;
-        };
-        tokio::join!(server, down).0
-    }
 }
 
 /// For `HttpServer::on_connect`: sets a client's connection up as its socket needs it.
@@ -256,14 +231,4 @@ fn set_user_timeout(_: &SockRef<'_>) -> io::Result<()> {
 /// A transport's path; one slash at its end is ignored.
 fn resource(path: &str, transport: &str) -> Resource {
     web::resource([format!("{path}/{transport}"), format!("{path}/{transport}/")])
-}
-
-/// Waits for SIGTERM or SIGINT and returns its name.
-async fn told_to_stop() -> io::Result<&'static str> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    Ok(tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    })
 }

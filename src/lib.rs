@@ -56,6 +56,7 @@
 //! | `transport` | WebSockets and long polling: handshake, origins, frames |
 //! | `testing` | tests of channels without a network (feature `testing`) |
 //! | [`Endpoint`] | mounts, broadcasts from anywhere, health and metrics, shutdown |
+//! | [`Drainer`] | how clients are sent away when the server goes down |
 //! | `telemetry` | what is counted; metrics of your own go to [`Endpoint::registry`] |
 //! | [`Certificate`] | TLS without a proxy, with a certificate that can be renewed |
 //! | [`supervise`] | actors that survive a panic |
@@ -63,6 +64,7 @@
 
 mod channel;
 pub mod chat;
+mod drainer;
 mod endpoint;
 mod ops;
 mod presence;
@@ -78,6 +80,7 @@ mod transport;
 mod wire;
 
 pub use channel::{BoxError, Channel, Context, Exit, Handle, Join, Reply, ReplyRef, Result};
+pub use drainer::Drainer;
 pub use endpoint::{Endpoint, on_connect};
 pub use presence::{Presence, PresenceError, Presences};
 pub use prometheus;

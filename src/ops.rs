@@ -29,10 +29,10 @@ fn at(path: &str, answer: impl Handler<(), Output = HttpResponse>) -> Resource {
 }
 
 fn ready(pubsub: &PubSub) -> HttpResponse {
-    if pubsub.is_draining() {
-        answer(&mut HttpResponse::ServiceUnavailable(), TEXT, "draining\n".to_owned())
-    } else {
+    if pubsub.is_ready() {
         answer(&mut HttpResponse::Ok(), TEXT, "ready\n".to_owned())
+    } else {
+        answer(&mut HttpResponse::ServiceUnavailable(), TEXT, "draining\n".to_owned())
     }
 }
 

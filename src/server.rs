@@ -1,8 +1,8 @@
 //! The program's server: the chat and its page, as the settings say.
 
-use std::{error::Error, io, sync::Arc, time::Duration};
+use std::{error::Error, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use actix_web::{App, HttpServer, rt};
+use actix_web::{App, HttpServer, dev::ServerHandle, rt};
 use hinotori::{
     Certificate, Endpoint,
     chat::{Chat, MessageStore, Page, UserSocket},
@@ -11,8 +11,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::settings::Settings;
 
-/// Seconds that plain HTTP requests have to finish when the server stops.
-const SHUTDOWN_TIMEOUT: u64 = 4;
+/// Seconds that the workers go on longer than a drain may take: what it leaves is cut off when it says so, and not before.
+const SHUTDOWN_SPARE: u64 = 10;
 
 /// How long a client may take for the handshake of TLS.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -25,15 +25,22 @@ const HANDSHAKES: usize = 25_600;
 pub(crate) async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
     let page = Page::open(&settings.static_dir)?;
     let certificate = settings.certificate()?;
-    let endpoint = Endpoint::new().with_max_connections(settings.max_connections.unwrap_or(usize::MAX));
+    let endpoint = Endpoint::new()
+        .with_max_connections(settings.max_connections.unwrap_or(usize::MAX))
+        .with_drainer(settings.drainer());
     let store = MessageStore::start(settings.history(), &endpoint)?;
     let chat = Chat { store, message_max: settings.message_max };
     let (sockets, options) = (endpoint.clone(), settings.socket());
+    let has_ops = settings.ops_listen.is_none();
     let mut server = HttpServer::new(move || {
         App::new()
             .app_data(chat.clone())
             .configure(sockets.socket::<UserSocket>("/socket", options.clone()))
-            .configure(sockets.ops())
+            .configure(|config| {
+                if has_ops {
+                    sockets.ops()(config)
+                }
+            })
             .configure(|config| page.configure(config))
     })
     // a WebSocket that is closed ends at once, instead of waiting for the client's side of it
@@ -41,7 +48,7 @@ pub(crate) async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
     .tls_handshake_timeout(HANDSHAKE_TIMEOUT)
     .max_connection_rate(HANDSHAKES)
     .on_connect(hinotori::on_connect)
-    .shutdown_timeout(SHUTDOWN_TIMEOUT)
+    .shutdown_timeout(settings.drainer().shutdown.as_secs() + SHUTDOWN_SPARE)
     .disable_signals();
     if let Some(workers) = settings.workers {
         server = server.workers(workers);
@@ -54,10 +61,32 @@ pub(crate) async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
     .map_err(|error| format!("cannot listen on {}:{}: {error}", address.0, address.1))?;
     // before anybody is told that the server is there
     reload_on_hangup(certificate)?;
+    let ops = settings.ops_listen.map(|address| serve_ops(&endpoint, address)).transpose()?;
     for (address, scheme) in server.addrs_with_scheme() {
         println!("realtime-chat listening on {scheme}://{address}");
     }
-    Ok(endpoint.serve(server.run()).await?)
+    let served = endpoint.serve(server.run()).await;
+    if let Some(ops) = ops {
+        ops.stop(false).await;
+    }
+    Ok(served?)
+}
+
+/// Serves `/healthz`, `/readyz` and `/metrics` on an address of their own, until it is stopped.
+fn serve_ops(endpoint: &Endpoint, address: SocketAddr) -> Result<ServerHandle, Box<dyn Error>> {
+    let endpoint = endpoint.clone();
+    let server = HttpServer::new(move || App::new().configure(endpoint.ops()))
+        .workers(1)
+        .disable_signals()
+        .bind(address)
+        .map_err(|error| format!("cannot listen on {address} (--ops-listen): {error}"))?;
+    for address in server.addrs() {
+        println!("realtime-chat operations on http://{address}");
+    }
+    let server = server.run();
+    let handle = server.handle();
+    rt::spawn(server);
+    Ok(handle)
 }
 
 /// Reads the certificate again at each SIGHUP. Without one, SIGHUP does nothing: whoever renews certificates, or a

@@ -1,9 +1,16 @@
 //! The program's settings: flags, or environment variables.
 
-use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use clap::{Parser, builder::RangedU64ValueParser};
-use hinotori::{Certificate, CertificateError, CheckOrigin, SocketOptions, TrustedProxies, chat::Limit};
+use hinotori::{
+    Certificate, CertificateError, CheckOrigin, Drainer, SocketOptions, TrustedProxies, chat::Limit,
+};
 
 /// A real-time chat over Phoenix Channels: open http://localhost:4000 in two tabs.
 ///
@@ -75,6 +82,24 @@ pub(crate) struct Settings {
     /// Messages that a client may send at once before its rate counts, at least 1.
     #[arg(long, env = "MAX_MESSAGE_BURST", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     max_message_burst: u32,
+    /// Address and port for /healthz, /readyz and /metrics, such as 127.0.0.1:9464, instead of those that clients connect
+    /// to; port 0 takes any that is free. It answers while the server drains, always without TLS.
+    #[arg(long, env = "OPS_LISTEN")]
+    pub(crate) ops_listen: Option<SocketAddr>,
+    /// Milliseconds that clients are still taken after /readyz has turned to 503: as long as a load balancer needs to see
+    /// it.
+    #[arg(long, env = "DRAIN_GRACE", default_value_t = 0)]
+    drain_grace: u64,
+    /// Connections that are closed at a time when the server goes down, at least 1.
+    #[arg(long, env = "DRAIN_BATCH", default_value = "10000", value_parser = positive())]
+    drain_batch: usize,
+    /// Milliseconds from one batch to the next.
+    #[arg(long, env = "DRAIN_INTERVAL", default_value_t = 2_000)]
+    drain_interval: u64,
+    /// Milliseconds that closing all of them may take, at least 1; those who have not been told one second before are told
+    /// all at once then.
+    #[arg(long, env = "DRAIN_DEADLINE", default_value = "30000", value_parser = positive())]
+    drain_deadline: usize,
 }
 
 impl Settings {
@@ -87,6 +112,16 @@ impl Settings {
     /// How much of the chat is kept.
     pub(crate) fn history(&self) -> Limit {
         Limit { messages: self.history_limit, bytes: self.history_bytes }
+    }
+
+    /// How clients are sent away.
+    pub(crate) fn drainer(&self) -> Drainer {
+        Drainer {
+            grace: Duration::from_millis(self.drain_grace),
+            batch_size: self.drain_batch,
+            batch_interval: Duration::from_millis(self.drain_interval),
+            shutdown: Duration::from_millis(self.drain_deadline as u64),
+        }
     }
 
     /// The settings of the chat's socket.
@@ -133,6 +168,9 @@ mod tests {
             ("--message-max", "-1"),
             ("--check-origin", "example.com"),
             ("--host", "localhost:1"),
+            ("--ops-listen", "9464"),
+            ("--drain-batch", "0"),
+            ("--drain-deadline", "0"),
         ] {
             let error = Settings::try_parse_from(["realtime-chat", flag, value]).unwrap_err().to_string();
             assert!(error.contains(flag), "{error}");

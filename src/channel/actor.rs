@@ -101,6 +101,7 @@ impl<C: Channel> ChannelActor<C> {
             if !C::INTERCEPT.is_empty() {
                 link.intercept(C::INTERCEPT, ctx.address().recipient());
             }
+            link.started();
             let actor = Self { _count: count, link: link.clone(), begun: Instant::now(), running: None };
             let join = async move {
                 let join = async { C::join(link.topic(), payload, &mut context).await };

@@ -170,8 +170,14 @@ impl Link {
         self.connection.line().release(cost);
     }
 
+    /// The channel's actor begins.
+    pub(crate) fn started(&self) {
+        self.connection.line().started();
+    }
+
     /// The channel's mailbox is gone, with all that waited in it.
     pub(crate) fn dropped(&self) {
+        self.connection.line().stopped();
         self.connection.line().release(self.load.take());
     }
 }

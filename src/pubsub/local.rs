@@ -6,7 +6,10 @@ use std::{
     fmt,
     future::poll_fn,
     rc::{Rc, Weak},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -33,10 +36,40 @@ const MAX_PACE: Duration = Duration::from_secs(1);
 /// A connection that closes itself when the server goes down, or its client is silent. What is called here keeps the rules
 /// of [`Subscriber::deliver`].
 pub(crate) trait Drain {
+    /// Whether it is neither closing nor closed.
+    fn is_open(&self) -> bool;
     /// Begins to close.
     fn drain(&self);
     /// Begins to close if its client has been silent for too long.
     fn look(&self, now: Instant);
+}
+
+/// So many connections are to close, of all workers together: each worker takes from it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Batch {
+    size: usize,
+    left: Arc<AtomicUsize>,
+}
+
+impl Batch {
+    pub(super) fn new(size: usize) -> Self {
+        Self { size, left: Arc::new(AtomicUsize::new(size)) }
+    }
+
+    /// Takes one, if there is one.
+    fn take(&self) -> bool {
+        self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+    }
+
+    /// Whether as many have been closed as should be.
+    pub(crate) fn is_done(&self) -> bool {
+        self.closed() == self.size
+    }
+
+    /// How many have been closed.
+    pub(crate) fn closed(&self) -> usize {
+        self.size - self.left.load(Ordering::Relaxed)
+    }
 }
 
 thread_local! {
@@ -156,10 +189,10 @@ impl Local {
     pub(super) fn deliver(&self, message: &ToWorker) {
         match message {
             ToWorker::Broadcast(broadcast) => self.deliver_broadcast(broadcast),
-            ToWorker::Drain => {
-                for connection in self.connections.borrow().values() {
-                    connection.drain();
-                }
+            ToWorker::Drain(batch) => {
+                let connections = self.connections.borrow();
+                let open = connections.values().filter(|connection| connection.is_open());
+                open.take_while(|_| batch.take()).for_each(|connection| connection.drain());
             }
         }
     }

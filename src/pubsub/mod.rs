@@ -22,7 +22,7 @@ use std::{
 use tokio::sync::mpsc;
 
 pub(crate) use broadcast::Broadcast;
-pub(crate) use local::{Drain, Local, Subscriber};
+pub(crate) use local::{Batch, Drain, Local, Subscriber};
 
 use crate::{
     telemetry::Telemetry,
@@ -51,8 +51,8 @@ impl fmt::Display for SubscriberKey {
 #[derive(Debug, Clone)]
 enum ToWorker {
     Broadcast(Arc<Broadcast>),
-    /// The server goes down: every connection is to close itself.
-    Drain,
+    /// The server goes down: some connections are to close themselves.
+    Drain(Batch),
 }
 
 impl ToWorker {
@@ -60,7 +60,7 @@ impl ToWorker {
     fn size(&self) -> usize {
         match self {
             Self::Broadcast(broadcast) => broadcast.payload.len(),
-            Self::Drain => 0,
+            Self::Drain(_) => 0,
         }
     }
 }
@@ -82,6 +82,8 @@ pub(crate) struct Shared {
     /// How many of them there may be.
     max_connections: AtomicUsize,
     telemetry: Telemetry,
+    /// Clients should go elsewhere.
+    is_leaving: AtomicBool,
     is_draining: AtomicBool,
 }
 
@@ -104,6 +106,7 @@ impl PubSub {
                 connections: AtomicUsize::new(0),
                 max_connections: AtomicUsize::new(usize::MAX),
                 telemetry: Telemetry::new(),
+                is_leaving: AtomicBool::new(false),
                 is_draining: AtomicBool::new(false),
             }),
         }
@@ -154,10 +157,27 @@ impl PubSub {
         Ok(())
     }
 
-    /// Tells every connection of every worker to close itself.
-    pub(crate) fn drain(&self) {
+    /// From now on, the server says that it is not ready.
+    pub(crate) fn leave(&self) {
+        self.shared.is_leaving.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether clients should come here.
+    pub(crate) fn is_ready(&self) -> bool {
+        !self.shared.is_leaving.load(Ordering::SeqCst)
+    }
+
+    /// From now on no connection opens, and one that is being opened is closed at once.
+    pub(crate) fn begin_drain(&self) {
+        self.leave();
         self.shared.is_draining.store(true, Ordering::SeqCst);
-        self.send(&ToWorker::Drain);
+    }
+
+    /// Tells so many of the open connections of all workers to close themselves.
+    pub(crate) fn drain(&self, size: usize) -> Batch {
+        let batch = Batch::new(size);
+        self.send(&ToWorker::Drain(batch.clone()));
+        batch
     }
 
     /// To all other workers by their queues, then to this thread's own at once.

@@ -70,6 +70,8 @@ pub(crate) struct Line {
     heard: Cell<Instant>,
     /// Milliseconds that it may be silent.
     patience: Cell<u64>,
+    /// Channels, or the raw socket, whose actors have not ended.
+    running: Cell<u32>,
     /// Of the client's messages, and when the line was opened; nothing if any number is allowed, so that this costs a pointer.
     rate: Option<Box<RefCell<(Rate, Instant)>>>,
     /// Read on when the load has gone down: the one reader of a WebSocket, or requests of a long poll.
@@ -100,6 +102,7 @@ impl Line {
             load: Cell::new(0),
             heard: Cell::new(Instant::now()),
             patience: Cell::new(u64::MAX),
+            running: Cell::new(0),
             rate,
             readers: RefCell::default(),
             closer: RefCell::default(),
@@ -260,6 +263,29 @@ impl Line {
         self.heard.get().elapsed()
     }
 
+    /// Something of the application's runs for this client, until [`Line::stopped`].
+    pub(crate) fn started(&self) {
+        self.running.set(self.running.get() + 1);
+    }
+
+    pub(crate) fn stopped(&self) {
+        self.running.set(self.running.get() - 1);
+        if self.running.get() == 0 {
+            self.outbox.wake();
+        }
+    }
+
+    /// Whether the transport stays although all is said, until it is woken when nothing runs: a worker of a server that
+    /// goes down ends with its last connection, and with it whatever still runs, such as the `terminate` of a channel.
+    pub(crate) fn holds(&self, cx: &mut Context<'_>) -> bool {
+        let holds = self.running.get() > 0 && self.pubsub.is_draining();
+        if holds {
+            self.outbox.leave_waker(cx);
+            self.tell(Closing::Cut);
+        }
+        holds
+    }
+
     /// Messages of so many bytes wait to be handled.
     pub(crate) fn load(&self, cost: usize) {
         self.load.set(self.load.get() + cost);
@@ -337,6 +363,10 @@ impl Subscriber for Line {
 }
 
 impl Drain for Line {
+    fn is_open(&self) -> bool {
+        self.outbox.is_open()
+    }
+
     fn drain(&self) {
         self.close(Closed::Drain);
     }
@@ -365,7 +395,7 @@ mod tests {
     #[actix_web::test]
     async fn a_line_that_opens_while_the_server_drains_is_told_so() {
         let pubsub = PubSub::new();
-        pubsub.drain();
+        pubsub.begin_drain();
         assert!(!open(LIMITS, &pubsub, None).outbox().is_open());
     }
 

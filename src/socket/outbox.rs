@@ -189,7 +189,8 @@ impl Outbox {
         }
     }
 
-    fn leave_waker(&self, cx: &Context<'_>) {
+    /// Wakes the writer when there is something new.
+    pub(super) fn leave_waker(&self, cx: &Context<'_>) {
         match &mut *self.writer.borrow_mut() {
             Some(waker) => waker.clone_from(cx.waker()),
             none => *none = Some(cx.waker().clone()),
@@ -203,7 +204,7 @@ impl Outbox {
     }
 
     /// Wakes the writer, once a burst: it leaves its waker again only when it has written all.
-    fn wake(&self) {
+    pub(super) fn wake(&self) {
         if let Some(writer) = self.writer.take() {
             self.due.set(true);
             writer.wake();

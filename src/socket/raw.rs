@@ -177,6 +177,7 @@ impl<R: RawSocket> RawConnection<R> {
     pub(crate) fn open(socket: R, line: Rc<Line>) -> Rc<Self> {
         let actor = RawActor::create(|ctx| {
             let context = RawContext { line: line.clone(), actor: ctx.address().downgrade() };
+            line.started();
             RawActor { line: line.clone(), running: Some(Box::new((socket, context))) }
         });
         Rc::new(Self { line, actor })
@@ -267,6 +268,12 @@ fn failure(outcome: std::result::Result<Result<()>, Box<dyn Any + Send>>) -> Opt
 
 impl<R: RawSocket> Actor for RawActor<R> {
     type Context = actix::Context<Self>;
+}
+
+impl<R: RawSocket> Drop for RawActor<R> {
+    fn drop(&mut self) {
+        self.line.stopped();
+    }
 }
 
 impl<R: RawSocket> Handler<Command> for RawActor<R> {

@@ -51,6 +51,8 @@ names! {
         Version = "version",
         /// The server has as many connections as it takes.
         Full = "full",
+        /// The server goes down.
+        Drain = "drain",
         /// The application's `connect` said no.
         Application = "application",
         /// The application's `connect` panicked.

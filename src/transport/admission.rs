@@ -63,7 +63,7 @@ impl Denial {
             Refusal::Origin | Refusal::Subprotocol | Refusal::Version | Refusal::Application => {
                 HttpResponse::Forbidden().finish()
             }
-            Refusal::Full => HttpResponse::ServiceUnavailable()
+            Refusal::Full | Refusal::Drain => HttpResponse::ServiceUnavailable()
                 .insert_header((header::RETRY_AFTER, RETRY_AFTER))
                 .body("Service Unavailable"),
             Refusal::Crash => HttpResponse::InternalServerError().body("Internal Server Error"),

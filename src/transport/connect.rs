@@ -49,6 +49,9 @@ pub(super) async fn ask<T>(
     pubsub: &PubSub,
     connect: impl Future<Output = Result<T, Refused>>,
 ) -> Result<(T, Seat), Denial> {
+    if pubsub.is_draining() {
+        return Err(Refusal::Drain.into());
+    }
     let seat = pubsub.seat().ok_or(Refusal::Full)?;
     match AssertUnwindSafe(connect).catch_unwind().await {
         Ok(Ok(connected)) => Ok((connected, seat)),

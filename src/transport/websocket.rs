@@ -151,6 +151,9 @@ impl MessageBody for OutboxBody {
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
         let chunk = self.peer.line().outbox().poll_chunk(cx);
         self.peer.line().resume();
+        if matches!(chunk, Poll::Ready(None)) && self.peer.line().holds(cx) {
+            return Poll::Pending;
+        }
         chunk
     }
 }

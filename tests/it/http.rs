@@ -28,6 +28,32 @@ impl Reply {
     }
 }
 
+/// A connection that is kept for one request after the other.
+pub(crate) struct KeptAlive(BufReader<TcpStream>);
+
+impl KeptAlive {
+    pub(crate) fn open(port: u16) -> Self {
+        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_read_timeout(Some(ANSWER_PATIENCE)).unwrap();
+        Self(BufReader::new(stream))
+    }
+
+    pub(crate) fn get(&mut self, path: &str) -> Reply {
+        self.ask(path);
+        self.answer()
+    }
+
+    /// The request alone, whose answer may be long in coming.
+    pub(crate) fn ask(&mut self, path: &str) {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        self.0.get_mut().write_all(request.as_bytes()).unwrap();
+    }
+
+    pub(crate) fn answer(&mut self) -> Reply {
+        read(&mut self.0, "GET").unwrap_or_else(|e| panic!("no answer: {e}"))
+    }
+}
+
 pub(crate) fn get(port: u16, path: &str, headers: &[(&str, &str)]) -> Reply {
     let headers: Vec<_> = headers.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
     exchange(port, "GET", path, &headers, None).unwrap_or_else(|e| panic!("GET {path}: {e}"))

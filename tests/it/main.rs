@@ -39,6 +39,7 @@ mod violations;
 
 // the program `realtime-chat`
 mod chat;
+mod drain;
 mod health;
 mod history;
 mod log;

@@ -22,6 +22,9 @@ const POLL: Duration = Duration::from_millis(5);
 /// What a server prints when it takes connections, but for the scheme before it; the port follows.
 const READY: &str = "://127.0.0.1:";
 
+/// What one prints before that, if it answers operators elsewhere; the port follows.
+const OPS: &str = "operations on http://127.0.0.1:";
+
 /// Every variable that a server reads: none of them comes from whoever runs the tests.
 const VARIABLES: &[&str] = &[
     "HOST",
@@ -45,6 +48,11 @@ const VARIABLES: &[&str] = &[
     "MAX_MESSAGE_BURST",
     "TLS_CERT",
     "TLS_KEY",
+    "OPS_LISTEN",
+    "DRAIN_GRACE",
+    "DRAIN_BATCH",
+    "DRAIN_INTERVAL",
+    "DRAIN_DEADLINE",
 ];
 
 /// A server about to be started.
@@ -108,25 +116,27 @@ impl Launch {
         let (sender, ready) = channel();
         let stdout = BufReader::new(process.child.stdout.take().unwrap());
         thread::spawn(move || {
+            let mut ops = None;
             for line in stdout.lines().map_while(Result::ok) {
+                ops = line.split_once(OPS).and_then(|(_, port)| port.parse::<u16>().ok()).or(ops);
                 let port = line
                     .split_once("listening on http")
                     .and_then(|(_, rest)| rest.split_once(READY))
                     .map(|(_, rest)| rest.trim_end_matches('/').trim().parse::<u16>());
                 if let Some(port) = port {
-                    let _ = sender.send(port);
+                    let _ = sender.send((port, ops));
                 }
             }
         });
-        let port = match ready.recv_timeout(PATIENCE) {
-            Ok(port) => port.expect("the port behind `listening on` is a number"),
+        let (port, ops) = match ready.recv_timeout(PATIENCE) {
+            Ok((port, ops)) => (port.expect("the port behind `listening on` is a number"), ops),
             Err(RecvTimeoutError::Timeout) => panic!("not ready within {PATIENCE:?}: {}", process.log()),
             Err(RecvTimeoutError::Disconnected) => {
                 let status = process.wait_exit(PATIENCE);
                 panic!("ended before it was ready, with {status}: {}", process.log())
             }
         };
-        Server { process, port, _page: self.page }
+        Server { process, port, ops: ops.unwrap_or(port), _page: self.page }
     }
 
     /// Runs it to its end, which must be soon.
@@ -212,6 +222,8 @@ impl Drop for Process {
 pub(crate) struct Server {
     process: Process,
     pub(crate) port: u16,
+    /// Where it answers operators.
+    pub(crate) ops: u16,
     _page: Option<Folder>,
 }
 

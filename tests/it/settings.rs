@@ -64,6 +64,11 @@ fn help_names_every_flag_its_variable_and_its_default() {
         ["--history-limit", "HISTORY_LIMIT", "10000"],
         ["--message-max", "MESSAGE_MAX", "4000"],
         ["--static-dir", "STATIC_DIR", ""],
+        ["--ops-listen", "OPS_LISTEN", "/metrics"],
+        ["--drain-grace", "DRAIN_GRACE", "/readyz"],
+        ["--drain-batch", "DRAIN_BATCH", "10000"],
+        ["--drain-interval", "DRAIN_INTERVAL", "2000"],
+        ["--drain-deadline", "DRAIN_DEADLINE", "30000"],
     ]
     .concat()
     {
@@ -104,6 +109,8 @@ fn an_address_that_is_taken_stops_the_start_and_is_named() {
     let server = Launch::chat().start();
     let port = server.port.to_string();
     refuses(Launch::chat().set("PORT", &port), None, &[&port]);
+    let taken = format!("127.0.0.1:{port}");
+    refuses(Launch::chat().set("OPS_LISTEN", &taken), None, &[&taken, "--ops-listen"]);
 }
 
 #[test]

@@ -36,7 +36,7 @@ fn every_client_gets_1012_joined_or_not_and_the_process_exits_with_0() {
 
 #[test]
 fn a_new_connection_after_the_signal_is_refused() {
-    let server = Launch::reference().start();
+    let server = Launch::reference().set("DRAIN_DEADLINE", 2_000).start();
     // two that hold the server up: one that never answers, one in the middle of a callback
     let _mute = Upgrade::granted(server.port, "/socket/websocket?vsn=2.0.0");
     let mut busy = Client::joined(server.port, "ref:slow");
@@ -63,7 +63,7 @@ fn clients_that_never_answer_the_close_do_not_hold_it_up() {
 
 #[test]
 fn a_busy_channel_and_idle_http_connections_do_not_hold_it_up() {
-    let server = Launch::reference().start();
+    let server = Launch::reference().set("DRAIN_DEADLINE", 2_000).start();
     let mut busy = Client::joined(server.port, "ref:slow");
     busy.send(&json!(["1", "2", "ref:slow", "sleep", {"ms": 60_000}]));
     busy.beat();
