@@ -6,7 +6,7 @@
 # make fuzz   runs each fuzz target for FUZZ_SECONDS (600)
 # make clients  runs the clients of other languages against examples/reference.rs
 
-.PHONY: run test autobahn fuzz clients build assets fmt lint chromium nginx clean
+.PHONY: run test autobahn fuzz clients build assets fmt lint chromium nginx systemd clean
 .DEFAULT_GOAL := build
 
 CHROMIUM ?= /usr/bin/chromium
@@ -26,7 +26,7 @@ node_modules/.package-lock.json: package.json package-lock.json
 	npm ci --no-audit --no-fund
 	@touch $@
 
-test: lint build chromium nginx
+test: lint build chromium nginx systemd
 	cargo test --locked --all-features
 	$(MAKE) fuzz FUZZ_SECONDS=3
 	$(MAKE) autobahn
@@ -56,6 +56,10 @@ chromium:
 
 nginx:
 	@sh tests/install.sh $(NGINX) nginx
+
+# looks deploy/realtime-chat.service over
+systemd:
+	@sh tests/install.sh /usr/bin/systemd-analyze systemd procps
 
 fmt:
 	cargo fmt

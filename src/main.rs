@@ -1,5 +1,6 @@
 //! `realtime-chat`: the chat, as a program.
 
+mod health_check;
 mod server;
 mod settings;
 
@@ -11,7 +12,10 @@ use settings::Settings;
 #[actix_web::main]
 async fn main() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
-    match server::run(&Settings::parse()).await {
+    let settings = Settings::parse();
+    let result =
+        if settings.health_check { health_check::ask(&settings) } else { server::run(&settings).await };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");

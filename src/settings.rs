@@ -100,9 +100,18 @@ pub(crate) struct Settings {
     /// all at once then.
     #[arg(long, env = "DRAIN_DEADLINE", default_value = "30000", value_parser = positive())]
     drain_deadline: usize,
+    /// Ask the server that runs with the same settings for /healthz instead of starting one, and exit with 0 if it is
+    /// well, else with 1.
+    #[arg(long)]
+    pub(crate) health_check: bool,
 }
 
 impl Settings {
+    /// Whether clients are served by TLS.
+    pub(crate) fn has_tls(&self) -> bool {
+        self.tls_cert.is_some()
+    }
+
     /// The certificate, if connections are to be TLS.
     pub(crate) fn certificate(&self) -> Result<Option<Arc<Certificate>>, CertificateError> {
         let files = self.tls_cert.as_ref().zip(self.tls_key.as_ref());

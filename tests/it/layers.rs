@@ -10,7 +10,7 @@ const LAYERS: [(&str, &[&str]); 6] = [
     ("runtime", &["pubsub/", "channel/", "socket/", "presence/", "telemetry/", "supervise.rs", "token.rs"]),
     ("edge", &["transport/", "endpoint.rs", "drainer.rs", "ops.rs", "tls.rs", "testing.rs"]),
     ("application", &["chat/"]),
-    ("program", &["main.rs", "server.rs", "settings.rs", "lib.rs"]),
+    ("program", &["main.rs", "health_check.rs", "server.rs", "settings.rs", "lib.rs"]),
 ];
 
 /// Crates that a layer must not name, as it does no I/O.

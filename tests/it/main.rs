@@ -39,6 +39,7 @@ mod violations;
 
 // the program `realtime-chat`
 mod chat;
+mod deploy;
 mod drain;
 mod health;
 mod history;

@@ -1,0 +1,160 @@
+//! What the program is deployed with: the image, the unit of systemd. nginx has tests of its own.
+
+use std::{path::Path, process::Command};
+
+use crate::{
+    folder::Folder,
+    server::{Launch, Outcome},
+};
+
+const IMAGE: &str = include_str!("../../Dockerfile");
+const IGNORED: &str = include_str!("../../.dockerignore");
+const MAKEFILE: &str = include_str!("../../Makefile");
+const UNIT: &str = include_str!("../../deploy/realtime-chat.service");
+
+/// What the lines of a file that begin with `keyword` say behind it.
+fn lines<'a>(text: &'a str, keyword: &str) -> Vec<&'a str> {
+    text.lines().filter_map(|line| line.trim().strip_prefix(keyword)).map(str::trim).collect()
+}
+
+/// The one line of the image that begins with `keyword`.
+fn line(keyword: &str) -> &'static str {
+    let found = lines(IMAGE, keyword);
+    assert_eq!(found.len(), 1, "{keyword}: {found:?}");
+    found[0]
+}
+
+/// What the image sets, and what is done with it.
+fn variables() -> Vec<(&'static str, &'static str)> {
+    line("ENV ").split(' ').map(|variable| variable.split_once('=').unwrap()).collect()
+}
+
+fn health_check(variables: &[(&'static str, String)]) -> Outcome {
+    let arguments: Vec<String> = serde_json::from_str(line("CMD ")).unwrap();
+    let entry: Vec<String> = serde_json::from_str(line("ENTRYPOINT ")).unwrap();
+    assert_eq!(entry[0], arguments[0], "the health check is another program");
+    let arguments: Vec<&str> = arguments[1..].iter().map(String::as_str).collect();
+    let launch = Launch::chat().arguments(&arguments);
+    variables.iter().fold(launch, |launch, (name, value)| launch.set(name, value)).run()
+}
+
+#[test]
+fn all_that_the_image_copies_is_there_and_let_in() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let let_in = lines(IGNORED, "!");
+    assert!(lines(IGNORED, "*").len() == 1, "the list of what is let in is not the whole list");
+    let (from_stages, from_here): (Vec<_>, Vec<_>) =
+        lines(IMAGE, "COPY ").into_iter().partition(|copy| copy.starts_with("--from="));
+    let mut sources: Vec<&str> =
+        from_here.iter().flat_map(|copy| copy.rsplit_once(' ').unwrap().0.split(' ')).collect();
+    for source in &sources {
+        assert!(root.join(source).exists(), "{source} is not there");
+    }
+    sources.sort_unstable();
+    let mut let_in = let_in;
+    let_in.sort_unstable();
+    assert_eq!(sources, let_in);
+    for copy in from_stages {
+        let stage = copy.split_once(' ').unwrap().0.trim_start_matches("--from=");
+        assert!(IMAGE.contains(&format!(" AS {stage}\n")), "no stage {stage}");
+    }
+}
+
+#[test]
+fn the_image_is_built_by_the_commands_of_the_makefile() {
+    let commands = lines(IMAGE, "RUN ");
+    for command in &commands {
+        assert!(MAKEFILE.lines().any(|line| line.trim() == *command), "{command} is not in the Makefile");
+    }
+    assert_eq!(commands.len(), 3);
+}
+
+#[test]
+fn the_image_is_of_a_rust_that_builds_this_package() {
+    let rust = lines(IMAGE, "FROM rust:")[0].split('-').next().unwrap();
+    let needed = lines(include_str!("../../Cargo.toml"), "rust-version = ")[0].trim_matches('"');
+    let parts = |version: &str| version.split('.').map(|n| n.parse::<u32>().unwrap()).collect::<Vec<_>>();
+    assert!(parts(rust) >= parts(needed), "{rust} is older than {needed}");
+}
+
+#[test]
+fn the_health_check_of_the_image_says_yes_to_its_server_and_no_to_any_other() {
+    let [server, other] = [Launch::chat(), Launch::example("echo")].map(Launch::start);
+    let at = |port: u16| {
+        let set = variables().into_iter().map(|(name, value)| match name {
+            "OPS_LISTEN" => (name, format!("0.0.0.0:{port}")),
+            _ => (name, value.to_owned()),
+        });
+        health_check(&set.collect::<Vec<_>>())
+    };
+    let healthy = at(server.port);
+    assert!(healthy.status.success(), "{}", healthy.stderr);
+    assert!(healthy.stdout.is_empty() && healthy.stderr.is_empty(), "{}", healthy.stderr);
+    // one that has no such path
+    let wrong = at(other.port);
+    assert!(wrong.status.code() == Some(1) && wrong.stderr.contains("answered"), "{}", wrong.stderr);
+    drop(server);
+    let gone = at(1);
+    assert!(gone.status.code() == Some(1) && gone.stderr.contains("127.0.0.1:1"), "{}", gone.stderr);
+}
+
+#[test]
+fn a_health_check_asks_where_clients_are_served_unless_that_is_tls() {
+    let server = Launch::chat().start();
+    let check = |launch: Launch| launch.set("PORT", server.port).arguments(&["--health-check"]).run();
+    assert!(check(Launch::chat()).status.success());
+    let tls = check(Launch::chat().set("TLS_CERT", "cert.pem").set("TLS_KEY", "key.pem"));
+    assert!(tls.status.code() == Some(1) && tls.stderr.contains("--ops-listen"), "{}", tls.stderr);
+}
+
+#[test]
+fn the_image_sets_only_what_the_program_knows() {
+    let help = Launch::chat().arguments(&["--help"]).run().stdout;
+    for (name, _) in variables() {
+        assert!(help.contains(&format!("[env: {name}=")), "{name} is no setting");
+    }
+}
+
+/// The unit as systemd would start it here.
+fn unit() -> String {
+    UNIT.replace("/opt/realtime-chat/realtime-chat\n", concat!(env!("CARGO_BIN_EXE_realtime-chat"), "\n"))
+}
+
+/// What `systemd-analyze` says of the unit; it must be content.
+fn analyze(arguments: &[&str]) -> String {
+    let folder = Folder::new();
+    folder.write("realtime-chat.service", &unit());
+    let output = Command::new("systemd-analyze")
+        .args(arguments)
+        .arg(folder.path().join("realtime-chat.service"))
+        .output()
+        .unwrap_or_else(|error| panic!("cannot run systemd-analyze: {error}; `make test` installs it"));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stdout));
+    said
+}
+
+#[test]
+fn systemd_finds_nothing_wrong_with_the_unit() {
+    assert_eq!(analyze(&["verify", "--man=no"]), "");
+}
+
+#[test]
+fn the_unit_leaves_the_service_little_that_it_could_do_to_the_machine() {
+    // of 100; a service without any such setting has 96
+    analyze(&["security", "--offline=true", "--no-pager", "--threshold=16"]);
+}
+
+#[test]
+fn systemd_waits_longer_than_a_drain_may_take() {
+    let number = |text: &str| text.trim().parse::<u64>().unwrap();
+    let help = Launch::chat().arguments(&["--help"]).run().stdout;
+    let default = |variable: &str| {
+        let behind = help.split_once(&format!("[env: {variable}=]")).unwrap().1;
+        number(behind.split_once("[default: ").unwrap().1.split_once(']').unwrap().0)
+    };
+    let drain = default("DRAIN_GRACE") + default("DRAIN_DEADLINE");
+    assert!(1_000 * number(lines(UNIT, "TimeoutStopSec=")[0]) > drain + 10_000, "{drain} ms");
+    let settings = lines(UNIT, "Environment=")[0].split_once('=').unwrap().0.to_owned();
+    assert!(help.contains(&format!("[env: {settings}=")), "{settings}");
+}
