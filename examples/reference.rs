@@ -12,6 +12,7 @@ use actix_web::{App, HttpResponse, HttpServer, web};
 use hinotori::{
     Channel, CheckOrigin, ConnectInfo, Context, Drainer, Endpoint, Exit, Join, Params, Payload, Presence,
     RawContext, RawMessage, RawSocket, Refused, Reply, Result, Routes, SocketHandler, SocketOptions,
+    supervise::log_panics,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -81,6 +82,7 @@ impl Channel for RefChannel {
                 return Reply::ok(payload);
             }
             "crash" => panic!("told to crash"),
+            "panic" => panic!("{}", payload.parse::<Value>()?["why"].as_str().unwrap_or_default()),
             "fail" => return Err(payload.parse::<Value>()?["why"].as_str().unwrap_or_default().into()),
             _ => return cx.unhandled(event),
         }
@@ -307,6 +309,7 @@ fn setting<T: std::str::FromStr>(name: &str, default: T) -> T {
 #[actix_web::main]
 async fn main() -> std::io::Result<()> {
     env_logger::init();
+    log_panics();
     let drainer = Drainer {
         grace: Duration::from_millis(setting("DRAIN_GRACE", 0)),
         batch_size: setting("DRAIN_BATCH", 10_000),

@@ -19,6 +19,7 @@ use crate::{
     ops,
     pubsub::PubSub,
     socket::{RawSocket, Routes, SocketHandler},
+    telemetry::Quoted,
     transport::{Mount, Sessions, SocketOptions, answer, upgrade, upgrade_raw},
     wire::{DISCONNECT, IntoPayload, Payload, PayloadError},
 };
@@ -195,7 +196,8 @@ impl Endpoint {
     /// to the topic `id`.
     pub fn disconnect(&self, id: &str) {
         if let Err(error) = self.pubsub.broadcast(id, DISCONNECT, Payload::empty()) {
-            log::error!("event=not_sent what=disconnect id={id:?} why={:?}", error.to_string());
+            let (id, why) = (Quoted(id), error.to_string());
+            log::error!("event=not_sent what=disconnect id={id} why={}", Quoted(&why));
         }
     }
 }
@@ -212,7 +214,7 @@ pub fn on_connect(connection: &dyn Any, _: &mut Extensions) {
         let socket = SockRef::from(stream);
         let set = socket.set_tcp_nodelay(true).and_then(|()| set_user_timeout(&socket));
         if let Err(error) = set {
-            log::debug!("event=not_set_up why={:?}", error.to_string());
+            log::debug!("event=not_set_up why={}", Quoted(&error.to_string()));
         }
     }
 }

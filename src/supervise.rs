@@ -10,9 +10,10 @@
 
 use std::{
     any::Any,
+    backtrace::{Backtrace, BacktraceStatus},
     fmt,
     io::Write,
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::{self, AssertUnwindSafe, catch_unwind},
     time::{Duration, Instant},
 };
 
@@ -123,6 +124,22 @@ impl Guard {
     }
 }
 
+/// Writes panics as one line of the log each, instead of Rust's own several on standard error, in which the text of a client
+/// might look like lines of the log. To be called when the log has been set up; for the whole process.
+///
+/// With `RUST_BACKTRACE=1` the backtrace follows on standard error.
+pub fn log_panics() {
+    panic::set_hook(Box::new(|panic| {
+        let at = panic.location().map(ToString::to_string).unwrap_or_default();
+        log::error!("event=panicked at={} why={}", Quoted(&at), Quoted(panic_text(panic.payload())));
+        let backtrace = Backtrace::capture();
+        if backtrace.status() == BacktraceStatus::Captured {
+            // whether anybody hears it or not
+            let _ = std::io::stderr().write_all(backtrace.to_string().as_bytes());
+        }
+    }));
+}
+
 /// The actor panicked over this message. It is running again, but the message is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Crashed;
@@ -137,7 +154,10 @@ impl std::error::Error for Crashed {}
 
 /// What a caught panic said.
 pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
+    format!("panicked: {}", panic_text(panic))
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!("panicked: {}", text.unwrap_or("without a message"))
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
 }

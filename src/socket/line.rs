@@ -14,11 +14,12 @@ use bytes::Bytes;
 use super::{
     Outbox,
     actor::Closing,
+    close,
     rate::{Rate, Verdict},
 };
 use crate::{
     pubsub::{Broadcast, Drain, Local, PubSub, Seat, Subscriber, SubscriberKey},
-    telemetry::{Closed, Count, Quoted, Transport},
+    telemetry::{Closed, Count, Transport},
     wire::{CloseCode, DISCONNECT, Frame},
 };
 
@@ -175,19 +176,14 @@ impl Line {
             self.report(why, what);
             // who says nothing answers no goodbye either
             let closing = if why == Closed::Idle { Closing::Silent } else { Closing::Said };
-            self.say_goodbye(Some(code(why)), closing);
+            self.say_goodbye(Some(close::code(why)), closing);
         }
     }
 
     /// Counts and logs that the server closes this line.
     pub(crate) fn report(&self, why: Closed, what: &str) {
         self.pubsub.telemetry().closed(why);
-        let conn = self.key;
-        if what.is_empty() {
-            log::log!(level(why), "event=closed conn={conn} reason={why}");
-        } else {
-            log::log!(level(why), "event=closed conn={conn} reason={why} what={}", Quoted(what));
-        }
+        close::log(self.key, why, what);
     }
 
     /// What the log calls this line.
@@ -325,30 +321,6 @@ impl Line {
         for reader in self.readers.take() {
             reader.wake();
         }
-    }
-}
-
-/// The close code that tells a client why.
-fn code(why: Closed) -> CloseCode {
-    match why {
-        Closed::Application => CloseCode::NORMAL,
-        Closed::Disconnect => CloseCode::GOING_AWAY,
-        Closed::Idle | Closed::Protocol => CloseCode::PROTOCOL,
-        Closed::InvalidText => CloseCode::INVALID_TEXT,
-        Closed::Rate => CloseCode::POLICY,
-        Closed::TooBig => CloseCode::TOO_BIG,
-        Closed::Malformed | Closed::Crash | Closed::SlowReader | Closed::SlowChannel => CloseCode::INTERNAL,
-        Closed::Drain => CloseCode::SERVICE_RESTART,
-    }
-}
-
-/// What a client does to itself is of interest, what it does to the server should be seen; of a drain there is one line for
-/// all.
-fn level(why: Closed) -> log::Level {
-    match why {
-        Closed::SlowReader | Closed::SlowChannel | Closed::Rate | Closed::Crash => log::Level::Warn,
-        Closed::Drain => log::Level::Debug,
-        _ => log::Level::Info,
     }
 }
 

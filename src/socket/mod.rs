@@ -4,6 +4,7 @@
 //! Phoenix `lib/phoenix/socket.ex`, 1.8.12.
 
 mod actor;
+mod close;
 mod connect_info;
 mod connection;
 mod incoming;

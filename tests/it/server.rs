@@ -36,6 +36,8 @@ const VARIABLES: &[&str] = &[
     "CHECK_ORIGIN",
     "SECRET",
     "RUST_LOG",
+    "RUST_BACKTRACE",
+    "RUST_LIB_BACKTRACE",
     "HISTORY_BYTES",
     "IDLE_TIMEOUT",
     "LONGPOLL_WINDOW",
