@@ -29,7 +29,7 @@ fn layer_of(path: &str) -> usize {
 fn sources(folder: &Path, root: &Path, found: &mut Vec<String>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        if path.is_dir() {
+        if path.is_dir() && !path.ends_with("tests") {
             sources(&path, root, found);
         } else if path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with("tests.rs") {
             found.push(path.strip_prefix(root).unwrap().to_str().unwrap().to_owned());

@@ -1,8 +1,6 @@
-//! One test a rule; and any sequence of inputs keeps what must always hold.
+//! One test a rule; and what holds for any sequence of inputs.
 
-use std::collections::{HashMap, HashSet};
-
-use proptest::prelude::*;
+mod invariants;
 
 use super::*;
 
@@ -337,89 +335,4 @@ fn a_second_join_while_the_first_runs_follows_it() {
             Effect::Deliver { channel: second, message: message("5", "6", "room:a", "echo") },
         ]
     );
-}
-
-/// One step of any client and any channels.
-#[derive(Debug, Clone)]
-enum Step {
-    Send { join_ref: u8, topic: u8, event: &'static str },
-    Joined { which: usize, how: u8 },
-    Ended { which: usize, crashed: bool },
-}
-
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let events = prop_oneof![Just(PHX_JOIN), Just(PHX_LEAVE), Just("echo"), Just(HEARTBEAT)];
-    let step = prop_oneof![
-        4 => (0u8..4, 0u8..4, events).prop_map(|(join_ref, topic, event)| Step::Send { join_ref, topic, event }),
-        2 => (any::<usize>(), 0u8..3).prop_map(|(which, how)| Step::Joined { which, how }),
-        1 => (any::<usize>(), any::<bool>()).prop_map(|(which, crashed)| Step::Ended { which, crashed }),
-    ];
-    proptest::collection::vec(step, 0..120)
-}
-
-proptest! {
-    /// Never two live channels for a topic, each ref answered at most once, nothing for a channel that has ended.
-    #[test]
-    fn any_sequence_of_inputs_keeps_the_invariants(steps in steps()) {
-        let mut session = Session::new(3);
-        let mut live: Vec<(ChannelId, String)> = vec![];
-        let mut joining: Vec<ChannelId> = vec![];
-        let (mut answered, mut leaving) = (HashSet::new(), HashMap::new());
-        for (number, step) in steps.into_iter().enumerate() {
-            let effects = match step {
-                Step::Send { join_ref, topic, event } => {
-                    let join_ref = if join_ref == 0 { String::new() } else { join_ref.to_string() };
-                    let topic = ["room:a", "room:b", "nobody", "phoenix"][usize::from(topic)];
-                    session.receive(message(&join_ref, &format!("r{number}"), topic, event), is_routed)
-                }
-                Step::Joined { which, how } if !joining.is_empty() => {
-                    let channel = joining.swap_remove(which % joining.len());
-                    if how > 0 {
-                        live.retain(|(id, _)| *id != channel);
-                    }
-                    let how = [Joined::Ok(Payload::empty()), Joined::Refused(reason("no")), Joined::Crashed][usize::from(how)].clone();
-                    session.joined(channel, how, is_routed)
-                }
-                Step::Ended { which, crashed } => {
-                    let running: Vec<ChannelId> = live.iter().map(|(id, _)| *id).filter(|id| !joining.contains(id)).collect();
-                    let Some(channel) = running.get(which % running.len().max(1)) else { continue };
-                    live.retain(|(id, _)| id != channel);
-                    if let Some(reference) = leaving.remove(channel) {
-                        // by the channel, before it ended
-                        prop_assert!(answered.insert(reference), "answered twice");
-                    }
-                    let how = if crashed { Ended::Crashed } else { Ended::Closed };
-                    let effect = session.ended(*channel, how);
-                    prop_assert!(effect.is_some());
-                    effect.into_iter().collect()
-                }
-                Step::Joined { .. } => continue,
-            };
-            for effect in effects {
-                match effect {
-                    Effect::Reply { reference, .. } => prop_assert!(answered.insert(format!("{reference:?}")), "answered twice"),
-                    Effect::Leave { channel, reference } => {
-                        prop_assert!(live.iter().any(|(id, _)| *id == channel));
-                        leaving.insert(channel, format!("{reference:?}"));
-                    }
-                    Effect::Start { channel, topic, .. } => {
-                        prop_assert!(live.iter().all(|(_, other)| topic != *other), "two channels for {}", topic);
-                        live.push((channel, topic.to_string()));
-                        joining.push(channel);
-                        prop_assert!(live.len() <= 3);
-                    }
-                    Effect::Deliver { channel, .. } => prop_assert!(live.iter().any(|(id, _)| *id == channel)),
-                    Effect::Replace { channel } => {
-                        prop_assert!(live.iter().any(|(id, _)| *id == channel));
-                        live.retain(|(id, _)| *id != channel);
-                    }
-                    Effect::Ended { .. } => {}
-                }
-            }
-            prop_assert_eq!(session.entries.len(), live.len());
-            if joining.is_empty() {
-                prop_assert_eq!(session.waiting(), 0);
-            }
-        }
-    }
 }
