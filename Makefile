@@ -4,9 +4,10 @@
 # make fmt    formats; make lint checks format, clippy and documentation
 # make autobahn checks the WebSocket transport by the Autobahn test suite
 # make fuzz   runs each fuzz target for FUZZ_SECONDS (600)
+# make chaos  kills clients and the server, many times; make soak lets clients come and go for ten minutes
 # make clients  runs the clients of other languages against examples/reference.rs
 
-.PHONY: run test autobahn fuzz clients build assets fmt lint chromium nginx systemd clean
+.PHONY: run test autobahn fuzz chaos soak clients build assets fmt lint chromium nginx systemd clean
 .DEFAULT_GOAL := build
 
 CHROMIUM ?= /usr/bin/chromium
@@ -44,6 +45,16 @@ FUZZ_SECONDS ?= 600
 # parsers of what clients send, guided by coverage; a crash is left in target/fuzz/
 fuzz:
 	sh fuzz/run.sh $(FUZZ_SECONDS)
+
+# a short form of both is part of the tests
+chaos: build
+	cargo build --locked --examples
+	CHAOS_ROUNDS=100 cargo test --locked --all-features --test it -- --nocapture chaos::
+	CHAOS_KILLS=50 node --test --test-force-exit tests/clients/chaos.test.mjs
+
+soak:
+	cargo build --locked --examples
+	SOAK_SECONDS=600 cargo test --locked --all-features --test it -- --nocapture soak::
 
 # channel clients in Python, against examples/reference.rs
 clients:

@@ -11,6 +11,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use socket2::SockRef;
 
 use crate::{
     PATIENCE,
@@ -278,6 +279,11 @@ impl Client {
 
     pub(crate) fn bytes(&mut self, data: &[u8]) {
         self.writer.bytes(data);
+    }
+
+    /// When it is dropped, its connection is reset, and what it has not read is thrown away.
+    pub(crate) fn reset_at_end(&self) {
+        SockRef::from(&self.writer.stream).set_linger(Some(Duration::ZERO)).unwrap();
     }
 
     pub(crate) fn next(&self) -> Item {

@@ -11,6 +11,7 @@
 use std::time::Duration;
 
 // the harness
+mod chance;
 mod client;
 mod folder;
 mod frame;
@@ -27,13 +28,16 @@ mod tunnel;
 mod recordings;
 
 // the protocol, on the example server `reference`
+mod chaos;
 mod connections;
 mod floods;
 mod isolation;
 mod limits;
+mod network;
 mod rate;
 mod refs;
 mod slow;
+mod soak;
 mod topics;
 mod violations;
 
