@@ -17,9 +17,10 @@ const SHUTDOWN_SPARE: u64 = 10;
 /// How long a client may take for the handshake of TLS.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Handshakes that one worker has under way at a time: as many as it takes connections. With actix-web's 256, so many
-/// that stall would keep everybody else out until their time is over.
-const HANDSHAKES: usize = 25_600;
+/// Connections of one worker, and handshakes of TLS that it has under way: `--max-connections` and the descriptors are
+/// the bounds. Who comes beyond those of actix-web, 25,600 and 256, would be neither served nor refused but left to wait,
+/// behind 256 handshakes that stall for as long as they may.
+const UNBOUNDED: usize = usize::MAX;
 
 /// Serves until it is told to stop.
 pub(crate) async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
@@ -46,7 +47,8 @@ pub(crate) async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
     // a WebSocket that is closed ends at once, instead of waiting for the client's side of it
     .client_disconnect_timeout(Duration::ZERO)
     .tls_handshake_timeout(HANDSHAKE_TIMEOUT)
-    .max_connection_rate(HANDSHAKES)
+    .max_connections(UNBOUNDED)
+    .max_connection_rate(UNBOUNDED)
     .on_connect(hinotori::on_connect)
     .shutdown_timeout(settings.drainer().shutdown.as_secs() + SHUTDOWN_SPARE)
     .disable_signals();

@@ -44,6 +44,7 @@ mod violations;
 // the program `realtime-chat`
 mod chat;
 mod deploy;
+mod descriptors;
 mod drain;
 mod health;
 mod history;

@@ -63,6 +63,7 @@ pub(crate) struct Launch {
     arguments: Vec<String>,
     environment: BTreeMap<&'static str, String>,
     page: Option<Folder>,
+    descriptors: Option<u32>,
 }
 
 impl Launch {
@@ -94,7 +95,7 @@ impl Launch {
     }
 
     fn program(program: PathBuf) -> Self {
-        Self { program, arguments: Vec::new(), environment: BTreeMap::new(), page: None }
+        Self { program, arguments: Vec::new(), environment: BTreeMap::new(), page: None, descriptors: None }
             .set("HOST", "127.0.0.1")
             .set("PORT", "0")
             .set("WORKERS", "2")
@@ -109,6 +110,12 @@ impl Launch {
 
     pub(crate) fn arguments(mut self, arguments: &[&str]) -> Self {
         self.arguments.extend(arguments.iter().map(|&argument| argument.to_owned()));
+        self
+    }
+
+    /// With so many descriptors, and no more.
+    pub(crate) fn descriptors(mut self, most: u32) -> Self {
+        self.descriptors = Some(most);
         self
     }
 
@@ -150,8 +157,15 @@ impl Launch {
         Outcome { status, stdout, stderr: process.log() }
     }
 
+    fn command(&self) -> Command {
+        let Some(most) = self.descriptors else { return Command::new(&self.program) };
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("ulimit -n {most} && exec \"$0\" \"$@\"")]).arg(&self.program);
+        shell
+    }
+
     fn spawn(&self) -> Process {
-        let mut command = Command::new(&self.program);
+        let mut command = self.command();
         for variable in VARIABLES {
             command.env_remove(variable);
         }
