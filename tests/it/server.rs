@@ -286,6 +286,15 @@ impl Server {
         }
     }
 
+    /// Time that it has spent on processors.
+    pub(crate) fn cpu(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.child.id())).unwrap();
+        // the name, in brackets, may have anything in it; user and system time are fields 14 and 15
+        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+        let ticks: u64 = fields[11..13].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum();
+        Duration::from_millis(10 * ticks)
+    }
+
     /// Memory in use now (`VmRSS`) or at most ever (`VmHWM`), in bytes.
     pub(crate) fn memory(&self, field: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.child.id())).unwrap();

@@ -7,13 +7,14 @@ use std::{
 };
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     PATIENCE,
-    client::Client,
+    client::{Client, Upgrade},
     folder::Folder,
-    guest::Guest,
+    frame::{self, TEXT},
+    guest::{Guest, LOBBY},
     http::{exchange, get},
     server::{Launch, Server},
     tunnel::Tunnel,
@@ -246,4 +247,49 @@ fn clients_are_told_of_the_end_over_tls_too() {
         guest.client.closes(1012);
     }
     assert!(server.wait_exit(PATIENCE).success());
+}
+
+/// Connects, joins the lobby, and leaves it at that.
+fn idle(port: u16) -> TcpStream {
+    let mut stream = Upgrade::granted(port, PATH).stream;
+    let join = json!(["1", "1", LOBBY, "phx_join", {}]).to_string();
+    stream.write_all(&frame::masked(true, TEXT, join.as_bytes())).unwrap();
+    let mut heard = Vec::new();
+    while !String::from_utf8_lossy(&heard).contains("load_messages") {
+        let mut chunk = [0; 1024];
+        let n = stream.read(&mut chunk).unwrap();
+        assert!(n > 0, "the connection has ended");
+        heard.extend(&chunk[..n]);
+    }
+    stream
+}
+
+#[test]
+#[ignore = "a measurement for docs/OPERATIONS.md: run it alone, with --release and --nocapture"]
+fn what_a_connection_costs_without_tls_and_with_it() {
+    const CLIENTS: u16 = 2_000;
+    let measure = |what: &str, server: &Server, port: u16| {
+        let warm: Vec<_> = (0..200).map(|_| idle(port)).collect();
+        let (memory, cpu) = (server.memory("VmRSS"), server.cpu());
+        let clients: Vec<_> = (0..CLIENTS).map(|_| idle(port)).collect();
+        let (memory, cpu) = (server.memory("VmRSS") - memory, server.cpu() - cpu);
+        let n = f64::from(CLIENTS);
+        let (kib, micros) = (memory as f64 / 1024.0 / n, cpu.as_secs_f64() * 1e6 / n);
+        println!("{what}: {kib:.1} KiB, {micros:.0} µs of CPU for connecting and joining");
+        drop((warm, clients));
+    };
+    let server = Launch::chat().set("RUST_LOG", "error").start();
+    measure("plain", &server, server.port);
+    let rsa = || include_str!("../fixtures/tls/rsa.pem");
+    for name in ["P-256", "RSA 2048"] {
+        let (folder, made) = (Folder::new(), Identity::new());
+        made.write(&folder);
+        if name != "P-256" {
+            folder.write("cert.pem", rsa());
+            folder.write("key.pem", include_str!("../fixtures/tls/rsa-key.pem"));
+        }
+        let server = launch(folder.path()).set("RUST_LOG", "error").start();
+        let tunnel = Tunnel::open(server.port, &[&made.certificate, rsa()], HTTP_1);
+        measure(name, &server, tunnel.port);
+    }
 }
