@@ -181,3 +181,47 @@ async fn told_to_stop() -> io::Result<&'static str> {
         _ = interrupt.recv() => "SIGINT",
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use actix_web::{App, test};
+
+    use super::*;
+    use crate::{ConnectInfo, Params, Refused, Routes, SocketHandler, SocketOptions};
+
+    struct UserSocket;
+
+    impl SocketHandler for UserSocket {
+        async fn connect(_: &Params, _: &ConnectInfo<'_>) -> Result<Self, Refused> {
+            Ok(Self)
+        }
+
+        fn channels(_: &mut Routes<Self>) {}
+    }
+
+    #[actix_web::test]
+    async fn who_asks_for_a_connection_of_a_server_that_drains_is_refused_and_counted() {
+        let endpoint = Endpoint::new();
+        let socket = endpoint.socket::<UserSocket>("/socket", SocketOptions::default());
+        let app = test::init_service(App::new().configure(socket).configure(endpoint.ops())).await;
+        assert_eq!(endpoint.drain().await, 0);
+        for path in ["/socket/websocket", "/socket/longpoll"] {
+            let request = test::TestRequest::get().uri(path).to_request();
+            assert_eq!(test::call_service(&app, request).await.status(), 503, "{path}");
+        }
+        let request = test::TestRequest::get().uri("/metrics").to_request();
+        let metrics = String::from_utf8(test::call_and_read_body(&app, request).await.to_vec()).unwrap();
+        assert!(metrics.contains("hinotori_connections_refused_total{reason=\"drain\"} 2\n"), "{metrics}");
+    }
+
+    #[actix_web::test]
+    async fn two_endpoints_of_one_process_count_for_themselves() {
+        let (busy, idle) = (Endpoint::new(), Endpoint::new());
+        busy.broadcast("t", "e", serde_json::json!({})).unwrap();
+        for (endpoint, broadcasts) in [(&busy, 1), (&idle, 0)] {
+            let metrics =
+                prometheus::TextEncoder::new().encode_to_string(&endpoint.registry().gather()).unwrap();
+            assert!(metrics.contains(&format!("hinotori_broadcasts_total {broadcasts}\n")), "{metrics}");
+        }
+    }
+}
