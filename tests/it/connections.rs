@@ -14,6 +14,7 @@ use crate::{
     client::{Client, Upgrade},
     frame::{CLOSE, TEXT, header, masked},
     http::get,
+    metrics::comes_to,
     poller::Poller,
     server::{Launch, Server},
 };
@@ -47,6 +48,7 @@ fn of_many_that_connect_at_once_exactly_as_many_get_in_as_there_is_room_for() {
     for refused in outside {
         assert_eq!((refused.status, refused.header("retry-after")), (503, Some("5")));
     }
+    comes_to(&server, "hinotori_connections_refused_total{reason=\"full\"}", (CLIENTS - ROOM) as f64);
     for client in inside {
         Client::over(client).join("1", "ref:room");
     }

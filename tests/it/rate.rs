@@ -6,6 +6,7 @@ use crate::{
     client::{Client, Item},
     frame::{PING, TEXT, masked},
     guest::LOBBY,
+    metrics::comes_to,
     poller::Poller,
     server::{Launch, Server},
 };
@@ -65,6 +66,8 @@ fn a_burst_is_answered_what_is_over_is_refused_by_its_ref_and_who_goes_on_is_clo
         "{} {refused}",
         answers.len()
     );
+    comes_to(&server, "hinotori_connections_closed_total{reason=\"rate\"}", 1.0);
+    comes_to(&server, "hinotori_messages_refused_total", refused as f64);
 }
 
 #[test]
