@@ -21,6 +21,7 @@ use crate::{
     metrics::comes_to,
     poller::Poller,
     server::{Launch, Server},
+    turns::heavy,
 };
 
 const WEBSOCKET: &str = "/socket/websocket?vsn=2.0.0";
@@ -135,6 +136,7 @@ fn deaths() -> Vec<fn(&Server)> {
 
 #[test]
 fn clients_killed_in_the_middle_of_everything_disturb_nobody_and_leave_nothing_behind() {
+    let _turn = heavy();
     const LISTENERS: usize = 4;
     let rounds = amount("CHAOS_ROUNDS", 2);
     let server = Launch::reference().set("RUST_LOG", "warn").start();

@@ -15,6 +15,7 @@ use crate::{
     frame::{CLOSE, masked},
     http::{KeptAlive, get},
     server::{Launch, Server},
+    turns::heavy,
 };
 
 const WEBSOCKET: &str = "/socket/websocket?vsn=2.0.0";
@@ -232,6 +233,7 @@ impl Bare {
 
 #[test]
 fn each_of_ten_thousand_clients_gets_its_close_frame_within_the_deadline() {
+    let _turn = heavy();
     const DEADLINE: Duration = Duration::from_secs(30);
     let allowed = rlimit::increase_nofile_limit(u64::MAX).unwrap();
     let many = MANY.min(usize::try_from(allowed.saturating_sub(SPARE)).unwrap());

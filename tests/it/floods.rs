@@ -16,6 +16,7 @@ use crate::{
     metrics::comes_to,
     poller::Poller,
     server::{Launch, Server},
+    turns::heavy,
 };
 
 const MIB: u64 = 1024 * 1024;
@@ -111,6 +112,7 @@ fn nesting_of_100_000_levels_ends_its_socket_wherever_it_is_and_no_other() {
 
 #[test]
 fn names_of_megabytes_end_their_socket_and_are_neither_kept_nor_logged() {
+    let _turn = heavy();
     let server = one_worker();
     let mut other = Client::joined(server.port, "ref:room");
     let name = "x".repeat(2_000_000);
@@ -158,6 +160,7 @@ fn a_message_in_a_million_fragments_most_of_them_empty_comes_out_whole_and_delay
 
 #[test]
 fn a_flood_of_joins_and_leaves_of_one_topic_has_each_answered_once_and_leaves_nothing_behind() {
+    let _turn = heavy();
     const ROUNDS: usize = 10_000;
     let server = one_worker();
     let mut other = Client::joined(server.port, "ref:room");
@@ -221,6 +224,7 @@ type Progress = Arc<(Mutex<Vec<usize>>, Condvar)>;
 
 #[test]
 fn of_120_mb_past_a_reader_who_stalls_the_others_get_all_in_order_and_the_server_keeps_little() {
+    let _turn = heavy();
     const MESSAGES: usize = 1_920;
     const SIZE: usize = 64 * 1024;
     const READERS: usize = 6;

@@ -23,6 +23,7 @@ mod replay;
 mod request;
 mod server;
 mod tunnel;
+mod turns;
 
 // what Phoenix answered
 mod recordings;

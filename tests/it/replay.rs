@@ -24,6 +24,7 @@ use crate::{
     frame,
     normal::same,
     request::{Answer, header_lines, request},
+    turns,
 };
 
 /// Conversations played at once; they mostly wait.
@@ -101,6 +102,7 @@ fn cut(value: &Value, length: usize) -> String {
 
 /// Plays each conversation on a server of its own, several at once, and fails with all that differ.
 pub(crate) fn play_all(conversations: &[Conversation], start: impl Fn() -> crate::server::Server + Sync) {
+    let _turn = conversations.iter().any(Conversation::tells_time).then(turns::timed);
     let (next, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     thread::scope(|scope| {
         for _ in 0..PLAYERS.min(conversations.len()) {

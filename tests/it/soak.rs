@@ -17,6 +17,7 @@ use crate::{
     metrics::{comes_to, scrape},
     poller::Poller,
     server::{Launch, Server},
+    turns::heavy,
 };
 
 /// Clients at a time.
@@ -130,6 +131,7 @@ fn idle(server: &Server) -> (u64, usize) {
 
 #[test]
 fn after_many_clients_the_server_is_as_it_was() {
+    let _turn = heavy();
     let time = Duration::from_secs(amount("SOAK_SECONDS", 3));
     let seed = amount("SOAK_SEED", new_seed());
     let server = Launch::reference().set("RUST_LOG", "off").start();
