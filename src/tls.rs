@@ -231,7 +231,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[actix_web::test]
-    async fn on_connect_sets_up_the_tcp_connection_beneath_tls() {
+    async fn on_connect_sets_up_a_tcp_connection_plain_or_beneath_tls() {
         let (certificate, client) = pair("on-connect");
         let (options, mut set) = unbounded_channel();
         let server = HttpServer::new(App::new)
@@ -239,19 +239,25 @@ mod tests {
             .disable_signals()
             .on_connect(move |connection, data| {
                 crate::on_connect(connection, data);
-                let stream: &TlsStream<TcpStream> = connection.downcast_ref().unwrap();
-                let socket = SockRef::from(stream.get_ref().0);
+                let encrypted =
+                    connection.downcast_ref().map(|stream: &TlsStream<TcpStream>| stream.get_ref().0);
+                let socket = SockRef::from(encrypted.or(connection.downcast_ref()).unwrap());
                 options.send((socket.tcp_nodelay().unwrap(), socket.tcp_user_timeout().unwrap())).unwrap();
             })
+            .bind(("127.0.0.1", 0))
+            .unwrap()
             .bind_rustls_0_23(("127.0.0.1", 0), certificate.server_config())
             .unwrap();
-        let address = server.addrs()[0];
+        let [plain, encrypted] = server.addrs()[..] else { panic!("not two addresses") };
         let server = server.run();
         let handle = server.handle();
         rt::spawn(server);
-        let stream = TcpStream::connect(address).await.unwrap();
+        let wanted = Some((true, Some(Duration::from_secs(20))));
+        let _plain = TcpStream::connect(plain).await.unwrap();
+        assert_eq!(set.recv().await, wanted);
+        let stream = TcpStream::connect(encrypted).await.unwrap();
         let _client = client.connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap();
-        assert_eq!(set.recv().await, Some((true, Some(Duration::from_secs(20)))));
+        assert_eq!(set.recv().await, wanted);
         handle.stop(false).await;
     }
 

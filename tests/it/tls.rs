@@ -25,6 +25,8 @@ const PATH: &str = "/socket/websocket?vsn=2.0.0";
 /// What a client offers that knows no other protocol.
 const HTTP_1: &[&[u8]] = &[b"http/1.1"];
 
+const RSA: &str = include_str!("../fixtures/tls/rsa.pem");
+
 /// A certificate for `localhost` and its key, as PEM.
 struct Identity {
     certificate: String,
@@ -187,14 +189,29 @@ fn a_certificate_without_key_or_a_key_without_certificate_exits_with_2_and_names
 }
 
 #[test]
-fn a_certificate_of_rsa_with_a_key_in_the_older_format_is_taken() {
-    let folder = Folder::new();
-    // made by `openssl req -x509 -newkey rsa:2048` and `openssl rsa -traditional`
-    folder.write("cert.pem", include_str!("../fixtures/tls/rsa.pem"));
-    folder.write("key.pem", include_str!("../fixtures/tls/rsa-key.pem"));
-    let server = launch(folder.path()).start();
-    let tunnel = Tunnel::open(server.port, &[include_str!("../fixtures/tls/rsa.pem")], HTTP_1);
-    enter(tunnel.port).client.beat();
+fn keys_of_every_kind_and_format_are_taken() {
+    // made by openssl: PKCS#1, SEC1 and PKCS#8
+    for (certificate, key, format) in [
+        (RSA, include_str!("../fixtures/tls/rsa-key.pem"), "BEGIN RSA PRIVATE KEY"),
+        (
+            include_str!("../fixtures/tls/ec.pem"),
+            include_str!("../fixtures/tls/ec-key.pem"),
+            "BEGIN EC PRIVATE KEY",
+        ),
+        (
+            include_str!("../fixtures/tls/ed25519.pem"),
+            include_str!("../fixtures/tls/ed25519-key.pem"),
+            "BEGIN PRIVATE KEY",
+        ),
+    ] {
+        assert!(key.contains(format));
+        let folder = Folder::new();
+        folder.write("cert.pem", certificate);
+        folder.write("key.pem", key);
+        let server = launch(folder.path()).start();
+        let tunnel = Tunnel::open(server.port, &[certificate], HTTP_1);
+        enter(tunnel.port).client.beat();
+    }
 }
 
 #[test]
@@ -280,16 +297,15 @@ fn what_a_connection_costs_without_tls_and_with_it() {
     };
     let server = Launch::chat().set("RUST_LOG", "error").start();
     measure("plain", &server, server.port);
-    let rsa = || include_str!("../fixtures/tls/rsa.pem");
     for name in ["P-256", "RSA 2048"] {
         let (folder, made) = (Folder::new(), Identity::new());
         made.write(&folder);
         if name != "P-256" {
-            folder.write("cert.pem", rsa());
+            folder.write("cert.pem", RSA);
             folder.write("key.pem", include_str!("../fixtures/tls/rsa-key.pem"));
         }
         let server = launch(folder.path()).set("RUST_LOG", "error").start();
-        let tunnel = Tunnel::open(server.port, &[&made.certificate, rsa()], HTTP_1);
+        let tunnel = Tunnel::open(server.port, &[&made.certificate, RSA], HTTP_1);
         measure(name, &server, tunnel.port);
     }
 }
