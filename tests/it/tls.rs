@@ -18,6 +18,7 @@ use crate::{
     http::{exchange, get},
     server::{Launch, Server},
     tunnel::Tunnel,
+    turns::timed,
 };
 
 const PATH: &str = "/socket/websocket?vsn=2.0.0";
@@ -231,23 +232,28 @@ fn a_client_without_tls_is_cut_off_and_hurts_nobody() {
     enter(tunnel.port).client.beat();
 }
 
+/// Many that begin a handshake and say no more: more than actix-web lets two workers have under way by default.
+fn stall(server: &Server) -> Vec<TcpStream> {
+    let stalled = (0..600).map(|_| TcpStream::connect(("127.0.0.1", server.port)).unwrap());
+    stalled.inspect(|mut stream| stream.write_all(b"\x16\x03\x01\x02\x00\x01").unwrap()).collect()
+}
+
 #[test]
 fn handshakes_that_stall_keep_nobody_out_and_are_cut_off() {
+    let _turn = timed();
     let folder = Folder::new();
     let (server, tunnel) = start(&Identity::new(), &folder);
-    // more than actix-web lets two workers have under way by default
-    let stalled: Vec<TcpStream> =
-        (0..600).map(|_| TcpStream::connect(("127.0.0.1", server.port)).unwrap()).collect();
-    for stream in &stalled {
-        let _ = (&mut &*stream).write_all(b"\x16\x03\x01\x02\x00\x01");
-    }
-    enter(tunnel.port).client.beat();
-    let mut first = &stalled[0];
-    first.set_nonblocking(true).unwrap();
-    let now = first.read(&mut [0]).map_err(|error| error.kind());
-    assert_eq!(now, Err(ErrorKind::WouldBlock), "who came later had to wait until the first was cut off");
-    for mut stream in &stalled {
-        stream.set_nonblocking(false).unwrap();
+    // who gets in while even the first of them is still there has not waited for any; on a machine that is busy beyond
+    // measure they may be over by themselves, but not every time
+    let served_beside_them = (0..5).any(|_| {
+        let stalled = stall(&server);
+        enter(tunnel.port).client.beat();
+        let mut first = &stalled[0];
+        first.set_nonblocking(true).unwrap();
+        first.read(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+    });
+    assert!(served_beside_them, "who came later had to wait until the first was cut off");
+    for mut stream in stall(&server) {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let end = stream.read(&mut [0]).map_err(|error| error.kind());
         assert!(matches!(end, Ok(0) | Err(ErrorKind::ConnectionReset)), "{end:?}");
