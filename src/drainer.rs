@@ -25,6 +25,9 @@ const POLL: Duration = Duration::from_millis(10);
 /// So long before the deadline all who are left are told, whatever their batch: nobody is cut off without a close frame.
 const LAST_CALL: Duration = Duration::from_secs(1);
 
+/// As good as for ever, and no sum of times overflows.
+const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
 /// How long plain HTTP requests have to finish, once the sockets are gone.
 const REQUESTS: Duration = Duration::from_secs(4);
 
@@ -56,8 +59,9 @@ impl Default for Drainer {
 impl Drainer {
     /// Sends everybody away. Returns how many connections and channels are left at the end.
     async fn drain(self, pubsub: &PubSub) -> usize {
+        let (shutdown, interval) = (self.shutdown.min(FOREVER), self.batch_interval.min(FOREVER));
         let begun = Instant::now();
-        let (end, last_call) = (begun + self.shutdown, begun + self.shutdown.saturating_sub(LAST_CALL));
+        let (end, last_call) = (begun + shutdown, begun + shutdown.saturating_sub(LAST_CALL));
         let left = || pubsub.connections() + pubsub.telemetry().channels();
         pubsub.begin_drain();
         let mut steps = Steps::default();
@@ -67,7 +71,7 @@ impl Drainer {
             if next.is_some_and(|next| now >= next) {
                 let is_last = now >= last_call;
                 steps.begin(pubsub, if is_last { usize::MAX } else { self.batch_size.max(1) });
-                next = (!is_last).then(|| last_call.min(now + self.batch_interval));
+                next = (!is_last).then(|| last_call.min(now + interval));
             }
             sleep(POLL).await;
             steps.log_if_done(pubsub);
@@ -204,6 +208,7 @@ mod tests {
         let endpoint = Endpoint::new();
         let socket = endpoint.socket::<UserSocket>("/socket", SocketOptions::default());
         let app = test::init_service(App::new().configure(socket).configure(endpoint.ops())).await;
+        let endpoint = endpoint.with_drainer(Drainer { shutdown: Duration::MAX, ..Drainer::default() });
         assert_eq!(endpoint.drain().await, 0);
         for path in ["/socket/websocket", "/socket/longpoll"] {
             let request = test::TestRequest::get().uri(path).to_request();

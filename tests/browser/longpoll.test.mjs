@@ -6,8 +6,8 @@ import { Server } from "../clients/server.mjs"
 import { until } from "../clients/until.mjs"
 import { ChatPage, launch } from "./page.mjs"
 
-// What the browser itself says of each attempt while nobody listens.
-const REFUSED = /^Failed to load resource: net::ERR_/
+// What the browser itself says of each attempt while nobody listens, or the server is going down.
+const REFUSED = /^Failed to load resource: (net::ERR_|the server responded with a status of 503)/
 
 let browser, server, ann, bob, requests
 

@@ -57,6 +57,7 @@ test("a server that is told to stop closes with 1012, which makes the client com
 
 test("a server that is told to stop does not wait for a client that polls, and that client comes back", async () => {
   const polling = await Client.join(server, { transport: LongPoll })
+  await until(() => polling.histories.length, 1)
   const began = performance.now()
   await server.stop("SIGTERM")
   const took = performance.now() - began
