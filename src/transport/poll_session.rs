@@ -276,3 +276,54 @@ async fn receive(connection: &Connection, part: Result<Bytes, Option<Bytes>>) ->
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use actix::Recipient;
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::{
+        channel::{Command, Link},
+        pubsub::PubSub,
+        socket::{Accepted, Router},
+        telemetry::Transport,
+        transport::SocketOptions,
+        wire::{Payload, Serializer},
+    };
+
+    struct NoTopics;
+
+    impl Router for NoTopics {
+        fn is_routed(&self, _: &str) -> bool {
+            false
+        }
+
+        fn start(&self, _: Rc<Link>, _: Payload) -> Option<Recipient<Command>> {
+            None
+        }
+    }
+
+    #[actix_web::test]
+    async fn a_session_that_has_ended_is_found_no_more_and_nothing_of_it_is_kept() {
+        let (pubsub, sessions) = (PubSub::new(), Arc::new(Sessions::default()));
+        let open = |_| {
+            let seat = pubsub.seat().unwrap();
+            let accepted =
+                Accepted { serializer: Serializer::V2, id: None, router: Box::new(NoTopics), seat };
+            let limits = SocketOptions::default().limits();
+            let connection = Connection::open(accepted, limits, Transport::LongPoll, pubsub.clone());
+            sessions.open(connection, Duration::from_secs(60))
+        };
+        let tokens: Vec<String> = (0..10).map(open).collect();
+        assert!(tokens.iter().all(|token| sessions.find(Some(token)).is_some()));
+        pubsub.drain(10);
+        let ended = async {
+            while !sessions.live.read().unwrap().is_empty() {
+                actix_web::rt::task::yield_now().await;
+            }
+        };
+        timeout(Duration::from_secs(20), ended).await.expect("sessions that have ended are kept");
+        assert!(sessions.find(Some(&tokens[0])).is_none());
+    }
+}

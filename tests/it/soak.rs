@@ -24,7 +24,7 @@ use crate::{
 const CLIENTS: u64 = 8;
 
 /// What memory may have grown by in the end. The allocator keeps what was once needed; how long it takes adds nothing.
-const SPARE: u64 = 8 * 1024 * 1024;
+const SPARE: u64 = 4 * 1024 * 1024;
 
 /// Some message for a channel that is joined as `topic`; most do nothing but be answered.
 fn message(chance: &mut Chance, topic: &str, reference: u64) -> Value {
@@ -132,11 +132,11 @@ fn idle(server: &Server) -> (u64, usize) {
 #[test]
 fn after_many_clients_the_server_is_as_it_was() {
     let _turn = heavy();
-    let time = Duration::from_secs(amount("SOAK_SECONDS", 3));
+    let time = Duration::from_secs(amount("SOAK_SECONDS", 2));
     let seed = amount("SOAK_SEED", new_seed());
     let server = Launch::reference().set("RUST_LOG", "off").start();
     // what it needs at all it has after a while
-    live(&server, (time / 3).min(Duration::from_secs(30)), seed);
+    live(&server, time.min(Duration::from_secs(30)), seed);
     let (memory, descriptors) = idle(&server);
     let (lives, messages) = live(&server, time, seed + CLIENTS);
     let (memory_then, _) = idle(&server);
