@@ -48,6 +48,7 @@ const USER_TIMEOUT: Duration = Duration::from_secs(20);
 ///     App::new().configure(sockets.socket::<UserSocket>("/socket", SocketOptions::default()))
 /// })
 /// .client_disconnect_timeout(std::time::Duration::ZERO) // a closed WebSocket ends at once
+/// .h1_write_buffer_size(hinotori::WRITE_BUFFER_SIZE) // no connection keeps a large buffer
 /// .on_connect(hinotori::on_connect) // no small message waits, and a dead peer is given up
 /// .disable_signals()
 /// .bind(("127.0.0.1", 4000))?

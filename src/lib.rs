@@ -87,7 +87,7 @@ pub use prometheus;
 pub use pubsub::PubSub;
 pub use socket::{
     ConnectInfo, InvalidProxy, Params, RawContext, RawMessage, RawSocket, Refused, Routes, SocketHandler,
-    TrustedProxies,
+    TrustedProxies, WRITE_BUFFER_SIZE,
 };
 pub use tls::{Certificate, CertificateError};
 pub use token::{Token, TokenError, WeakSecret};

@@ -49,6 +49,7 @@ pub(crate) async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
     .tls_handshake_timeout(HANDSHAKE_TIMEOUT)
     .max_connections(UNBOUNDED)
     .max_connection_rate(UNBOUNDED)
+    .h1_write_buffer_size(hinotori::WRITE_BUFFER_SIZE)
     .on_connect(hinotori::on_connect)
     .shutdown_timeout(settings.drainer().shutdown.as_secs() + SHUTDOWN_SPARE)
     .disable_signals();

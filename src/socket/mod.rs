@@ -25,6 +25,7 @@ pub(crate) use connection::{Accepted, Connection};
 pub(crate) use incoming::Incoming;
 pub(crate) use line::{Limits, Line, Peer};
 pub(crate) use outbox::Outbox;
+pub use outbox::WRITE_BUFFER_SIZE;
 pub use params::Params;
 pub(crate) use rate::Verdict;
 pub(crate) use raw::RawConnection;

@@ -15,8 +15,13 @@ use bytes::{Bytes, BytesMut};
 
 use crate::wire::Frame;
 
-/// Bytes given to the transport in one piece: enough to fill a socket's buffer, small beside the outbox's own bound.
-const CHUNK: usize = 64 * 1024;
+/// For `HttpServer::h1_write_buffer_size`: bytes that may wait in a connection's write buffer before they are written. 4 KiB;
+/// actix-web's own 32 KiB leave each connection with a buffer of up to 64 KiB after its first history or burst, for good.
+pub const WRITE_BUFFER_SIZE: usize = 4 * 1024;
+
+/// Bytes given to the transport in one piece: one that comes behind a buffer that is not full yet just fits into the 8 KiB
+/// with which actix-http begins.
+const CHUNK: usize = WRITE_BUFFER_SIZE;
 
 /// So many times its limit may wait while the writer is on its way: broadcasts come in bursts, within which no writer runs.
 const BURST: usize = 16;
@@ -35,7 +40,11 @@ enum State {
 
 /// Bytes of memory that a queued frame holds: a flood of tiny ones counts too.
 fn cost(frame: &Frame) -> usize {
-    size_of::<Frame>() + frame.bytes().len()
+    size_of::<Frame>() + frame.len()
+}
+
+fn append(chunk: &mut BytesMut, frame: &Frame) {
+    frame.pieces().iter().for_each(|piece| chunk.extend_from_slice(piece));
 }
 
 /// The queue of one connection. It lives on one thread, shared by those who push and the one who writes.
@@ -117,7 +126,7 @@ impl Outbox {
         self.state.get() == State::Open
     }
 
-    /// The next piece to write: all that is queued, up to [`CHUNK`] or one frame.
+    /// The next piece to write: as many frames as have room in [`CHUNK`], or as much of one.
     ///
     /// # Errors
     /// When the connection was cut.
@@ -139,21 +148,30 @@ impl Outbox {
 
     fn take_chunk(&self) -> Option<Bytes> {
         let mut frames = self.frames.borrow_mut();
-        let first = frames.pop_front()?;
-        let mut queued = self.queued.get() - cost(&first);
-        let first = first.into_bytes();
-        let chunk = match frames.front() {
-            Some(second) if first.len() + second.bytes().len() <= CHUNK => {
-                let mut chunk = BytesMut::with_capacity(CHUNK.min(self.queued.get()));
-                chunk.extend_from_slice(&first);
-                while frames.front().is_some_and(|frame| chunk.len() + frame.bytes().len() <= CHUNK) {
-                    let Some(frame) = frames.pop_front() else { break };
-                    queued -= cost(&frame);
-                    chunk.extend_from_slice(frame.bytes());
-                }
-                chunk.freeze()
+        let first = frames.front_mut()?;
+        if first.len() > CHUNK {
+            // a long frame is never copied whole, neither here nor by the transport
+            let piece = first.take(CHUNK);
+            self.queued.set(self.queued.get() - piece.len());
+            return Some(piece);
+        }
+        let mut chunk = BytesMut::new();
+        let mut queued = self.queued.get();
+        let mut first = frames.pop_front()?;
+        queued -= cost(&first);
+        let has_room =
+            |frame: Option<&Frame>, length| frame.is_some_and(|frame| length + frame.len() <= CHUNK);
+        let chunk = if has_room(frames.front(), first.len()) || first.pieces().len() > 1 {
+            chunk.reserve(CHUNK.min(self.queued.get()));
+            append(&mut chunk, &first);
+            while has_room(frames.front(), chunk.len()) {
+                let Some(frame) = frames.pop_front() else { break };
+                queued -= cost(&frame);
+                append(&mut chunk, &frame);
             }
-            _ => first,
+            chunk.freeze()
+        } else {
+            first.take(CHUNK)
         };
         if frames.is_empty() {
             // a burst has passed: an idle connection keeps no memory for it
@@ -218,11 +236,7 @@ mod tests {
     use crate::wire::{CloseCode, Opcode};
 
     fn frame(length: usize) -> Frame {
-        Frame::build(Opcode::Text, length, |out| {
-            out.resize(out.len() + length, b'x');
-            Ok::<_, ()>(())
-        })
-        .unwrap()
+        Frame::of(Opcode::Text, &vec![b'x'; length])
     }
 
     fn poll(outbox: &Outbox) -> Poll<Option<io::Result<Bytes>>> {
@@ -248,12 +262,15 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_larger_than_a_piece_leaves_whole_and_alone() {
-        let outbox = Outbox::new(1_000);
-        let _ = outbox.push(&frame(10));
-        let _ = outbox.push(&frame(CHUNK));
-        assert_eq!(chunk(&outbox).len(), 12);
-        assert_eq!(chunk(&outbox).len(), CHUNK + 10);
+    fn a_frame_larger_than_a_piece_leaves_in_several_and_what_follows_it_comes_after() {
+        let outbox = Outbox::new(4 * CHUNK);
+        let frames = [frame(10), frame(2 * CHUNK), frame(20)];
+        frames.iter().for_each(|frame| assert!(outbox.push(frame)));
+        let pieces: Vec<Bytes> = (0..4).map(|_| chunk(&outbox)).collect();
+        assert!(pieces.iter().all(|piece| piece.len() <= CHUNK));
+        assert_eq!(pieces.concat(), frames.map(|frame| frame.pieces().concat()).concat());
+        assert!(poll(&outbox).is_pending());
+        assert_eq!(outbox.queued.get(), 0);
     }
 
     #[test]
@@ -305,7 +322,7 @@ mod tests {
         let _ = outbox.push(&frame(10));
         outbox.close(&Frame::close(None));
         outbox.finish();
-        assert_eq!(chunk(&outbox).len(), 12 + close.bytes().len());
+        assert_eq!(chunk(&outbox).len(), 12 + close.len());
         assert!(matches!(poll(&outbox), Poll::Ready(None)));
     }
 }

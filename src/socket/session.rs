@@ -262,4 +262,6 @@ pub(crate) fn reason(text: &str) -> Payload {
 }
 
 #[cfg(test)]
+// spelled out, as benches/rules.rs compiles this file from elsewhere
+#[path = "session/tests.rs"]
 mod tests;

@@ -18,6 +18,7 @@ use bytestring::ByteString;
 
 use super::{
     Message, Outgoing, Payload, Ref,
+    frame::Writer,
     serializer::{DecodeError, EncodeError},
 };
 
@@ -63,24 +64,27 @@ pub(super) fn decode(data: &Bytes) -> Result<Message, DecodeError> {
     })
 }
 
-pub(super) fn encode(out: &mut Vec<u8>, message: Outgoing<'_>, data: &[u8]) -> Result<(), EncodeError> {
+pub(super) fn encode(out: &mut Writer, message: Outgoing<'_>, data: &Bytes) -> Result<(), EncodeError> {
     match message {
         Outgoing::Reply { join_ref, reference, topic, status, .. } => {
-            out.push(REPLY);
+            out.bytes.push(REPLY);
             let (join_ref, reference) = (join_ref.as_text(), reference.as_text());
             let status = status.as_str();
-            fields(out, &[("join_ref", join_ref), ("ref", reference), ("topic", topic), ("status", status)])?;
+            fields(
+                &mut out.bytes,
+                &[("join_ref", join_ref), ("ref", reference), ("topic", topic), ("status", status)],
+            )?;
         }
         Outgoing::Push { join_ref, topic, event, .. } => {
-            out.push(PUSH);
-            fields(out, &[("join_ref", join_ref.as_text()), ("topic", topic), ("event", event)])?;
+            out.bytes.push(PUSH);
+            fields(&mut out.bytes, &[("join_ref", join_ref.as_text()), ("topic", topic), ("event", event)])?;
         }
         Outgoing::Broadcast { topic, event, .. } => {
-            out.push(BROADCAST);
-            fields(out, &[("topic", topic), ("event", event)])?;
+            out.bytes.push(BROADCAST);
+            fields(&mut out.bytes, &[("topic", topic), ("event", event)])?;
         }
     }
-    out.extend_from_slice(data);
+    out.payload(data);
     Ok(())
 }
 
@@ -101,15 +105,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::wire::Status;
+    use crate::wire::{Frame, Opcode, Serializer, Status};
 
     /// The push of the recordings: join_ref "3", ref "4", topic "ref:a", event "bin".
     const BIN: &[u8] = b"\0\x01\x01\x05\x0334ref:abin\0\x01\xffdata";
 
     fn encoded(message: Outgoing<'_>, data: &[u8]) -> Vec<u8> {
-        let mut out = Vec::new();
-        encode(&mut out, message, data).unwrap();
-        out
+        let data = Bytes::copy_from_slice(data);
+        let frame = Frame::build(Opcode::Binary, 0, |out| encode(out, message, &data)).unwrap();
+        frame.message().into()
     }
 
     #[test]
@@ -166,7 +170,7 @@ mod tests {
     fn a_field_of_more_than_255_bytes_is_an_error_that_names_it() {
         let topic = "t".repeat(256);
         let broadcast = Outgoing::Broadcast { topic: &topic, event: "e", payload: &Payload::binary(vec![]) };
-        let error = encode(&mut Vec::new(), broadcast, b"").unwrap_err().to_string();
+        let error = Serializer::V2.encode(broadcast).unwrap_err().to_string();
         assert_eq!(error, "topic of 256 bytes in a binary message: expected at most 255");
     }
 

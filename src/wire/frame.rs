@@ -3,7 +3,7 @@
 //! The RFC 6455 header of a server's frame is written in front of the message when it is encoded: a broadcast is then
 //! the same bytes for every WebSocket, and a transport without frames takes [`Frame::message`].
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 
 /// The longest header of an unmasked frame: 2 bytes and a length of 8 (RFC 6455 §5.2).
 const MAX_HEADER: usize = 10;
@@ -17,32 +17,74 @@ pub(crate) enum Opcode {
     Pong = 10,
 }
 
+/// Bytes from which a payload is not copied into its frame, but shared by all frames that carry it: ten thousand who join
+/// a chat hold one history.
+const SHARED: usize = 32 * 1024;
+
 /// One message, encoded and framed. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Frame(Bytes);
+pub(crate) struct Frame(Kind);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Kind {
+    Whole(Bytes),
+    /// What comes before a long payload, the payload, and what comes after it.
+    Parts(Box<[Bytes; 3]>),
+}
+
+/// Where a message is written.
+#[derive(Debug)]
+pub(super) struct Writer {
+    pub(super) bytes: Vec<u8>,
+    /// A long payload, and where among the bytes it goes.
+    shared: Option<(usize, Bytes)>,
+}
+
+impl Writer {
+    fn new(size: usize) -> Self {
+        let mut bytes = Vec::with_capacity(MAX_HEADER + size.min(SHARED));
+        bytes.resize(MAX_HEADER, 0);
+        Self { bytes, shared: None }
+    }
+
+    /// Writes the payload, of which a message has one.
+    pub(super) fn payload(&mut self, payload: &Bytes) {
+        if payload.len() < SHARED {
+            self.bytes.extend_from_slice(payload);
+        } else {
+            self.shared = Some((self.bytes.len(), payload.clone()));
+        }
+    }
+}
 
 impl Frame {
-    /// Frames the message that `write` appends to the buffer; `size` is a guess of its length.
-    pub(crate) fn build<E>(
+    /// Frames the message that `write` writes; `size` is a guess of its length.
+    pub(super) fn build<E>(
         opcode: Opcode,
         size: usize,
-        write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+        write: impl FnOnce(&mut Writer) -> Result<(), E>,
     ) -> Result<Self, E> {
-        let mut buffer = Vec::with_capacity(MAX_HEADER + size);
-        buffer.resize(MAX_HEADER, 0);
-        write(&mut buffer)?;
-        let (header, length) = header(opcode, buffer.len() - MAX_HEADER);
+        let mut writer = Writer::new(size);
+        write(&mut writer)?;
+        let Writer { mut bytes, shared } = writer;
+        let payload = shared.as_ref().map_or(0, |(_, payload)| payload.len());
+        let (header, length) = header(opcode, bytes.len() - MAX_HEADER + payload);
         let start = MAX_HEADER - length;
-        buffer[start..MAX_HEADER].copy_from_slice(&header[..length]);
-        let mut frame = Bytes::from(buffer);
-        frame.advance(start);
-        Ok(Self(frame))
+        bytes[start..MAX_HEADER].copy_from_slice(&header[..length]);
+        let mut bytes = Bytes::from(bytes);
+        Ok(Self(match shared {
+            None => Kind::Whole(bytes.split_off(start)),
+            Some((at, payload)) => {
+                let after = bytes.split_off(at);
+                Kind::Parts(Box::new([bytes.split_off(start), payload, after]))
+            }
+        }))
     }
 
     /// Frames a message that is there already.
     pub(crate) fn of(opcode: Opcode, message: &[u8]) -> Self {
         let (header, length) = header(opcode, message.len());
-        Self([&header[..length], message].concat().into())
+        Self(Kind::Whole([&header[..length], message].concat().into()))
     }
 
     /// A pong with the data of the ping.
@@ -58,29 +100,50 @@ impl Frame {
         }
     }
 
-    /// Header and message: what a WebSocket writes.
-    pub(crate) fn bytes(&self) -> &Bytes {
-        &self.0
+    /// The frame's bytes, in as many pieces as they lie: header and message, which is what a WebSocket writes.
+    pub(crate) fn pieces(&self) -> &[Bytes] {
+        match &self.0 {
+            Kind::Whole(bytes) => std::slice::from_ref(bytes),
+            Kind::Parts(parts) => &parts[..],
+        }
     }
 
-    /// As [`Frame::bytes`].
-    pub(crate) fn into_bytes(self) -> Bytes {
-        self.0
+    fn pieces_mut(&mut self) -> &mut [Bytes] {
+        match &mut self.0 {
+            Kind::Whole(bytes) => std::slice::from_mut(bytes),
+            Kind::Parts(parts) => &mut parts[..],
+        }
+    }
+
+    /// Bytes of the frame.
+    pub(crate) fn len(&self) -> usize {
+        self.pieces().iter().map(Bytes::len).sum()
+    }
+
+    /// Takes some of the first bytes away, at most so many: what is left is not a frame any more. Nothing is copied.
+    pub(crate) fn take(&mut self, most: usize) -> Bytes {
+        let piece = self.pieces_mut().iter_mut().find(|piece| !piece.is_empty());
+        piece.map(|piece| piece.split_to(most.min(piece.len()))).unwrap_or_default()
     }
 
     /// The text of a text frame.
     pub(crate) fn text(&self) -> Option<Bytes> {
-        self.0.first().filter(|first| *first & 0x0f == Opcode::Text as u8).map(|_| self.message())
+        let first = self.pieces().first()?.first()?;
+        (first & 0x0f == Opcode::Text as u8).then(|| self.message())
     }
 
     /// The message alone.
     pub(crate) fn message(&self) -> Bytes {
-        let header = match self.0.get(1) {
+        let whole = match &self.0 {
+            Kind::Whole(bytes) => bytes.clone(),
+            Kind::Parts(parts) => parts.concat().into(),
+        };
+        let header = match whole.get(1) {
             Some(127) => 10,
             Some(126) => 4,
             _ => 2,
         };
-        self.0.slice(header.min(self.0.len())..)
+        whole.slice(header.min(whole.len())..)
     }
 }
 
@@ -137,7 +200,7 @@ mod tests {
 
     fn framed(length: usize) -> Frame {
         Frame::build(Opcode::Text, 0, |out| {
-            out.resize(out.len() + length, b'x');
+            out.bytes.resize(out.bytes.len() + length, b'x');
             Ok::<_, ()>(())
         })
         .unwrap()
@@ -153,16 +216,45 @@ mod tests {
             (65_536, &[0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
         ] {
             let frame = framed(length);
-            assert_eq!(&frame.bytes()[..header.len()], header);
-            assert_eq!(frame.bytes().len(), header.len() + length);
+            assert_eq!(&frame.pieces()[0][..header.len()], header);
+            assert_eq!(frame.len(), header.len() + length);
             assert_eq!(frame.message().len(), length);
         }
     }
 
     #[test]
+    fn a_long_payload_is_shared_and_its_frame_is_the_same_bytes() {
+        let around = |payload: &Bytes| {
+            Frame::build(Opcode::Text, 0, |out| {
+                out.bytes.push(b'[');
+                out.payload(payload);
+                out.bytes.push(b']');
+                Ok::<_, ()>(())
+            })
+            .unwrap()
+        };
+        for length in [0, SHARED - 1, SHARED, 70_000] {
+            let payload = Bytes::from(vec![b'x'; length]);
+            let mut frame = around(&payload);
+            let copied = frame.pieces().iter().all(|piece| piece.as_ptr() != payload.as_ptr());
+            assert_eq!(copied, length < SHARED, "{length}");
+            let message = [b"[", &payload[..], b"]"].concat();
+            assert_eq!(frame.message(), message);
+            assert_eq!(frame.text().unwrap(), message);
+            let whole = frame.pieces().concat();
+            assert_eq!(whole, Frame::of(Opcode::Text, &message).pieces()[0]);
+            assert_eq!(whole.len(), frame.len());
+            let pieces: Vec<Bytes> =
+                std::iter::from_fn(|| Some(frame.take(999)).filter(|piece| !piece.is_empty())).collect();
+            assert!(pieces.iter().all(|piece| piece.len() <= 999));
+            assert_eq!(pieces.concat(), whole);
+        }
+    }
+
+    #[test]
     fn a_close_frame_carries_its_code_or_nothing() {
-        assert_eq!(&Frame::close(Some(CloseCode::TOO_BIG)).bytes()[..], &[0x88, 2, 0x03, 0xf1]);
-        assert_eq!(&Frame::close(None).bytes()[..], &[0x88, 0]);
+        assert_eq!(&Frame::close(Some(CloseCode::TOO_BIG)).pieces()[0][..], &[0x88, 2, 0x03, 0xf1]);
+        assert_eq!(&Frame::close(None).pieces()[0][..], &[0x88, 0]);
     }
 
     #[test]

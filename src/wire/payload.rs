@@ -94,11 +94,16 @@ impl Payload {
         serde_path_to_error::deserialize(&mut reader).map_err(|error| InvalidPayload(describe(&error)))
     }
 
+    /// The payload as it travels.
+    pub(super) fn bytes(&self) -> &Bytes {
+        match &self.0 {
+            Kind::Json(bytes) | Kind::Binary(bytes) => bytes,
+        }
+    }
+
     /// Bytes of the payload itself.
     pub(crate) fn len(&self) -> usize {
-        match &self.0 {
-            Kind::Json(bytes) | Kind::Binary(bytes) => bytes.len(),
-        }
+        self.bytes().len()
     }
 
     /// Whether this is a JSON object, the only JSON that a push or a broadcast may carry.

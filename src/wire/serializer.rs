@@ -59,18 +59,12 @@ impl Serializer {
         let (Outgoing::Reply { payload, .. }
         | Outgoing::Push { payload, .. }
         | Outgoing::Broadcast { payload, .. }) = message;
-        let size = payload.len() + ENVELOPE;
-        match (self, payload.as_binary(), payload.as_json()) {
-            (Self::V2, Some(data), _) => {
-                Frame::build(Opcode::Binary, size, |out| binary::encode(out, message, data))
-            }
-            (Self::V2, None, Some(json)) => {
-                Frame::build(Opcode::Text, size, |out| v2::encode(out, message, json))
-            }
-            (Self::V1, None, Some(json)) => {
-                Frame::build(Opcode::Text, size, |out| v1::encode(out, message, json))
-            }
-            (Self::V1, ..) | (_, None, None) => Err(EncodeError::BinaryForVersion1),
+        let (size, data) = (payload.len() + ENVELOPE, payload.bytes());
+        match (self, payload.as_binary().is_some()) {
+            (Self::V2, true) => Frame::build(Opcode::Binary, size, |out| binary::encode(out, message, data)),
+            (Self::V2, false) => Frame::build(Opcode::Text, size, |out| v2::encode(out, message, data)),
+            (Self::V1, false) => Frame::build(Opcode::Text, size, |out| v1::encode(out, message, data)),
+            (Self::V1, true) => Err(EncodeError::BinaryForVersion1),
         }
     }
 }

@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
 use bytestring::ByteString;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -14,6 +15,7 @@ use serde_json::value::RawValue;
 use super::{
     Message, Outgoing, Payload, Ref,
     event::PHX_REPLY,
+    frame::Writer,
     json,
     message::name,
     serializer::{DecodeError, EncodeError},
@@ -47,30 +49,30 @@ pub(super) fn decode(text: &ByteString) -> Result<Message, DecodeError> {
     message.check_names()
 }
 
-pub(super) fn encode(out: &mut Vec<u8>, message: Outgoing<'_>, payload: &[u8]) -> Result<(), EncodeError> {
+pub(super) fn encode(out: &mut Writer, message: Outgoing<'_>, payload: &Bytes) -> Result<(), EncodeError> {
     let (topic, event, reference, status) = match message {
         Outgoing::Reply { reference, topic, status, .. } => (topic, PHX_REPLY, reference, Some(status)),
         Outgoing::Push { reference, topic, event, .. } => (topic, event, reference, None),
         Outgoing::Broadcast { topic, event, .. } => (topic, event, &Ref::Null, None),
     };
-    out.extend_from_slice(br#"{"topic":"#);
-    write(out, topic)?;
-    out.extend_from_slice(br#","event":"#);
-    write(out, event)?;
-    out.extend_from_slice(br#","payload":"#);
+    out.bytes.extend_from_slice(br#"{"topic":"#);
+    write(&mut out.bytes, topic)?;
+    out.bytes.extend_from_slice(br#","event":"#);
+    write(&mut out.bytes, event)?;
+    out.bytes.extend_from_slice(br#","payload":"#);
     match status {
         Some(status) => {
-            out.extend_from_slice(br#"{"status":"#);
-            write(out, &status)?;
-            out.extend_from_slice(br#","response":"#);
-            out.extend_from_slice(payload);
-            out.push(b'}');
+            out.bytes.extend_from_slice(br#"{"status":"#);
+            write(&mut out.bytes, &status)?;
+            out.bytes.extend_from_slice(br#","response":"#);
+            out.payload(payload);
+            out.bytes.push(b'}');
         }
-        None => out.extend_from_slice(payload),
+        None => out.payload(payload),
     }
-    out.extend_from_slice(br#","ref":"#);
-    write(out, reference)?;
-    out.push(b'}');
+    out.bytes.extend_from_slice(br#","ref":"#);
+    write(&mut out.bytes, reference)?;
+    out.bytes.push(b'}');
     Ok(())
 }
 
@@ -82,16 +84,16 @@ pub(super) fn write<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::Status;
+    use crate::wire::{Frame, Opcode, Status};
 
     fn decoded(text: &'static str) -> Result<Message, DecodeError> {
         decode(&ByteString::from_static(text))
     }
 
     fn encoded(message: Outgoing<'_>, payload: &str) -> String {
-        let mut out = Vec::new();
-        encode(&mut out, message, payload.as_bytes()).unwrap();
-        String::from_utf8(out).unwrap()
+        let payload = Bytes::copy_from_slice(payload.as_bytes());
+        let frame = Frame::build(Opcode::Text, 0, |out| encode(out, message, &payload)).unwrap();
+        String::from_utf8(frame.message().into()).unwrap()
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 use std::{borrow::Cow, fmt};
 
+use bytes::Bytes;
 use bytestring::ByteString;
 use serde::{
     Deserialize, Deserializer,
@@ -17,6 +18,7 @@ use serde_json::value::RawValue;
 use super::{
     Message, Outgoing, Payload, Ref,
     event::PHX_REPLY,
+    frame::Writer,
     json,
     message::name,
     serializer::{DecodeError, EncodeError},
@@ -79,7 +81,7 @@ pub(super) fn decode(text: &ByteString) -> Result<Message, DecodeError> {
     message.check_names()
 }
 
-pub(super) fn encode(out: &mut Vec<u8>, message: Outgoing<'_>, payload: &[u8]) -> Result<(), EncodeError> {
+pub(super) fn encode(out: &mut Writer, message: Outgoing<'_>, payload: &Bytes) -> Result<(), EncodeError> {
     let (join_ref, reference, topic, event, status) = match message {
         Outgoing::Reply { join_ref, reference, topic, status, .. } => {
             (join_ref, reference, topic, PHX_REPLY, Some(status))
@@ -87,26 +89,26 @@ pub(super) fn encode(out: &mut Vec<u8>, message: Outgoing<'_>, payload: &[u8]) -
         Outgoing::Push { join_ref, reference, topic, event, .. } => (join_ref, reference, topic, event, None),
         Outgoing::Broadcast { topic, event, .. } => (&Ref::Null, &Ref::Null, topic, event, None),
     };
-    out.push(b'[');
-    write(out, join_ref)?;
-    out.push(b',');
-    write(out, reference)?;
-    out.push(b',');
-    write(out, topic)?;
-    out.push(b',');
-    write(out, event)?;
-    out.push(b',');
+    out.bytes.push(b'[');
+    write(&mut out.bytes, join_ref)?;
+    out.bytes.push(b',');
+    write(&mut out.bytes, reference)?;
+    out.bytes.push(b',');
+    write(&mut out.bytes, topic)?;
+    out.bytes.push(b',');
+    write(&mut out.bytes, event)?;
+    out.bytes.push(b',');
     match status {
         Some(status) => {
-            out.extend_from_slice(br#"{"status":""#);
-            out.extend_from_slice(status.as_str().as_bytes());
-            out.extend_from_slice(br#"","response":"#);
-            out.extend_from_slice(payload);
-            out.push(b'}');
+            out.bytes.extend_from_slice(br#"{"status":""#);
+            out.bytes.extend_from_slice(status.as_str().as_bytes());
+            out.bytes.extend_from_slice(br#"","response":"#);
+            out.payload(payload);
+            out.bytes.push(b'}');
         }
-        None => out.extend_from_slice(payload),
+        None => out.payload(payload),
     }
-    out.push(b']');
+    out.bytes.push(b']');
     Ok(())
 }
 
@@ -115,16 +117,16 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::wire::{MAX_DEPTH, Serializer, Status};
+    use crate::wire::{Frame, MAX_DEPTH, Opcode, Serializer, Status};
 
     fn decoded(text: impl Into<ByteString>) -> Result<Message, DecodeError> {
         decode(&text.into())
     }
 
     fn encoded(message: Outgoing<'_>, payload: &str) -> String {
-        let mut out = Vec::new();
-        encode(&mut out, message, payload.as_bytes()).unwrap();
-        String::from_utf8(out).unwrap()
+        let payload = Bytes::copy_from_slice(payload.as_bytes());
+        let frame = Frame::build(Opcode::Text, 0, |out| encode(out, message, &payload)).unwrap();
+        String::from_utf8(frame.message().into()).unwrap()
     }
 
     #[test]
@@ -240,8 +242,7 @@ mod tests {
             let unweighed = |message: Message| Message { weight: 0, ..message };
             prop_assert_eq!(&unweighed(decoded(encoded(push, &json)).unwrap()), &expected);
 
-            let mut out = Vec::new();
-            crate::wire::v1::encode(&mut out, push, json.as_bytes()).unwrap();
+            let out = Serializer::V1.encode(push).unwrap().message().to_vec();
             let expected = Message { join_ref: Ref::Null, ..expected };
             prop_assert_eq!(unweighed(crate::wire::v1::decode(&String::from_utf8(out).unwrap().into()).unwrap()), expected);
         }
