@@ -1,0 +1,196 @@
+//! What a delivery of a broadcast costs, how late it is, and whether any is lost.
+
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use clap::Args;
+use hdrhistogram::Histogram;
+use memchr::memmem::Finder;
+use serde::Serialize;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    task::spawn_local,
+    time::{sleep, sleep_until},
+};
+
+use crate::{
+    Target,
+    connection::{Connection, open_all, scratch},
+    frame,
+    rtt::latencies,
+    usage::Usage,
+};
+
+/// How long deliveries that are still on their way are waited for.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// See `--help`.
+#[derive(Debug, Args)]
+pub(crate) struct Fanout {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// Subscribers.
+    #[arg(short, default_value_t = 1_000)]
+    pub(crate) n: usize,
+    /// Messages a second.
+    #[arg(long, default_value_t = 20.0)]
+    pub(crate) rate: f64,
+    /// Seconds.
+    #[arg(long, default_value_t = 5)]
+    pub(crate) secs: u64,
+    /// The event that is pushed, and that the server broadcasts.
+    #[arg(long, default_value = "new_message")]
+    pub(crate) event: String,
+    /// Its payload: `$T` becomes the time at which it was due, from which latency is measured.
+    #[arg(long, default_value = r#"{"message":"$T hello from the load generator","reply_to":null}"#)]
+    pub(crate) payload: String,
+    /// What a delivery holds exactly once, before that time.
+    #[arg(long, default_value = "@T")]
+    pub(crate) mark: String,
+    /// What a message holds that is no delivery, such as a history.
+    #[arg(long, default_value = "load_messages")]
+    pub(crate) ignore: String,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    mode: &'static str,
+    pub(crate) subscribers: usize,
+    pub(crate) failed: usize,
+    sent: u64,
+    pub(crate) delivered: u64,
+    pub(crate) lost: u64,
+    closed: usize,
+    pub(crate) deliveries_per_s: f64,
+    cpu_us_per_delivery: f64,
+    server_cpu_share: f64,
+    p50_us: u64,
+    p99_us: u64,
+    max_us: u64,
+    rss_kib: f64,
+}
+
+/// What the subscribers have seen, together.
+struct Seen {
+    base: Instant,
+    delivered: Cell<u64>,
+    closed: Cell<usize>,
+    latency: RefCell<Histogram<u64>>,
+}
+
+impl Seen {
+    /// A text that may be a delivery.
+    fn look(&self, text: &[u8], mark: &Finder<'_>, ignore: &Finder<'_>) {
+        let Some(at) = mark.find(text) else { return };
+        if ignore.find(text).is_some() {
+            return;
+        }
+        self.delivered.set(self.delivered.get() + 1);
+        let digits = text[at + mark.needle().len()..].iter().take_while(|byte| byte.is_ascii_digit());
+        let due = digits.fold(0u64, |due, digit| due * 10 + u64::from(digit - b'0'));
+        let late = (self.base.elapsed().as_micros() as u64).saturating_sub(due).max(1);
+        self.latency.borrow_mut().saturating_record(late);
+    }
+}
+
+impl Fanout {
+    pub(crate) async fn run(self) -> io::Result<Report> {
+        let (scratch, pid) = (scratch(), self.target.pid);
+        let opened = open_all(&self.target, self.n, &scratch).await;
+        let subscribers = opened.connections.len();
+        let seen = Rc::new(Seen {
+            base: Instant::now(),
+            delivered: Cell::new(0),
+            closed: Cell::new(0),
+            latency: RefCell::new(latencies()?),
+        });
+        for mut connection in opened.connections {
+            let (scratch, seen) = (scratch.clone(), seen.clone());
+            let (mark, ignore) = (self.mark.clone(), self.ignore.clone());
+            spawn_local(async move {
+                let (mark, ignore) = (Finder::new(&mark), Finder::new(&ignore));
+                let mut look = |text: &[u8]| seen.look(text, &mark, &ignore);
+                while let Ok(true) = connection.read(&scratch, &mut look).await {}
+                seen.closed.set(seen.closed.get() + 1);
+            });
+        }
+        let mut publisher = Connection::open(&self.target, self.n).await?;
+        publisher.join(&self.target, &scratch).await?;
+        sleep(Duration::from_secs(1)).await;
+        let before = Usage::of(pid)?;
+        seen.delivered.set(0);
+        seen.latency.borrow_mut().reset();
+        let begin = Instant::now();
+        let sent = self.publish(publisher, begin, seen.base).await?;
+        let expected = sent * subscribers as u64;
+        let deadline = Instant::now() + PATIENCE;
+        while seen.delivered.get() < expected && Instant::now() < deadline {
+            sleep(Duration::from_millis(20)).await;
+        }
+        let (took, after) = (begin.elapsed().as_secs_f64(), Usage::of(pid)?);
+        let (delivered, latency) = (seen.delivered.get(), seen.latency.borrow());
+        Ok(Report {
+            mode: "fanout",
+            subscribers,
+            failed: opened.failed,
+            sent,
+            delivered,
+            lost: expected.saturating_sub(delivered),
+            closed: seen.closed.get(),
+            deliveries_per_s: delivered as f64 / took,
+            cpu_us_per_delivery: (after.cpu - before.cpu) / delivered.max(1) as f64,
+            server_cpu_share: (after.cpu - before.cpu) / 1e6 / took,
+            p50_us: latency.value_at_quantile(0.5),
+            p99_us: latency.value_at_quantile(0.99),
+            max_us: latency.max(),
+            rss_kib: after.memory,
+        })
+    }
+
+    /// Sends all messages, each stamped with the time at which it was due: a server that stalls cannot hide that.
+    async fn publish(&self, publisher: Connection, begin: Instant, base: Instant) -> io::Result<u64> {
+        let (mut read, mut write) = publisher.into_split();
+        spawn_local(async move {
+            let mut sink = vec![0; 1 << 16];
+            while let Ok(1..) = read.read(&mut sink).await {}
+        });
+        let total = (self.rate * self.secs as f64) as u64;
+        for number in 0..total {
+            let due = begin + Duration::from_secs_f64(number as f64 / self.rate);
+            sleep_until(due.into()).await;
+            let stamp = format!("{}{}@", self.mark, (due - base).as_micros());
+            let payload = self.payload.replace("$T", &stamp);
+            let (reference, topic, event) = (number + 2, &self.target.topic, &self.event);
+            let text = format!(r#"["1","{reference}","{topic}","{event}",{payload}]"#);
+            write.write_all(&frame::masked(text.as_bytes())).await?;
+        }
+        // dropped here, the half would close the connection before the last deliveries
+        write.forget();
+        Ok(total)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_history_is_no_delivery_and_latency_is_read_behind_the_mark() -> io::Result<()> {
+        let seen = Seen {
+            base: Instant::now(),
+            delivered: Cell::new(0),
+            closed: Cell::new(0),
+            latency: RefCell::new(latencies()?),
+        };
+        let (mark, ignore) = (Finder::new("@T"), Finder::new("load_messages"));
+        for text in ["{\"m\":\"@T0@ hi\"}", "{\"load_messages\":\"@T0@ hi\"}", "{}"] {
+            seen.look(text.as_bytes(), &mark, &ignore);
+        }
+        assert_eq!((seen.delivered.get(), seen.latency.borrow().len()), (1, 1));
+        Ok(())
+    }
+}

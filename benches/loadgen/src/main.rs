@@ -1,0 +1,97 @@
+//! `phxload`: drives a Phoenix Channels server over raw WebSockets and prints one line of JSON.
+//!
+//! What a server costs is read from `/proc`: its CPU time and its memory, in microseconds a delivery and KiB a connection.
+//! So a run on a busy machine still compares, if the other side ran in turn with it. `phxload floor` is the lower bound: a
+//! server that does nothing but one write for each delivery.
+
+mod connect;
+mod connection;
+mod fanout;
+mod floor;
+mod frame;
+mod rtt;
+#[cfg(test)]
+mod tests;
+mod usage;
+
+use std::{io, net::SocketAddr, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+use tokio::task::LocalSet;
+
+/// Drives a Phoenix Channels server over WebSockets and prints what it cost, as one line of JSON.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    mode: Mode,
+}
+
+/// The server, and what its clients join.
+#[derive(Debug, Args, Clone)]
+struct Target {
+    /// Where the server listens.
+    #[arg(long, default_value = "127.0.0.1:4000")]
+    addr: SocketAddr,
+    /// The path of the socket, with its query.
+    #[arg(long, default_value = "/socket/websocket?vsn=2.0.0")]
+    path: String,
+    /// The topic that every client joins.
+    #[arg(long, default_value = "chat:lobby")]
+    topic: String,
+    /// What they send with it: JSON.
+    #[arg(long, default_value = "{}")]
+    join: String,
+    /// Connections that are being opened at the same time.
+    #[arg(long, default_value_t = 64)]
+    concurrency: usize,
+    /// The server's process, whose CPU time and memory are read from /proc. Without it neither is measured.
+    #[arg(long)]
+    pid: Option<u32>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Mode {
+    /// Opens N connections, joins the topic on each and holds them idle: CPU a connect and join, memory a connection.
+    Connect(connect::Connect),
+    /// N subscribers and one publisher at a fixed rate: deliveries, losses, latency, CPU a delivery.
+    Fanout(fanout::Fanout),
+    /// C connections that each send a message when the one before is answered: CPU and time a reply.
+    Rtt(rtt::Rtt),
+    /// The lower bound: a bare server that writes each message to every connection, with one write each.
+    Floor {
+        /// Where to listen.
+        #[arg(long, default_value = "127.0.0.1:4999")]
+        listen: SocketAddr,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(report) => {
+            println!("{report}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> io::Result<String> {
+    usage::raise_descriptor_limit();
+    // one thread: what clients cost each other shows, and no lock is measured
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    LocalSet::new().block_on(&runtime, async {
+        let report = match cli.mode {
+            Mode::Connect(connect) => serde_json::to_string(&connect.run().await?),
+            Mode::Fanout(fanout) => serde_json::to_string(&fanout.run().await?),
+            Mode::Rtt(rtt) => serde_json::to_string(&rtt.run().await?),
+            Mode::Floor { listen } => {
+                return floor::serve(floor::bind(listen)?).await.map(|()| String::new());
+            }
+        };
+        report.map_err(io::Error::other)
+    })
+}
