@@ -1,5 +1,6 @@
 //! One test a rule; and what holds for any sequence of inputs.
 
+#[path = "tests/invariants.rs"]
 mod invariants;
 
 use super::*;
