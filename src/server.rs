@@ -2,7 +2,7 @@
 
 use std::{error::Error, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use actix_web::{App, HttpServer, dev::ServerHandle, rt};
+use actix_web::{App, HttpServer, dev::ServerHandle, rt, web::Data};
 use hinotori::{
     Certificate, Endpoint,
     chat::{Chat, MessageStore, Page, UserSocket},
@@ -30,7 +30,7 @@ pub(crate) async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
         .with_max_connections(settings.max_connections.unwrap_or(usize::MAX))
         .with_drainer(settings.drainer());
     let store = MessageStore::start(settings.history(), &endpoint)?;
-    let chat = Chat { store, message_max: settings.message_max };
+    let chat = Data::new(Chat { store, message_max: settings.message_max });
     let (sockets, options) = (endpoint.clone(), settings.socket());
     let has_ops = settings.ops_listen.is_none();
     let mut server = HttpServer::new(move || {

@@ -251,10 +251,9 @@ impl<C: Channel> ChannelActor<C> {
     }
 
     fn stop_if_told(&mut self, ctx: &mut actix::Context<Self>) {
-        let exit = self.running.as_mut().and_then(|running| running.context.exit.take());
-        if let Some(exit) = exit {
+        if self.running.as_ref().is_some_and(|running| running.context.stopped) {
             self.link.ended(Ended::Closed);
-            self.terminate(exit, ctx);
+            self.terminate(Exit::Normal, ctx);
         }
     }
 

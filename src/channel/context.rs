@@ -5,7 +5,7 @@ use std::{fmt, rc::Rc, time::Duration};
 use actix::{Recipient, WeakAddr, WeakRecipient};
 
 use super::{
-    Channel, ChannelActor, Exit, Link, ReplyRef, Result, UnhandledEvent,
+    Channel, ChannelActor, Link, ReplyRef, Result, UnhandledEvent,
     actor::{Info, Later},
 };
 use crate::{
@@ -87,12 +87,12 @@ pub struct Context<C: Channel> {
     /// The ref of the message being handled.
     pub(super) reference: Option<Ref>,
     /// Set by [`Context::stop`].
-    pub(super) exit: Option<Exit>,
+    pub(super) stopped: bool,
 }
 
 impl<C: Channel> Context<C> {
     pub(super) fn new(socket: Rc<C::Socket>, link: Rc<Link>, actor: WeakAddr<ChannelActor<C>>) -> Self {
-        Self { socket, link, actor, joined: false, reference: None, exit: None }
+        Self { socket, link, actor, joined: false, reference: None, stopped: false }
     }
 
     /// The topic that was joined.
@@ -160,7 +160,7 @@ impl<C: Channel> Context<C> {
 
     /// Ends the channel after this callback; a reply that the callback returns goes out first.
     pub fn stop(&mut self) {
-        self.exit = Some(Exit::Normal);
+        self.stopped = true;
     }
 
     /// For an event that the channel does not know: crashes it, as Phoenix does where no clause of `handle_in` matches.

@@ -1,5 +1,6 @@
 //! The lobby's channel, by a client without a network.
 
+use actix_web::web::Data;
 use serde_json::{Value, json};
 
 use super::{Chat, LOBBY, Limit, MessageStore, UserSocket};
@@ -8,15 +9,15 @@ use crate::{
     testing::{ChannelTest, TestSocket},
 };
 
-async fn connect(endpoint: &Endpoint, chat: &Chat) -> TestSocket {
+async fn connect(endpoint: &Endpoint, chat: &Data<Chat>) -> TestSocket {
     ChannelTest::new(endpoint).app_data(chat.clone()).connect::<UserSocket>().await.unwrap()
 }
 
-fn chat(endpoint: &Endpoint) -> Chat {
-    Chat {
+fn chat(endpoint: &Endpoint) -> Data<Chat> {
+    Data::new(Chat {
         store: MessageStore::start(Limit { messages: 10, bytes: 1_000_000 }, endpoint).unwrap(),
         message_max: 5,
-    }
+    })
 }
 
 async fn lobby() -> TestSocket {

@@ -1,11 +1,13 @@
 //! The chat's socket: anyone may connect.
 
 use actix::Addr;
+use actix_web::web::Data;
 
 use super::{ChatChannel, LOBBY, MessageStore};
 use crate::{ConnectInfo, Params, Refused, Routes, SocketHandler};
 
-/// What every socket of the chat needs; the program puts it into its `App` as `app_data`.
+/// What every socket of the chat needs; the program puts it into its `App`, as `app_data` of a
+/// [`Data`], which all sockets share.
 #[derive(Debug, Clone)]
 pub struct Chat {
     /// The store of the messages.
@@ -17,12 +19,12 @@ pub struct Chat {
 /// One client of the chat.
 #[derive(Debug)]
 pub struct UserSocket {
-    pub(super) chat: Chat,
+    pub(super) chat: Data<Chat>,
 }
 
 impl SocketHandler for UserSocket {
     async fn connect(_params: &Params, info: &ConnectInfo<'_>) -> Result<Self, Refused> {
-        let chat = info.app_data::<Chat>().ok_or_else(|| {
+        let chat = info.app_data::<Data<Chat>>().ok_or_else(|| {
             log::error!("event=misconfigured what=\"the chat is not in the App's app_data\"");
             Refused
         })?;

@@ -21,8 +21,8 @@ pub(super) struct Frames {
     max_message: usize,
     /// Bytes that are not a whole frame yet.
     buffer: BytesMut,
-    /// The message whose fragments are coming.
-    fragments: Option<Fragments>,
+    /// The message whose fragments are coming; boxed, as nearly none has any.
+    fragments: Option<Box<Fragments>>,
     /// The client has closed, or can no longer be understood: its bytes are thrown away.
     over: bool,
 }
@@ -132,9 +132,8 @@ impl Frames {
         payload: BytesMut,
     ) -> Result<Option<Incoming>, Closed> {
         match (opcode, self.fragments.take()) {
-            (OpCode::Text | OpCode::Binary, None) => {
-                self.fragment(is_final, Fragments { is_text: opcode == OpCode::Text, data: payload })
-            }
+            (OpCode::Text | OpCode::Binary, None) => self
+                .fragment(is_final, Box::new(Fragments { is_text: opcode == OpCode::Text, data: payload })),
             (OpCode::Continue, Some(mut fragments)) => {
                 fragments.data.unsplit(payload);
                 self.fragment(is_final, fragments)
@@ -155,7 +154,7 @@ impl Frames {
         }
     }
 
-    fn fragment(&mut self, is_final: bool, fragments: Fragments) -> Result<Option<Incoming>, Closed> {
+    fn fragment(&mut self, is_final: bool, fragments: Box<Fragments>) -> Result<Option<Incoming>, Closed> {
         if !is_final {
             self.fragments = Some(fragments);
             return Ok(None);
