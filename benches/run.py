@@ -12,6 +12,7 @@ import pathlib
 import platform
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -77,9 +78,16 @@ class Chat(Server):
 
 class Floor(Server):
     def __init__(self):
-        self.addr = "127.0.0.1:4999"
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.addr = "127.0.0.1:%d" % free.getsockname()[1]
         super().__init__([LOAD, "floor", "--listen", self.addr])
-        time.sleep(0.3)
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            try:
+                return socket.create_connection(self.addr.split(":")).close()
+            except ConnectionRefusedError:
+                time.sleep(0.01)
+        sys.exit("error: the floor does not listen")
 
 
 def pairs(count, ours, floor):

@@ -139,9 +139,10 @@ pub(crate) fn is_reply(text: &[u8], what: &[u8]) -> bool {
 }
 
 async fn connect(addr: SocketAddr, index: usize) -> io::Result<TcpStream> {
-    if !addr.is_ipv4() || !addr.ip().is_loopback() {
+    if index < PER_ADDRESS || !addr.is_ipv4() || !addr.ip().is_loopback() {
         return TcpStream::connect(addr).await;
     }
+    // a bound address takes its port for all that it could connect to, so only when the first has no more
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     let last = 1 + u8::try_from(index / PER_ADDRESS).unwrap_or(u8::MAX - 1);

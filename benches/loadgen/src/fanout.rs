@@ -78,11 +78,17 @@ pub(crate) struct Report {
 struct Seen {
     base: Instant,
     delivered: Cell<u64>,
+    last: Cell<Instant>,
     closed: Cell<usize>,
     latency: RefCell<Histogram<u64>>,
 }
 
 impl Seen {
+    fn nothing() -> io::Result<Self> {
+        let (base, latency) = (Instant::now(), RefCell::new(latencies()?));
+        Ok(Self { base, delivered: Cell::new(0), last: Cell::new(base), closed: Cell::new(0), latency })
+    }
+
     /// A text that may be a delivery.
     fn look(&self, text: &[u8], mark: &Finder<'_>, ignore: &Finder<'_>) {
         let Some(at) = mark.find(text) else { return };
@@ -90,9 +96,11 @@ impl Seen {
             return;
         }
         self.delivered.set(self.delivered.get() + 1);
+        let now = Instant::now();
+        self.last.set(now);
         let digits = text[at + mark.needle().len()..].iter().take_while(|byte| byte.is_ascii_digit());
         let due = digits.fold(0u64, |due, digit| due * 10 + u64::from(digit - b'0'));
-        let late = (self.base.elapsed().as_micros() as u64).saturating_sub(due).max(1);
+        let late = ((now - self.base).as_micros() as u64).saturating_sub(due).max(1);
         self.latency.borrow_mut().saturating_record(late);
     }
 }
@@ -102,12 +110,7 @@ impl Fanout {
         let (scratch, pid) = (scratch(), self.target.pid);
         let opened = open_all(&self.target, self.n, &scratch).await;
         let subscribers = opened.connections.len();
-        let seen = Rc::new(Seen {
-            base: Instant::now(),
-            delivered: Cell::new(0),
-            closed: Cell::new(0),
-            latency: RefCell::new(latencies()?),
-        });
+        let seen = Rc::new(Seen::nothing()?);
         for mut connection in opened.connections {
             let (scratch, seen) = (scratch.clone(), seen.clone());
             let (mark, ignore) = (self.mark.clone(), self.ignore.clone());
@@ -131,7 +134,9 @@ impl Fanout {
         while seen.delivered.get() < expected && Instant::now() < deadline {
             sleep(Duration::from_millis(20)).await;
         }
-        let (took, after) = (begin.elapsed().as_secs_f64(), Usage::of(pid)?);
+        // until the last delivery: what was lost was waited for in vain
+        let took = seen.last.get().saturating_duration_since(begin).as_secs_f64();
+        let after = Usage::of(pid)?;
         let (delivered, latency) = (seen.delivered.get(), seen.latency.borrow());
         Ok(Report {
             mode: "fanout",
@@ -180,12 +185,7 @@ mod tests {
 
     #[test]
     fn a_history_is_no_delivery_and_latency_is_read_behind_the_mark() -> io::Result<()> {
-        let seen = Seen {
-            base: Instant::now(),
-            delivered: Cell::new(0),
-            closed: Cell::new(0),
-            latency: RefCell::new(latencies()?),
-        };
+        let seen = Seen::nothing()?;
         let (mark, ignore) = (Finder::new("@T"), Finder::new("load_messages"));
         for text in ["{\"m\":\"@T0@ hi\"}", "{\"load_messages\":\"@T0@ hi\"}", "{}"] {
             seen.look(text.as_bytes(), &mark, &ignore);
