@@ -5,9 +5,10 @@
 # make autobahn checks the WebSocket transport by the Autobahn test suite
 # make fuzz   runs each fuzz target for FUZZ_SECONDS (600)
 # make chaos  kills clients and the server, many times; make soak lets clients come and go for ten minutes
+# make bench  measures the server against a floor and writes docs/BENCHMARKS.md
 # make clients  runs the clients of other languages against examples/reference.rs
 
-.PHONY: run test autobahn fuzz chaos soak clients build assets fmt lint chromium nginx systemd clean
+.PHONY: run test autobahn fuzz chaos soak bench loadgen clients build assets fmt lint chromium nginx systemd clean
 .DEFAULT_GOAL := build
 
 CHROMIUM ?= /usr/bin/chromium
@@ -29,6 +30,7 @@ node_modules/.package-lock.json: package.json package-lock.json
 
 test: lint build chromium nginx systemd
 	cargo test --locked --all-features
+	cargo test $(LOADGEN)
 	$(MAKE) fuzz FUZZ_SECONDS=3
 	$(MAKE) autobahn
 	$(MAKE) clients
@@ -56,6 +58,18 @@ soak:
 	cargo build --locked --examples
 	SOAK_SECONDS=600 cargo test --locked --all-features --test it -- --nocapture soak::
 
+LOADGEN = --locked --manifest-path benches/loadgen/Cargo.toml --target-dir target/loadgen
+
+# target/loadgen/release/phxload, for any Phoenix Channels server
+loadgen:
+	cargo build --release $(LOADGEN)
+
+# takes two cores that do nothing else, for some fifteen minutes
+bench: build loadgen
+	python3 benches/run.py --pairs 5
+	sh tests/venv.sh bench-venv benches/requirements.txt
+	target/bench-venv/bin/python benches/report.py
+
 # channel clients in Python, against examples/reference.rs
 clients:
 	cargo build --locked --example reference
@@ -75,11 +89,14 @@ systemd:
 fmt:
 	cargo fmt
 	cargo fmt --manifest-path fuzz/Cargo.toml
+	cargo fmt --manifest-path benches/loadgen/Cargo.toml
 
 lint:
 	cargo fmt --check
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
+	cargo fmt --check --manifest-path benches/loadgen/Cargo.toml
 	cargo clippy --locked --all-targets --all-features -- -D warnings
+	cargo clippy $(LOADGEN) --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --all-features --no-deps --document-private-items
 
 clean:

@@ -13,8 +13,8 @@ use bytestring::ByteString;
 use super::Command;
 use crate::{
     pubsub::{Broadcast, PubSub, Subscriber, SubscriberKey},
-    socket::{ChannelId, Connection, Ended, Joined, Peer},
-    wire::{Outgoing, Payload, Ref, Status},
+    socket::{ChannelId, Connection, Ended, Joined, Line, Peer},
+    wire::{Outgoing, Payload, Ref, Serializer, Status},
 };
 
 /// A join that a client asks for.
@@ -28,6 +28,9 @@ pub(crate) struct JoinRequest {
 /// The line of one channel. Muted when another channel takes its place or the socket is gone.
 pub(crate) struct Link {
     connection: Rc<Connection>,
+    /// Those of the connection, as close as can be: a broadcast goes from here to ten thousand.
+    line: Rc<Line>,
+    serializer: Serializer,
     request: JoinRequest,
     key: SubscriberKey,
     muted: Cell<bool>,
@@ -55,6 +58,8 @@ impl Link {
         let key = SubscriberKey::new();
         let (muted, subscribed, load) = (Cell::new(false), Cell::new(false), Cell::new(0));
         Rc::new(Self {
+            line: connection.line().clone(),
+            serializer: connection.serializer(),
             connection,
             request,
             key,
@@ -72,7 +77,7 @@ impl Link {
 
     /// What the log calls the connection.
     pub(crate) fn conn(&self) -> SubscriberKey {
-        self.connection.line().number()
+        self.line.number()
     }
 
     pub(crate) fn key(&self) -> SubscriberKey {
@@ -80,7 +85,7 @@ impl Link {
     }
 
     pub(crate) fn pubsub(&self) -> &PubSub {
-        self.connection.line().pubsub()
+        self.line.pubsub()
     }
 
     /// The join ended: answers it, then subscribes if it was accepted, with nothing in between. No broadcast comes before
@@ -95,7 +100,7 @@ impl Link {
         if !is_accepted {
             self.mute();
         } else if !self.muted.get() {
-            self.connection.line().local().subscribe(self.topic(), self.key, self.clone());
+            self.line.local().subscribe(self.topic(), self.key, self.clone());
             self.subscribed.set(true);
         }
     }
@@ -128,7 +133,7 @@ impl Link {
     pub(crate) fn mute(&self) {
         self.muted.set(true);
         if self.subscribed.replace(false) {
-            self.connection.line().local().unsubscribe(self.topic(), self.key);
+            self.line.local().unsubscribe(self.topic(), self.key);
         }
         for (_, at_end) in self.at_end.take() {
             at_end();
@@ -167,18 +172,18 @@ impl Link {
     /// A message has been handled.
     pub(crate) fn handled(&self, cost: usize) {
         self.load.set(self.load.get() - cost);
-        self.connection.line().release(cost);
+        self.line.release(cost);
     }
 
     /// The channel's actor begins.
     pub(crate) fn started(&self) {
-        self.connection.line().started();
+        self.line.started();
     }
 
     /// The channel's mailbox is gone, with all that waited in it.
     pub(crate) fn dropped(&self) {
-        self.connection.line().stopped();
-        self.connection.line().release(self.load.take());
+        self.line.stopped();
+        self.line.release(self.load.take());
     }
 }
 
@@ -189,12 +194,12 @@ impl Subscriber for Link {
             Some(intercept) if intercept.events.contains(&&*broadcast.event) => {
                 let load = intercept.load.get() + broadcast.payload.len();
                 intercept.load.set(load);
-                if self.connection.line().has_room_for(load) {
+                if self.line.has_room_for(load) {
                     intercept.channel.do_send(Command::Out(broadcast.clone()));
                 }
                 false
             }
-            _ => self.connection.forward(broadcast),
+            _ => broadcast.frame(self.serializer).is_some_and(|frame| self.line.forward(frame)),
         }
     }
 }

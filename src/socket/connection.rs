@@ -7,7 +7,6 @@ use std::{
     cell::RefCell,
     fmt,
     rc::{Rc, Weak},
-    sync::Arc,
 };
 
 use actix::Recipient;
@@ -20,7 +19,7 @@ use super::{
 };
 use crate::{
     channel::{Command, Exit, JoinRequest, Link},
-    pubsub::{Broadcast, PubSub, Seat},
+    pubsub::{PubSub, Seat},
     telemetry::{Quoted, Transport},
     wire::{Message, Outgoing, Payload, Serializer, Status},
 };
@@ -189,11 +188,6 @@ impl Connection {
             }
         }
     }
-
-    /// Sends what all subscribers get, and says whether it was queued.
-    pub(crate) fn forward(&self, broadcast: &Arc<Broadcast>) -> bool {
-        broadcast.frame(self.serializer).is_some_and(|frame| self.line.forward(frame))
-    }
 }
 
 fn find(channels: &[Running], channel: ChannelId) -> Option<&Running> {
@@ -201,7 +195,7 @@ fn find(channels: &[Running], channel: ChannelId) -> Option<&Running> {
 }
 
 impl Peer for Connection {
-    fn line(&self) -> &Line {
+    fn line(&self) -> &Rc<Line> {
         &self.line
     }
 

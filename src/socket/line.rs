@@ -48,7 +48,7 @@ pub(crate) struct Limits {
 
 /// What a transport reads for.
 pub(crate) trait Peer {
-    fn line(&self) -> &Line;
+    fn line(&self) -> &Rc<Line>;
     /// Takes a whole message, or says why the line must be closed for it.
     fn receive(&self, is_text: bool, data: &Bytes) -> Result<(), String>;
     /// The transport is gone.

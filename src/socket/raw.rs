@@ -185,7 +185,7 @@ impl<R: RawSocket> RawConnection<R> {
 }
 
 impl<R: RawSocket> Peer for RawConnection<R> {
-    fn line(&self) -> &Line {
+    fn line(&self) -> &Rc<Line> {
         &self.line
     }
 

@@ -35,7 +35,7 @@ use super::{
     frames::Frames,
 };
 use crate::{
-    socket::{Connection, Incoming, Params, Peer, SocketActor, SocketHandler},
+    socket::{Connection, Incoming, Line, Params, Peer, SocketActor, SocketHandler},
     telemetry::{Refusal, Transport},
 };
 
@@ -86,9 +86,10 @@ pub(super) fn serve(
     options: &SocketOptions,
 ) -> HttpResponse {
     let frames = Frames::new(options.max_frame_size, options.max_message_size);
-    let messages = Messages { payload: payload.into_inner(), frames, peer: peer.clone(), heard: false };
-    SocketActor::start_reading(peer.clone(), options.timeout, messages);
-    response.set_body(OutboxBody { peer }).map_into_boxed_body()
+    let line = peer.line().clone();
+    let messages = Messages { payload: payload.into_inner(), frames, line: line.clone(), heard: false };
+    SocketActor::start_reading(peer, options.timeout, messages);
+    response.set_body(OutboxBody { line }).map_into_boxed_body()
 }
 
 /// What the subprotocols say; they are ignored by a socket without auth token.
@@ -138,7 +139,7 @@ fn check_upgrade(request: &HttpRequest) -> Result<(), String> {
 
 /// The response body of a WebSocket: what is in the outbox, for as long as the connection lasts.
 struct OutboxBody {
-    peer: Rc<dyn Peer>,
+    line: Rc<Line>,
 }
 
 impl MessageBody for OutboxBody {
@@ -149,9 +150,9 @@ impl MessageBody for OutboxBody {
     }
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
-        let chunk = self.peer.line().outbox().poll_chunk(cx);
-        self.peer.line().resume();
-        if matches!(chunk, Poll::Ready(None)) && self.peer.line().holds(cx) {
+        let chunk = self.line.outbox().poll_chunk(cx);
+        self.line.resume();
+        if matches!(chunk, Poll::Ready(None)) && self.line.holds(cx) {
             return Poll::Pending;
         }
         chunk
@@ -160,7 +161,7 @@ impl MessageBody for OutboxBody {
 
 impl Drop for OutboxBody {
     fn drop(&mut self) {
-        self.peer.line().disconnected();
+        self.line.disconnected();
     }
 }
 
@@ -168,7 +169,7 @@ impl Drop for OutboxBody {
 struct Messages {
     payload: dev::Payload,
     frames: Frames,
-    peer: Rc<dyn Peer>,
+    line: Rc<Line>,
     /// Bytes came of which nothing has been passed on yet.
     heard: bool,
 }
@@ -185,7 +186,7 @@ impl Stream for Messages {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Incoming>> {
         loop {
-            ready!(self.peer.line().poll_readable(cx));
+            ready!(self.line.poll_readable(cx));
             if let Some(incoming) = self.next_message() {
                 return Poll::Ready(Some(incoming));
             }
