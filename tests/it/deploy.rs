@@ -70,6 +70,19 @@ fn the_image_is_built_by_the_commands_of_the_makefile() {
 }
 
 #[test]
+fn cargo_looks_for_no_target_that_the_image_leaves_out() {
+    // cargo searches for a target whose path is not given, and refuses the whole package if it is not there
+    let sections: Vec<&str> = include_str!("../../Cargo.toml").split("\n[").collect();
+    let left_out =
+        sections.iter().filter(|section| section.starts_with("[bench") || section.starts_with("[test]"));
+    let left_out: Vec<_> = left_out.collect();
+    assert!(left_out.len() >= 3);
+    for section in left_out {
+        assert!(section.contains("\npath = "), "{section}");
+    }
+}
+
+#[test]
 fn the_image_is_of_a_rust_that_builds_this_package() {
     let rust = lines(IMAGE, "FROM rust:")[0].split('-').next().unwrap();
     let needed = lines(include_str!("../../Cargo.toml"), "rust-version = ")[0].trim_matches('"');
