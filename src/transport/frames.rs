@@ -9,7 +9,11 @@
 use actix_http::ws::{OpCode, Parser};
 use bytes::{Bytes, BytesMut};
 
-use crate::{socket::Incoming, telemetry::Closed, wire::CloseCode};
+use crate::{
+    socket::Incoming,
+    telemetry::Closed,
+    wire::{CloseCode, is_small_part},
+};
 
 /// The longest payload of a control frame (RFC 6455 §5.5).
 const MAX_CONTROL: u64 = 125;
@@ -21,6 +25,8 @@ pub(super) struct Frames {
     max_message: usize,
     /// Bytes that are not a whole frame yet.
     buffer: BytesMut,
+    /// Bytes that came since the buffer was begun: what is cut out of it keeps the memory of all of them.
+    spanned: usize,
     /// The message whose fragments are coming; boxed, as nearly none has any.
     fragments: Option<Box<Fragments>>,
     /// The client has closed, or can no longer be understood: its bytes are thrown away.
@@ -40,6 +46,7 @@ impl Frames {
             max_frame: max_frame as u64,
             max_message,
             buffer: BytesMut::new(),
+            spanned: 0,
             fragments: None,
             over: false,
         }
@@ -53,9 +60,11 @@ impl Frames {
         if self.buffer.is_empty() {
             // an idle client holds no buffer
             self.buffer = BytesMut::from(&bytes[..]);
+            self.spanned = 0;
         } else {
             self.buffer.extend_from_slice(&bytes);
         }
+        self.spanned += bytes.len();
     }
 
     /// The next thing that the client said, if all of it is here. Nothing follows [`Incoming::Broken`] and
@@ -83,12 +92,18 @@ impl Frames {
             let limit = self.max_frame.max(MAX_CONTROL) as usize;
             let frame = Parser::parse(&mut self.buffer, true, limit);
             let Some((is_final, opcode, payload)) = frame.map_err(|_| Closed::Protocol)? else {
-                if self.buffer.is_empty() {
-                    self.buffer = BytesMut::new();
+                if self.buffer.len() < self.spanned {
+                    // the beginning of a frame is not to be in one piece with those before it; mostly there is none
+                    self.buffer = BytesMut::from(&self.buffer[..]);
+                    self.spanned = self.buffer.len();
                 }
                 return Ok(None);
             };
-            if let Some(incoming) = self.take(is_final, opcode, payload.unwrap_or_default())? {
+            let mut payload = payload.unwrap_or_default();
+            if is_small_part(payload.len(), self.spanned) {
+                payload = BytesMut::from(&payload[..]);
+            }
+            if let Some(incoming) = self.take(is_final, opcode, payload)? {
                 return Ok(Some(incoming));
             }
         }
@@ -289,6 +304,27 @@ mod tests {
         assert_eq!(frames.next(), Some(Incoming::Ping(Bytes::from_static(&[b'x'; 125]))));
         frames.feed(frame(TEXT, &[b'x'; 11]).into());
         assert_eq!(frames.next(), Some(Incoming::Broken(Closed::TooBig)));
+    }
+
+    #[test]
+    fn a_message_keeps_nothing_of_the_frames_that_came_with_it() {
+        let mut frames = Frames::new(100_000, 100_000);
+        let [long, short] = [frame(0x82, &[b'x'; 60_000]), frame(0x82, b"short")];
+        let (short_begins, short_ends) = short.split_at(8);
+        let mut datas = vec![];
+        // whole behind a long one, and cut in two
+        for piece in [&[&long[..], &short, short_begins].concat()[..], short_ends] {
+            frames.feed(Bytes::copy_from_slice(piece));
+            while let Some(Incoming::Binary(data)) = frames.next() {
+                datas.push(data);
+            }
+        }
+        let [long, whole, cut] = &datas[..] else { panic!("{} messages", datas.len()) };
+        assert_eq!((long.len(), &whole[..], &cut[..]), (60_000, &b"short"[..], &b"short"[..]));
+        // all three live, so what lies behind the long one is of its memory
+        let of_long = long.as_ptr() as usize..long.as_ptr() as usize + long.len() + 100;
+        assert!(!of_long.contains(&(whole.as_ptr() as usize)));
+        assert!(!of_long.contains(&(cut.as_ptr() as usize)));
     }
 
     #[test]

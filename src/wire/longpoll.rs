@@ -6,13 +6,14 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 
-use super::Serializer;
+use super::{Serializer, share::share};
 
 /// The lines of a body, without the space around them and without empty ones.
 pub(crate) fn lines(body: &Bytes) -> impl Iterator<Item = Bytes> {
     body.split(|byte| *byte == b'\n')
-        .map(|line| body.slice_ref(line.trim_ascii()))
+        .map(<[u8]>::trim_ascii)
         .filter(|line| !line.is_empty())
+        .map(|line| share(body, line))
 }
 
 /// A line: text as it is, or base64 of a binary message.
@@ -25,5 +26,18 @@ pub(crate) fn part(serializer: Serializer, line: &Bytes) -> Result<Bytes, Option
         Ok(line.clone())
     } else {
         Err(STANDARD.decode(line).ok().map(Bytes::from))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_keeps_nothing_of_a_body_that_is_mostly_empty() {
+        let body = Bytes::from([&b"\n {} \n"[..], &[b'\n'; 10_000]].concat());
+        let lines: Vec<Bytes> = lines(&body).collect();
+        assert_eq!(lines, ["{}"]);
+        assert!(!body.as_ptr_range().contains(&lines[0].as_ptr()));
     }
 }

@@ -19,6 +19,7 @@ use super::{
     json,
     message::name,
     serializer::{DecodeError, EncodeError},
+    share::share,
 };
 
 #[derive(Deserialize)]
@@ -43,7 +44,7 @@ pub(super) fn decode(text: &ByteString) -> Result<Message, DecodeError> {
         reference: Ref::from_json(incoming.reference).ok_or(DecodeError::Ref)?,
         topic: name(text, incoming.topic),
         event: name(text, incoming.event),
-        payload: Payload::from_json(text.as_bytes().slice_ref(incoming.payload.get().as_bytes())),
+        payload: Payload::from_json(share(text.as_bytes(), incoming.payload.get().as_bytes())),
         weight: text.len(),
     };
     message.check_names()

@@ -22,6 +22,7 @@ use super::{
     json,
     message::name,
     serializer::{DecodeError, EncodeError},
+    share::share,
     v1::write,
 };
 
@@ -75,7 +76,7 @@ pub(super) fn decode(text: &ByteString) -> Result<Message, DecodeError> {
         reference: Ref::from_json(incoming.reference).ok_or(DecodeError::Ref)?,
         topic: name(text, incoming.topic),
         event: name(text, incoming.event),
-        payload: Payload::from_json(text.as_bytes().slice_ref(incoming.payload.get().as_bytes())),
+        payload: Payload::from_json(share(text.as_bytes(), incoming.payload.get().as_bytes())),
         weight: text.len(),
     };
     message.check_names()
@@ -195,6 +196,20 @@ mod tests {
     fn a_message_costs_what_its_frame_holds_and_not_what_is_used_of_it() {
         let message = decoded(format!(r#"[1,1,"t","e",{{}},"{}"]"#, "x".repeat(10_000))).unwrap();
         assert!(message.cost() > 10_000);
+    }
+
+    #[test]
+    fn a_payload_keeps_nothing_of_what_is_ignored_beside_it() {
+        let (junk, value) = ("x".repeat(100_000), "y".repeat(40_000));
+        let payload = format!(r#"{{"a":"{value}"}}"#);
+        let v2 = ByteString::from(format!(r#"[1,1,"t","e",{payload},"{junk}"]"#));
+        let v1 = format!(r#"{{"topic":"t","event":"e","ref":1,"payload":{payload},"x":"{junk}"}}"#).into();
+        for (message, text) in [(decode(&v2), v2), (crate::wire::v1::decode(&v1), v1)] {
+            let message = message.unwrap();
+            let kept = message.payload.as_json().unwrap();
+            assert_eq!(kept, payload.as_bytes());
+            assert!(!text.as_bytes().as_ptr_range().contains(&kept.as_ptr()));
+        }
     }
 
     /// Any text, and now and then text that looks like a message.
