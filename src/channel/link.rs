@@ -49,7 +49,7 @@ type AtEnd = Box<dyn FnOnce()>;
 struct Intercept {
     events: &'static [&'static str],
     channel: Recipient<Command>,
-    /// Bytes of those that wait for the channel.
+    /// Memory of those that wait for the channel, in bytes.
     load: Cell<usize>,
 }
 
@@ -160,7 +160,7 @@ impl Link {
     pub(crate) fn handled_out(&self, broadcast: &Broadcast) {
         if let Some(intercept) = self.intercept.get() {
             let load = &intercept.load;
-            load.set(load.get().saturating_sub(broadcast.payload.len()));
+            load.set(load.get() - broadcast.cost());
         }
     }
 
@@ -192,9 +192,9 @@ impl Subscriber for Link {
     fn deliver(&self, broadcast: &Arc<Broadcast>) -> bool {
         match self.intercept.get() {
             Some(intercept) if intercept.events.contains(&&*broadcast.event) => {
-                let load = intercept.load.get() + broadcast.payload.len();
-                intercept.load.set(load);
-                if self.line.has_room_for(load) {
+                let waiting = intercept.load.get();
+                if self.line.has_room_behind(waiting) {
+                    intercept.load.set(waiting + broadcast.cost());
                     intercept.channel.do_send(Command::Out(broadcast.clone()));
                 }
                 false
@@ -207,5 +207,87 @@ impl Subscriber for Link {
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Link").field("request", &self.request).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::rt::task::yield_now;
+    use prometheus::TextEncoder;
+    use serde_json::json;
+
+    use crate::{
+        Channel, ConnectInfo, Context, Endpoint, Join, Params, Payload, Refused, Reply, Result, Routes,
+        SocketHandler,
+        testing::{ChannelTest, TestSocket},
+    };
+
+    struct UserSocket;
+
+    impl SocketHandler for UserSocket {
+        async fn connect(_: &Params, _: &ConnectInfo<'_>) -> Result<Self, Refused> {
+            Ok(Self)
+        }
+
+        fn channels(routes: &mut Routes<Self>) {
+            routes.channel::<Filter>("t");
+        }
+    }
+
+    /// Sees what is `said` before its client, unless it sleeps.
+    struct Filter;
+
+    impl Channel for Filter {
+        type Socket = UserSocket;
+        type Info = ();
+        const INTERCEPT: &'static [&'static str] = &["said"];
+
+        async fn join(_: &str, _: Payload, _: &mut Context<Self>) -> Result<Join<Self>> {
+            Join::ok(Self)
+        }
+
+        async fn handle_in(&mut self, _: &str, _: Payload, _: &mut Context<Self>) -> Result {
+            std::future::pending::<()>().await;
+            Reply::none()
+        }
+
+        async fn handle_out(&mut self, _: &str, _: Payload, cx: &mut Context<Self>) -> Result<()> {
+            Ok(cx.push("seen", json!({}))?)
+        }
+    }
+
+    async fn joined(endpoint: &Endpoint) -> TestSocket {
+        let mut client = ChannelTest::new(endpoint).connect::<UserSocket>().await.unwrap();
+        client.subscribe_and_join("t", json!({})).await.unwrap();
+        client
+    }
+
+    /// Whether a client was cut off for a channel that is slow.
+    fn is_cut(endpoint: &Endpoint) -> bool {
+        let metrics = TextEncoder::new().encode_to_string(&endpoint.registry().gather()).unwrap();
+        metrics.contains("hinotori_connections_closed_total{reason=\"slow_channel\"} 1\n")
+    }
+
+    #[actix_web::test]
+    async fn a_channel_that_is_not_busy_sees_a_broadcast_of_any_length() {
+        let endpoint = Endpoint::new();
+        let mut client = joined(&endpoint).await;
+        for _ in 0..2 {
+            endpoint.broadcast("t", "said", json!({ "x": "x".repeat(3_000_000) })).unwrap();
+            client.assert_push("seen", json!({})).await;
+        }
+        assert!(!is_cut(&endpoint));
+    }
+
+    #[actix_web::test]
+    async fn a_busy_channel_cannot_be_filled_with_broadcasts_that_say_nothing() {
+        let endpoint = Endpoint::new();
+        let mut client = joined(&endpoint).await;
+        let _ = client.push("t", "sleep", json!({})).unwrap();
+        yield_now().await;
+        for _ in 0..20_000 {
+            endpoint.broadcast("t", "said", Payload::binary(vec![])).unwrap();
+        }
+        assert!(is_cut(&endpoint), "20,000 broadcasts wait");
     }
 }

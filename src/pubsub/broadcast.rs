@@ -28,6 +28,11 @@ impl Broadcast {
         Self { topic: topic.to_owned(), event: event.to_owned(), payload, from, made, v1, v2 }
     }
 
+    /// Bytes that it holds in memory, near enough to bound a queue of them.
+    pub(crate) fn cost(&self) -> usize {
+        size_of::<Self>() + self.topic.len() + self.event.len() + self.payload.len()
+    }
+
     /// The frame for sockets of one version; encoded once, whatever the number of receivers and workers. There is none
     /// if that version cannot carry it, which is logged once.
     pub(crate) fn frame(&self, serializer: Serializer) -> Option<&Frame> {

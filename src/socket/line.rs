@@ -156,9 +156,9 @@ impl Line {
         self.disconnected();
     }
 
-    /// Whether so many bytes may wait for a channel on their way to this client; else it is cut off, as if they waited in
-    /// its outbox.
-    pub(crate) fn has_room_for(&self, bytes: usize) -> bool {
+    /// Whether more may wait behind so many bytes that wait for a channel on their way to this client; else it is cut off, as
+    /// if they waited in its outbox.
+    pub(crate) fn has_room_behind(&self, bytes: usize) -> bool {
         if bytes > self.outbox.limit() && self.outbox.is_open() {
             self.cut(Closed::SlowChannel);
         }
