@@ -28,7 +28,7 @@ pub(crate) struct SocketActor {
 #[derive(Debug, ActixMessage)]
 #[rtype(result = "()")]
 pub(crate) enum Closing {
-    /// A close frame has been queued.
+    /// A close frame has been queued, or a line of a server that drains was opened with it.
     Said,
     /// The same, to a client that says nothing any more.
     Silent,
@@ -60,6 +60,11 @@ impl SocketActor {
                 actor.finish_in_silence(ctx);
             }
         });
+    }
+
+    /// Ends the transport when the client has had its time to answer the close frame.
+    fn finish_in_time(&self, ctx: &mut actix::Context<Self>) {
+        ctx.run_later(CLOSE_TIMEOUT, |actor, ctx| actor.finish(ctx));
     }
 
     /// Ends the transport after what is queued, and this actor soon after, whether that could be written or not.
@@ -132,9 +137,84 @@ impl Handler<Closing> for SocketActor {
 
     fn handle(&mut self, closing: Closing, ctx: &mut Self::Context) {
         match closing {
-            Closing::Said => _ = ctx.run_later(CLOSE_TIMEOUT, |actor, ctx| actor.finish(ctx)),
-            Closing::Silent => self.finish_in_silence(ctx),
+            Closing::Said => self.finish_in_time(ctx),
+            Closing::Silent => {
+                self.finish_in_silence(ctx);
+                // should it speak again
+                self.finish_in_time(ctx);
+            }
             Closing::Cut => ctx.stop(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use actix_web::rt::time::{sleep, timeout};
+    use futures_util::stream;
+
+    use super::*;
+    use crate::{
+        pubsub::{Drain, PubSub},
+        socket::Limits,
+        telemetry::Transport,
+    };
+
+    /// A client to whom nothing is sent.
+    struct Mute(Rc<Line>);
+
+    impl Mute {
+        fn open(pubsub: &PubSub) -> Rc<Self> {
+            let limits = Limits { max_channels: 1, outbox: 1_000, max_message: 1_000, message_rate: (0, 0) };
+            let seat = pubsub.seat().unwrap();
+            Rc::new(Self(Line::open(limits, Transport::WebSocket, seat, pubsub.clone(), None)))
+        }
+    }
+
+    impl Peer for Mute {
+        fn line(&self) -> &Rc<Line> {
+            &self.0
+        }
+
+        fn receive(&self, _: bool, _: &Bytes) -> Result<(), String> {
+            Ok(())
+        }
+
+        fn gone(&self) {
+            self.0.end();
+        }
+    }
+
+    async fn ends(pubsub: &PubSub) {
+        let ended = async {
+            while pubsub.connections() > 0 {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(Duration::from_secs(20), ended).await.expect("it is kept for as long as the client likes");
+    }
+
+    #[actix_web::test]
+    async fn a_client_that_comes_in_during_a_drain_and_answers_nothing_does_not_hold_it_up() {
+        let pubsub = PubSub::new();
+        pubsub.begin_drain();
+        SocketActor::start_reading(Mute::open(&pubsub), Duration::MAX, stream::pending());
+        ends(&pubsub).await;
+    }
+
+    #[actix_web::test]
+    async fn a_client_that_was_closed_for_its_silence_cannot_stay_by_speaking_again() {
+        let pubsub = PubSub::new();
+        let client = Mute::open(&pubsub);
+        let chatter = stream::unfold((), async |()| {
+            sleep(SILENCE / 10).await;
+            Some((Incoming::Alive, ()))
+        });
+        SocketActor::start_reading(client.clone(), Duration::from_secs(60), Box::pin(chatter));
+        client.line().look(Instant::now() + Duration::from_secs(61));
+        assert!(!client.line().outbox().is_open());
+        ends(&pubsub).await;
     }
 }

@@ -212,6 +212,10 @@ impl Line {
 
     pub(crate) fn tell_when_closing(&self, closer: WeakRecipient<Closing>) {
         *self.closer.borrow_mut() = Some(closer);
+        if !self.outbox.is_open() {
+            // it opened while the server drains
+            self.tell(Closing::Said);
+        }
     }
 
     /// The transport has nowhere left to write to.

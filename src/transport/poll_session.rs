@@ -188,10 +188,6 @@ impl Actor for PollSession {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         self.connection.line().tell_when_closing(ctx.address().downgrade().recipient());
-        if !self.connection.line().outbox().is_open() {
-            // it opened while the server drains
-            ctx.stop();
-        }
         ctx.run_interval(self.patience, |session, ctx| {
             if session.last_poll.elapsed() > session.patience + SLACK {
                 session.connection.line().report(Closed::Idle, "");
