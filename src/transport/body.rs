@@ -16,6 +16,9 @@ use tokio::time::timeout;
 /// Bytes of a body beyond its limit that are read all the same, so that the answer is not lost to a reset.
 const MAX_EXCESS: usize = 8_000_000;
 
+/// Bytes of memory that a body costs beside itself while it is read or waits to be handled: empty ones are bounded too.
+const COST: usize = 1024;
+
 /// The bodies of one session that are being read or handled: how many bytes of them there are.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Bodies(Arc<AtomicUsize>);
@@ -92,10 +95,14 @@ pub(super) async fn discard(payload: web::Payload, patience: Duration) {
 }
 
 async fn read(mut payload: web::Payload, limit: usize, mut room: Room) -> Result<Body, Unread> {
+    // one of the greatest length has room, whatever it costs beside
+    let limit = limit.saturating_add(COST);
+    let mut has_room = room.take(COST, limit);
     let (mut body, mut excess) = (BytesMut::new(), 0);
     while let Some(bytes) = payload.next().await {
         let bytes = bytes.map_err(|_| Unread::Broken)?;
-        if excess == 0 && room.take(bytes.len(), limit) {
+        has_room = has_room && room.take(bytes.len(), limit);
+        if has_room {
             body.extend_from_slice(&bytes);
             continue;
         }
@@ -106,5 +113,31 @@ async fn read(mut payload: web::Payload, limit: usize, mut room: Room) -> Result
             break;
         }
     }
-    if excess > 0 { Err(Unread::TooLong) } else { Ok(Body { bytes: body.freeze(), _room: room }) }
+    if has_room { Ok(Body { bytes: body.freeze(), _room: room }) } else { Err(Unread::TooLong) }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::{FromRequest, dev, test::TestRequest};
+
+    use super::*;
+
+    async fn empty(bodies: &Bodies, limit: usize) -> Result<Body, Unread> {
+        let request = TestRequest::default().to_http_request();
+        let payload = web::Payload::from_request(&request, &mut dev::Payload::None).await.unwrap();
+        bodies.read(payload, limit, Duration::from_secs(20)).await
+    }
+
+    #[actix_web::test]
+    async fn only_so_many_bodies_of_a_session_wait_even_if_they_are_empty() {
+        let (bodies, limit) = (Bodies::default(), 10 * COST);
+        let mut waiting = vec![];
+        while let Ok(body) = empty(&bodies, limit).await {
+            waiting.push(body);
+            assert!(waiting.len() < 100, "any number of them waits");
+        }
+        assert_eq!(waiting.len(), 11);
+        waiting.pop();
+        assert!(empty(&bodies, limit).await.is_ok(), "there is room again");
+    }
 }
