@@ -61,8 +61,8 @@ impl Tallies {
     pub(crate) fn fanned_out(&self, took: Duration, sent: u64) {
         self.sent.add(sent);
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        let micros = nanos / 1_000;
-        let bucket = BOUNDS.iter().position(|bound| micros < *bound).unwrap_or(BOUNDS.len());
+        // a bound is within: `le` is "less or equal"
+        let bucket = BOUNDS.iter().position(|bound| nanos <= bound * 1_000).unwrap_or(BOUNDS.len());
         self.fan_outs[bucket].add(1);
         self.fan_out_nanos.add(nanos);
     }
@@ -189,8 +189,8 @@ mod tests {
     fn a_fan_out_is_in_every_bucket_whose_bound_it_kept() {
         let workers = Workers::new().unwrap();
         let counts = workers.add();
-        for (micros, sent) in [(9, 1), (10, 2), (5_000_000, 4)] {
-            counts.fanned_out(Duration::from_micros(micros), sent);
+        for (nanos, sent) in [(10_000, 1), (10_001, 2), (5_000_000_000, 4)] {
+            counts.fanned_out(Duration::from_nanos(nanos), sent);
         }
         let families = workers.collect();
         assert_eq!(families[SENT].get_metric()[0].get_counter().get_value(), 7.0);
@@ -199,6 +199,6 @@ mod tests {
             histogram.get_bucket().iter().map(|bucket| bucket.cumulative_count()).collect();
         assert_eq!((within[0], within[1], within[BOUNDS.len() - 1]), (1, 2, 2));
         assert_eq!(histogram.get_sample_count(), 3);
-        assert!((histogram.get_sample_sum() - 5.000_019).abs() < 1e-9);
+        assert!((histogram.get_sample_sum() - 5.000_020_001).abs() < 1e-12);
     }
 }
