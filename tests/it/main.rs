@@ -55,6 +55,7 @@ mod nginx;
 mod order;
 mod origins;
 mod page;
+mod readme;
 mod settings;
 mod shutdown;
 mod tls;

@@ -26,7 +26,7 @@ const READY: &str = "://127.0.0.1:";
 const OPS: &str = "operations on http://127.0.0.1:";
 
 /// Every variable that a server reads: none of them comes from whoever runs the tests.
-const VARIABLES: &[&str] = &[
+pub(crate) const VARIABLES: &[&str] = &[
     "HOST",
     "PORT",
     "WORKERS",
