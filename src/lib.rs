@@ -48,17 +48,20 @@
 //! # Map
 //! | module | what |
 //! |---|---|
-//! | `wire` | the format of messages, both versions: pure functions on whole frames |
+//! | `wire` | the format of messages, both versions: pure functions on whole messages |
 //! | `socket` | a client's connection: `session.rs` has the rules of the protocol as a state machine |
 //! | `channel` | the application's code for a topic, and the actor that runs it |
 //! | `pubsub` | broadcasts: one loop a worker, encoded once |
 //! | `presence` | who is on a topic: [`Presence`] |
 //! | `transport` | WebSockets and long polling: handshake, origins, frames |
 //! | `testing` | tests of channels without a network (feature `testing`) |
-//! | [`Endpoint`] | mounts, broadcasts from anywhere, health and metrics, shutdown |
+//! | [`Endpoint`] | mounts, broadcasts from anywhere |
 //! | [`Drainer`] | how clients are sent away when the server goes down |
 //! | `telemetry` | what is counted; metrics of your own go to [`Endpoint::registry`] |
+//! | `ops` | `/healthz`, `/readyz`, `/metrics`: [`Endpoint::ops`] |
 //! | [`Certificate`] | TLS without a proxy, with a certificate that can be renewed |
+//! | [`TrustedProxies`] | who a client is behind a proxy |
+//! | [`Token`] | what a client carries, signed |
 //! | [`supervise`] | actors that survive a panic |
 //! | [`chat`] | the chat of the program `realtime-chat`, on the public API alone |
 
