@@ -11,10 +11,11 @@ use std::{rc::Rc, time::Duration};
 use actix::Addr;
 use actix_web::{
     HttpRequest, HttpResponse,
+    body::MessageBody,
     http::{Method, StatusCode, header},
     web,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::{
     sync::oneshot,
     time::{Instant, sleep_until, timeout_at},
@@ -25,6 +26,7 @@ use super::{
     admission::{Denial, opened},
     body::discard,
     connect::connect,
+    poll_body::PollBody,
     poll_session::{Live, Poll, PollSession, Polled, Publish, Published},
 };
 use crate::{
@@ -165,26 +167,18 @@ async fn publish(
 }
 
 fn messages(status: StatusCode, token: &str, frames: Vec<Frame>) -> HttpResponse {
-    let texts = frames.iter().filter_map(|frame| {
-        let text = frame.text();
-        if text.is_none() {
-            log::warn!("event=not_sent what=message why=\"a long poll cannot carry a binary message\"");
-        }
-        text.map(|text| String::from_utf8_lossy(&text).into_owned())
-    });
-    let texts: Vec<String> = texts.collect();
     // frames that could not be carried are no answer, but neither is the window over: the client polls again
-    respond(json!({ "status": status.as_u16(), "token": token, "messages": texts }))
+    respond(PollBody::new(status, token, frames))
 }
 
 fn status(status: StatusCode) -> HttpResponse {
-    respond(json!({ "status": status.as_u16() }))
+    respond(json!({ "status": status.as_u16() }).to_string())
 }
 
-fn respond(body: Value) -> HttpResponse {
+fn respond(body: impl MessageBody + 'static) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"))
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .insert_header((header::CONTENT_TYPE, "application/json; charset=utf-8"))
-        .body(body.to_string())
+        .body(body)
 }

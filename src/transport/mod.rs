@@ -8,6 +8,7 @@ mod frames;
 mod longpoll;
 mod mount;
 mod origin;
+mod poll_body;
 mod poll_session;
 mod raw;
 mod websocket;

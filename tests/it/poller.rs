@@ -33,6 +33,12 @@ impl Poller {
         )
     }
 
+    /// A GET whose answer nobody need read.
+    pub(crate) fn get(&self) -> String {
+        let Self { path, token, .. } = self;
+        format!("GET {path} HTTP/1.1\r\nhost: a\r\nx-phoenix-longpoll-token: {token}\r\n\r\n")
+    }
+
     fn request(&self, method: &str, body: Option<&[u8]>) -> Reply {
         let headers = [
             ("content-type".to_owned(), "application/x-ndjson".to_owned()),

@@ -146,6 +146,34 @@ fn bodies_of_one_session_together_are_no_longer_than_one_may_be_and_a_stranger_k
 }
 
 #[test]
+fn pollers_who_do_not_read_their_answers_hold_one_history_together() {
+    const MESSAGES: usize = 1_000;
+    const LENGTH: usize = 4_000;
+    const POLLERS: usize = 10;
+    let server = Launch::chat().start();
+    let (mut speaker, _) = Guest::enter(&server);
+    for _ in 0..MESSAGES {
+        speaker.posts(&"x".repeat(LENGTH));
+    }
+    // who has read the history, asks for it once more, and lets it be
+    let unread = || {
+        let mut poller = Poller::open(server.port, "/socket");
+        poller.posts(&[json!(["1", "1", "chat:lobby", "phx_join", {}])], 200);
+        while poller.messages().iter().all(|message| message[3] != "load_messages") {}
+        poller.posts(&[json!(["1", "2", "chat:lobby", "get_messages", {}])], 200);
+        let mut stream = connect(&server);
+        stream.write_all(poller.get().as_bytes()).unwrap();
+        assert_eq!(stream.read(&mut [0]).unwrap(), 1);
+        stream
+    };
+    let _first = unread();
+    let before = server.memory("VmRSS");
+    let _others: Vec<TcpStream> = (0..POLLERS).map(|_| unread()).collect();
+    let grown = server.memory("VmRSS").saturating_sub(before);
+    assert!(grown < 2 * (MESSAGES * LENGTH) as u64, "grown by {grown} bytes");
+}
+
+#[test]
 fn peers_that_are_gone_without_a_word_are_closed_and_their_channels_end() {
     const GONE: usize = 20;
     let server = Launch::chat().set("IDLE_TIMEOUT", IDLE).start();
