@@ -183,6 +183,7 @@ impl Outbox {
 
     /// Ready when something is queued, or nothing will be any more.
     pub(crate) fn poll_queued(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.due.set(false);
         if !self.frames.borrow().is_empty() || !self.is_open() {
             return Poll::Ready(());
         }
@@ -295,6 +296,16 @@ mod tests {
         assert!(poll(&outbox).is_ready());
         let _ = outbox.push(&frame(150));
         assert!(!outbox.push(&frame(10)), "it has come, and left the rest");
+    }
+
+    #[test]
+    fn a_poll_that_is_missing_is_the_peers_fault_once_it_was_looked_for() {
+        let outbox = Outbox::new(100);
+        let look = || outbox.poll_queued(&mut Context::from_waker(Waker::noop()));
+        assert!(look().is_pending());
+        assert!(outbox.push(&frame(150)) && outbox.push(&frame(10)), "nobody has come to take them yet");
+        assert!(look().is_ready());
+        assert!(!outbox.push(&frame(10)), "somebody has, and there was no poll to give them to");
     }
 
     #[test]
