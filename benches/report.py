@@ -163,8 +163,8 @@ def main():
     page = DOCS / "BENCHMARKS.md"
     text = page.read_text()
     for name, make in TABLES.items():
-        pattern = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)", re.DOTALL)
-        text, found = pattern.subn(lambda match: match[1] + make(results) + match[2], text)
+        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+        text, found = pattern.subn(lambda match: match[1] + make(results) + "\n" + match[2], text)
         assert found == 1, f"docs/BENCHMARKS.md has no place for the table {name}"
     page.write_text(text)
     plot_delivery(results)
