@@ -21,7 +21,7 @@ use crate::{
     },
     telemetry::Transport,
     transport::SocketOptions,
-    wire::{IntoPayload, Message, PHX_JOIN, PHX_LEAVE, Payload, Ref, Serializer, Status},
+    wire::{Frame, IntoPayload, Message, PHX_JOIN, PHX_LEAVE, Payload, Ref, Serializer, Status},
 };
 
 /// How long an assertion waits for what must come.
@@ -358,8 +358,8 @@ impl TestSocket {
             if frames.is_empty() {
                 return None;
             }
-            let texts = frames.iter().filter_map(|frame| frame.text());
-            self.received.extend(texts.filter_map(|text| received(&text)));
+            let texts = frames.into_iter().filter_map(Frame::into_text);
+            self.received.extend(texts.filter_map(|text| received(&text.concat())));
         }
     }
 

@@ -33,9 +33,9 @@ pub(crate) trait Subscriber {
 /// How often a thread looks after its connections, at least.
 const MAX_PACE: Duration = Duration::from_secs(1);
 
-/// A connection that closes itself when the server goes down, or its client is silent. What is called here keeps the rules
+/// A connection of this thread, which closes itself when the server goes down, or its client is silent. What is called here keeps the rules
 /// of [`Subscriber::deliver`].
-pub(crate) trait Drain {
+pub(crate) trait Member {
     /// Whether it is neither closing nor closed.
     fn is_open(&self) -> bool;
     /// Begins to close.
@@ -91,7 +91,7 @@ pub(crate) struct Local {
     key: SubscriberKey,
     counts: Counts,
     topics: RefCell<HashMap<String, Subscribers>>,
-    connections: RefCell<IndexMap<SubscriberKey, Rc<dyn Drain>>>,
+    connections: RefCell<IndexMap<SubscriberKey, Rc<dyn Member>>>,
     /// How often they are looked at: one timer for all, which an idle connection pays nothing for.
     pace: Cell<Duration>,
     /// What other threads sent and this one has not delivered yet.
@@ -155,7 +155,7 @@ impl Local {
         }
     }
 
-    pub(crate) fn add_connection(&self, key: SubscriberKey, connection: Rc<dyn Drain>) {
+    pub(crate) fn add_connection(&self, key: SubscriberKey, connection: Rc<dyn Member>) {
         self.connections.borrow_mut().insert(key, connection);
     }
 

@@ -22,7 +22,7 @@ use std::{
 use tokio::sync::mpsc;
 
 pub(crate) use broadcast::Broadcast;
-pub(crate) use local::{Batch, Drain, Local, Subscriber};
+pub(crate) use local::{Batch, Local, Member, Subscriber};
 
 use crate::{
     telemetry::Telemetry,

@@ -157,7 +157,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        pubsub::{Drain, PubSub},
+        pubsub::{Member, PubSub},
         socket::Limits,
         telemetry::Transport,
     };

@@ -18,7 +18,7 @@ use super::{
     rate::{Rate, Verdict},
 };
 use crate::{
-    pubsub::{Broadcast, Drain, Local, PubSub, Seat, Subscriber, SubscriberKey},
+    pubsub::{Broadcast, Local, Member, PubSub, Seat, Subscriber, SubscriberKey},
     telemetry::{Closed, Count, Transport},
     wire::{CloseCode, DISCONNECT, Frame},
 };
@@ -338,7 +338,7 @@ impl Subscriber for Line {
     }
 }
 
-impl Drain for Line {
+impl Member for Line {
     fn is_open(&self) -> bool {
         self.outbox.is_open()
     }

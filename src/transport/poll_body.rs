@@ -16,10 +16,7 @@ use actix_web::{
 };
 use bytes::Bytes;
 
-use crate::{
-    socket::WRITE_BUFFER_SIZE,
-    wire::{Frame, Opcode},
-};
+use crate::{socket::WRITE_BUFFER_SIZE, wire::Frame};
 
 /// See the module.
 pub(super) struct PollBody {
@@ -91,20 +88,12 @@ impl MessageBody for PollBody {
     }
 }
 
-/// The text of a frame in as many pieces as it lies: of a long one, nothing is copied.
-fn text(mut frame: Frame) -> Option<Vec<Bytes>> {
-    let [first, second] = *frame.pieces().first()?.first_chunk()?;
-    if first & 0x0f != Opcode::Text as u8 {
+fn text(frame: Frame) -> Option<Vec<Bytes>> {
+    let text = frame.into_text();
+    if text.is_none() {
         log::warn!("event=not_sent what=message why=\"a long poll cannot carry a binary message\"");
-        return None;
     }
-    // RFC 6455 §5.2
-    frame.take(match second {
-        127 => 10,
-        126 => 4,
-        _ => 2,
-    });
-    Some(frame.pieces().to_vec())
+    text
 }
 
 fn write(out: &mut Vec<u8>, text: &[u8]) {
@@ -141,7 +130,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::wire::{IntoPayload, Outgoing, Payload, Serializer};
+    use crate::wire::{IntoPayload, Opcode, Outgoing, Payload, Serializer};
 
     fn broadcast(payload: &Payload) -> Frame {
         Serializer::V2.encode(Outgoing::Broadcast { topic: "t", event: "e", payload }).unwrap()
@@ -161,8 +150,10 @@ mod tests {
             let body = PollBody::new(StatusCode::OK, "a\"b", frames.to_vec());
             let length = body.length;
             let written = pieces(body).concat();
-            let messages: Vec<String> =
-                frames.iter().map(|frame| String::from_utf8(frame.message().to_vec()).unwrap()).collect();
+            let messages: Vec<String> = frames
+                .iter()
+                .map(|frame| String::from_utf8(frame.clone().into_message().concat()).unwrap())
+                .collect();
             let expected = json!({ "messages": messages, "status": 200, "token": "a\"b" }).to_string();
             assert_eq!(String::from_utf8(written).unwrap(), expected);
             assert_eq!(length, expected.len());

@@ -113,7 +113,7 @@ mod tests {
     fn encoded(message: Outgoing<'_>, data: &[u8]) -> Vec<u8> {
         let data = Bytes::copy_from_slice(data);
         let frame = Frame::build(Opcode::Binary, 0, |out| encode(out, message, &data)).unwrap();
-        frame.message().into()
+        frame.into_message().concat()
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! An encoded message, ready for a transport.
 //!
 //! The RFC 6455 header of a server's frame is written in front of the message when it is encoded: a broadcast is then
-//! the same bytes for every WebSocket, and a transport without frames takes [`Frame::message`].
+//! the same bytes for every WebSocket, and a transport without frames takes [`Frame::into_text`].
 
 use bytes::Bytes;
 
@@ -126,24 +126,21 @@ impl Frame {
         piece.map(|piece| piece.split_to(most.min(piece.len()))).unwrap_or_default()
     }
 
-    /// The text of a text frame.
-    pub(crate) fn text(&self) -> Option<Bytes> {
-        let first = self.pieces().first()?.first()?;
-        (first & 0x0f == Opcode::Text as u8).then(|| self.message())
+    /// The text of a text frame, in as many pieces as it lies.
+    pub(crate) fn into_text(self) -> Option<Vec<Bytes>> {
+        let first = *self.pieces().first()?.first()?;
+        (first & 0x0f == Opcode::Text as u8).then(|| self.into_message())
     }
 
-    /// The message alone.
-    pub(crate) fn message(&self) -> Bytes {
-        let whole = match &self.0 {
-            Kind::Whole(bytes) => bytes.clone(),
-            Kind::Parts(parts) => parts.concat().into(),
-        };
-        let header = match whole.get(1) {
+    /// The message alone, in as many pieces as it lies.
+    pub(crate) fn into_message(mut self) -> Vec<Bytes> {
+        let header = match self.pieces().first().and_then(|piece| piece.get(1)) {
             Some(127) => 10,
             Some(126) => 4,
             _ => 2,
         };
-        whole.slice(header.min(whole.len())..)
+        self.take(header);
+        self.pieces().to_vec()
     }
 }
 
@@ -218,7 +215,7 @@ mod tests {
             let frame = framed(length);
             assert_eq!(&frame.pieces()[0][..header.len()], header);
             assert_eq!(frame.len(), header.len() + length);
-            assert_eq!(frame.message().len(), length);
+            assert_eq!(frame.into_message().concat().len(), length);
         }
     }
 
@@ -239,8 +236,8 @@ mod tests {
             let copied = frame.pieces().iter().all(|piece| piece.as_ptr() != payload.as_ptr());
             assert_eq!(copied, length < SHARED, "{length}");
             let message = [b"[", &payload[..], b"]"].concat();
-            assert_eq!(frame.message(), message);
-            assert_eq!(frame.text().unwrap(), message);
+            assert_eq!(frame.clone().into_message().concat(), message);
+            assert_eq!(frame.clone().into_text().unwrap().concat(), message);
             let whole = frame.pieces().concat();
             assert_eq!(whole, Frame::of(Opcode::Text, &message).pieces()[0]);
             assert_eq!(whole.len(), frame.len());

@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 
 use bytestring::ByteString;
-use serde::{Serialize, Serializer as SerdeSerializer};
+use serde::{Deserialize, Serialize, Serializer as SerdeSerializer};
 use serde_json::value::RawValue;
 
-use super::{Payload, serializer::DecodeError};
+use super::{Payload, json, serializer::DecodeError, share::share};
 
 /// Bytes that a ref, a topic or an event may have. Binary frames allow 255; no client comes near.
 pub(crate) const MAX_NAME: usize = 1024;
@@ -81,11 +81,26 @@ impl Serialize for Ref {
 }
 
 /// A name out of a message: a part of it, unless it was written with escapes.
-pub(super) fn name(message: &ByteString, name: Cow<'_, str>) -> ByteString {
+fn name(message: &ByteString, name: Cow<'_, str>) -> ByteString {
     match name {
         Cow::Borrowed(name) => message.slice_ref(name),
         Cow::Owned(name) => name.into(),
     }
+}
+
+/// What a message in JSON consists of, in either version; as an object it is version 1's.
+#[derive(Deserialize)]
+pub(super) struct Parts<'a> {
+    #[serde(borrow)]
+    pub(super) topic: Cow<'a, str>,
+    #[serde(borrow)]
+    pub(super) event: Cow<'a, str>,
+    #[serde(borrow)]
+    pub(super) payload: &'a RawValue,
+    #[serde(borrow, rename = "ref")]
+    pub(super) reference: &'a RawValue,
+    #[serde(borrow, default)]
+    pub(super) join_ref: Option<&'a RawValue>,
 }
 
 /// A message from a client. Its parts keep the frame in which they came.
@@ -103,13 +118,27 @@ pub(crate) struct Message {
 }
 
 impl Message {
+    /// The message of which these are the parts.
+    pub(super) fn read(text: &ByteString, parts: Parts<'_>) -> Result<Self, DecodeError> {
+        json::check(text.as_bytes()).map_err(DecodeError::Unfit)?;
+        let message = Self {
+            join_ref: parts.join_ref.map_or(Some(Ref::Null), Ref::from_json).ok_or(DecodeError::Ref)?,
+            reference: Ref::from_json(parts.reference).ok_or(DecodeError::Ref)?,
+            topic: name(text, parts.topic),
+            event: name(text, parts.event),
+            payload: Payload::from_json(share(text.as_bytes(), parts.payload.get().as_bytes())),
+            weight: text.len(),
+        };
+        message.check_names()
+    }
+
     /// Bytes that this message holds in memory, near enough to bound a queue of them.
     pub(crate) fn cost(&self) -> usize {
         size_of::<Self>() + self.weight
     }
 
     /// Whether its names are not absurd: a socket remembers them for as long as it is joined.
-    pub(crate) fn check_names(self) -> Result<Self, DecodeError> {
+    fn check_names(self) -> Result<Self, DecodeError> {
         let refs = [("join_ref", self.join_ref.as_text()), ("ref", self.reference.as_text())];
         for (field, name) in refs.into_iter().chain([("topic", &*self.topic), ("event", &*self.event)]) {
             if name.len() > MAX_NAME {

@@ -5,49 +5,19 @@
 //! # Source
 //! Phoenix `lib/phoenix/socket/serializers/v1_json_serializer.ex`, 1.8.12.
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
 use bytestring::ByteString;
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde::Serialize;
 
 use super::{
-    Message, Outgoing, Payload, Ref,
+    Message, Outgoing, Ref,
     event::PHX_REPLY,
     frame::Writer,
-    json,
-    message::name,
     serializer::{DecodeError, EncodeError},
-    share::share,
 };
 
-#[derive(Deserialize)]
-struct Incoming<'a> {
-    #[serde(borrow)]
-    topic: Cow<'a, str>,
-    #[serde(borrow)]
-    event: Cow<'a, str>,
-    #[serde(borrow)]
-    payload: &'a RawValue,
-    #[serde(borrow, rename = "ref")]
-    reference: &'a RawValue,
-    #[serde(borrow, default)]
-    join_ref: Option<&'a RawValue>,
-}
-
 pub(super) fn decode(text: &ByteString) -> Result<Message, DecodeError> {
-    let incoming: Incoming<'_> = serde_json::from_str(text).map_err(DecodeError::Json)?;
-    json::check(text.as_bytes()).map_err(DecodeError::Unfit)?;
-    let message = Message {
-        join_ref: incoming.join_ref.map_or(Some(Ref::Null), Ref::from_json).ok_or(DecodeError::Ref)?,
-        reference: Ref::from_json(incoming.reference).ok_or(DecodeError::Ref)?,
-        topic: name(text, incoming.topic),
-        event: name(text, incoming.event),
-        payload: Payload::from_json(share(text.as_bytes(), incoming.payload.get().as_bytes())),
-        weight: text.len(),
-    };
-    message.check_names()
+    Message::read(text, serde_json::from_str(text).map_err(DecodeError::Json)?)
 }
 
 pub(super) fn encode(out: &mut Writer, message: Outgoing<'_>, payload: &Bytes) -> Result<(), EncodeError> {
@@ -85,7 +55,7 @@ pub(super) fn write<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{Frame, Opcode, Status};
+    use crate::wire::{Frame, Opcode, Payload, Status};
 
     fn decoded(text: &'static str) -> Result<Message, DecodeError> {
         decode(&ByteString::from_static(text))
@@ -94,7 +64,7 @@ mod tests {
     fn encoded(message: Outgoing<'_>, payload: &str) -> String {
         let payload = Bytes::copy_from_slice(payload.as_bytes());
         let frame = Frame::build(Opcode::Text, 0, |out| encode(out, message, &payload)).unwrap();
-        String::from_utf8(frame.message().into()).unwrap()
+        String::from_utf8(frame.into_message().concat()).unwrap()
     }
 
     #[test]

@@ -13,27 +13,18 @@ use serde::{
     Deserialize, Deserializer,
     de::{Error, IgnoredAny, SeqAccess, Visitor},
 };
-use serde_json::value::RawValue;
 
 use super::{
-    Message, Outgoing, Payload, Ref,
+    Message, Outgoing, Ref,
     event::PHX_REPLY,
     frame::Writer,
-    json,
-    message::name,
+    message::Parts,
     serializer::{DecodeError, EncodeError},
-    share::share,
     v1::write,
 };
 
 /// The first five elements of the array.
-struct Incoming<'a> {
-    join_ref: &'a RawValue,
-    reference: &'a RawValue,
-    topic: Cow<'a, str>,
-    event: Cow<'a, str>,
-    payload: &'a RawValue,
-}
+struct Incoming<'a>(Parts<'a>);
 
 /// Text borrowed from the message where it has no escapes (serde borrows a `Cow` only when told so).
 #[derive(Deserialize)]
@@ -52,15 +43,15 @@ impl<'de: 'a, 'a> Deserialize<'de> for Incoming<'a> {
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
                 let short = |length| A::Error::invalid_length(length, &self);
-                let incoming = Incoming {
-                    join_ref: elements.next_element()?.ok_or_else(|| short(0))?,
+                let parts = Parts {
+                    join_ref: Some(elements.next_element()?.ok_or_else(|| short(0))?),
                     reference: elements.next_element()?.ok_or_else(|| short(1))?,
                     topic: elements.next_element::<Text<'de>>()?.ok_or_else(|| short(2))?.0,
                     event: elements.next_element::<Text<'de>>()?.ok_or_else(|| short(3))?.0,
                     payload: elements.next_element()?.ok_or_else(|| short(4))?,
                 };
                 while elements.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(incoming)
+                Ok(Incoming(parts))
             }
         }
 
@@ -69,17 +60,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Incoming<'a> {
 }
 
 pub(super) fn decode(text: &ByteString) -> Result<Message, DecodeError> {
-    let incoming: Incoming<'_> = serde_json::from_str(text).map_err(DecodeError::Json)?;
-    json::check(text.as_bytes()).map_err(DecodeError::Unfit)?;
-    let message = Message {
-        join_ref: Ref::from_json(incoming.join_ref).ok_or(DecodeError::Ref)?,
-        reference: Ref::from_json(incoming.reference).ok_or(DecodeError::Ref)?,
-        topic: name(text, incoming.topic),
-        event: name(text, incoming.event),
-        payload: Payload::from_json(share(text.as_bytes(), incoming.payload.get().as_bytes())),
-        weight: text.len(),
-    };
-    message.check_names()
+    let Incoming(parts) = serde_json::from_str(text).map_err(DecodeError::Json)?;
+    Message::read(text, parts)
 }
 
 pub(super) fn encode(out: &mut Writer, message: Outgoing<'_>, payload: &Bytes) -> Result<(), EncodeError> {
@@ -118,7 +100,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::wire::{Frame, MAX_DEPTH, Opcode, Serializer, Status};
+    use crate::wire::{Frame, MAX_DEPTH, Opcode, Payload, Serializer, Status};
 
     fn decoded(text: impl Into<ByteString>) -> Result<Message, DecodeError> {
         decode(&text.into())
@@ -127,7 +109,7 @@ mod tests {
     fn encoded(message: Outgoing<'_>, payload: &str) -> String {
         let payload = Bytes::copy_from_slice(payload.as_bytes());
         let frame = Frame::build(Opcode::Text, 0, |out| encode(out, message, &payload)).unwrap();
-        String::from_utf8(frame.message().into()).unwrap()
+        String::from_utf8(frame.into_message().concat()).unwrap()
     }
 
     #[test]
@@ -257,7 +239,7 @@ mod tests {
             let unweighed = |message: Message| Message { weight: 0, ..message };
             prop_assert_eq!(&unweighed(decoded(encoded(push, &json)).unwrap()), &expected);
 
-            let out = Serializer::V1.encode(push).unwrap().message().to_vec();
+            let out = Serializer::V1.encode(push).unwrap().into_message().concat();
             let expected = Message { join_ref: Ref::Null, ..expected };
             prop_assert_eq!(unweighed(crate::wire::v1::decode(&String::from_utf8(out).unwrap().into()).unwrap()), expected);
         }
