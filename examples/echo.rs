@@ -12,11 +12,11 @@
 //! room.push("echo", { text: "hello" }).receive("ok", reply => console.log(reply.text))
 //! ```
 
-use std::{env, str::FromStr, time::Duration};
+use std::{env, str::FromStr};
 
-use actix_web::{App, HttpServer};
+use actix_web::App;
 use hinotori::{
-    Channel, ConnectInfo, Context, Endpoint, Join, Params, Payload, Refused, Reply, Result, Routes,
+    Channel, ConnectInfo, Context, Endpoint, Join, Params, Payload, Refused, Reply, Result, Routes, Server,
     SocketHandler, SocketOptions,
 };
 
@@ -56,18 +56,15 @@ async fn main() -> std::io::Result<()> {
     env_logger::init();
     let endpoint = Endpoint::new();
     let sockets = endpoint.clone();
-    let server = HttpServer::new(move || {
+    let server = Server::new(&endpoint, move || {
         App::new().configure(sockets.socket::<UserSocket>("/socket", SocketOptions::default()))
     })
-    .client_disconnect_timeout(Duration::ZERO)
-    .on_connect(hinotori::on_connect)
-    .disable_signals()
     .workers(setting("WORKERS", 2))
     .bind((setting("HOST", "127.0.0.1".to_owned()), setting("PORT", 4000)))?;
     for address in server.addrs() {
         println!("echo listening on http://{address}");
     }
-    endpoint.serve(server.run()).await
+    server.run().await
 }
 
 fn setting<T: FromStr>(name: &str, default: T) -> T {

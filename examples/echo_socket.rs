@@ -2,11 +2,11 @@
 //!
 //! Run it with `cargo run --example echo_socket`, then speak to `ws://localhost:4000/echo/websocket`.
 
-use std::{env, time::Duration};
+use std::env;
 
-use actix_web::{App, HttpServer};
+use actix_web::App;
 use hinotori::{
-    CheckOrigin, ConnectInfo, Endpoint, Params, RawContext, RawMessage, RawSocket, Refused, Result,
+    CheckOrigin, ConnectInfo, Endpoint, Params, RawContext, RawMessage, RawSocket, Refused, Result, Server,
     SocketOptions,
 };
 
@@ -35,7 +35,7 @@ async fn main() -> std::io::Result<()> {
     let port = env::var("PORT").ok().and_then(|port| port.parse().ok()).unwrap_or(4000);
     let endpoint = Endpoint::new();
     let sockets = endpoint.clone();
-    let server = HttpServer::new(move || {
+    let server = Server::new(&endpoint, move || {
         let options = SocketOptions {
             check_origin: CheckOrigin::Off,
             max_frame_size: LIMIT,
@@ -45,12 +45,9 @@ async fn main() -> std::io::Result<()> {
         };
         App::new().configure(sockets.raw_socket::<Echo>("/echo", options))
     })
-    .client_disconnect_timeout(Duration::ZERO)
-    .on_connect(hinotori::on_connect)
-    .disable_signals()
     .bind((host, port))?;
     for address in server.addrs() {
         println!("echo_socket listening on http://{address}");
     }
-    endpoint.serve(server.run()).await
+    server.run().await
 }

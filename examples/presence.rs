@@ -15,12 +15,12 @@
 //! room.push("message", { text: "hello" })
 //! ```
 
-use std::{env, str::FromStr, time::Duration};
+use std::{env, str::FromStr};
 
-use actix_web::{App, HttpServer};
+use actix_web::App;
 use hinotori::{
     Channel, ConnectInfo, Context, Endpoint, Join, Params, Payload, Presence, Refused, Reply, Result, Routes,
-    SocketHandler, SocketOptions,
+    Server, SocketHandler, SocketOptions,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -91,20 +91,17 @@ async fn main() -> std::io::Result<()> {
     let endpoint = Endpoint::new();
     let presence = Presence::new(endpoint.pubsub());
     let sockets = endpoint.clone();
-    let server = HttpServer::new(move || {
+    let server = Server::new(&endpoint, move || {
         App::new()
             .app_data(presence.clone())
             .configure(sockets.socket::<UserSocket>("/socket", SocketOptions::default()))
     })
-    .client_disconnect_timeout(Duration::ZERO)
-    .on_connect(hinotori::on_connect)
-    .disable_signals()
     .workers(setting("WORKERS", 2))
     .bind((setting("HOST", "127.0.0.1".to_owned()), setting("PORT", 4000)))?;
     for address in server.addrs() {
         println!("presence listening on http://{address}");
     }
-    endpoint.serve(server.run()).await
+    server.run().await
 }
 
 fn setting<T: FromStr>(name: &str, default: T) -> T {

@@ -23,14 +23,14 @@
 use std::{env, str::FromStr, time::Duration};
 
 use actix_web::{
-    App, HttpResponse, HttpServer, Responder,
+    App, HttpResponse, Responder,
     error::ErrorInternalServerError,
     rt::{self, time::interval},
     web::{self, Data, Json, Path},
 };
 use hinotori::{
     Channel, ConnectInfo, Context, Endpoint, Join, Params, Payload, PayloadError, Refused, Result, Routes,
-    SocketHandler, SocketOptions,
+    Server, SocketHandler, SocketOptions,
 };
 use serde_json::{Map, Value, json};
 
@@ -87,21 +87,18 @@ async fn main() -> std::io::Result<()> {
     let endpoint = Endpoint::new();
     rt::spawn(tick(endpoint.clone()));
     let sockets = Data::new(endpoint.clone());
-    let server = HttpServer::new(move || {
+    let server = Server::new(&endpoint, move || {
         App::new()
             .app_data(sockets.clone())
             .route("/rooms/{room}", web::post().to(publish))
             .configure(sockets.socket::<UserSocket>("/socket", SocketOptions::default()))
     })
-    .client_disconnect_timeout(Duration::ZERO)
-    .on_connect(hinotori::on_connect)
-    .disable_signals()
     .workers(setting("WORKERS", 2))
     .bind((setting("HOST", "127.0.0.1".to_owned()), setting("PORT", 4000)))?;
     for address in server.addrs() {
         println!("publish listening on http://{address}");
     }
-    endpoint.serve(server.run()).await
+    server.run().await
 }
 
 fn setting<T: FromStr>(name: &str, default: T) -> T {

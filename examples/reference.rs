@@ -8,10 +8,10 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use actix_web::{App, HttpResponse, HttpServer, web};
+use actix_web::{App, HttpResponse, web};
 use hinotori::{
     Channel, CheckOrigin, ConnectInfo, Context, Drainer, Endpoint, Exit, Join, Params, Payload, Presence,
-    RawContext, RawMessage, RawSocket, Refused, Reply, Result, Routes, SocketHandler, SocketOptions,
+    RawContext, RawMessage, RawSocket, Refused, Reply, Result, Routes, Server, SocketHandler, SocketOptions,
     supervise::log_panics,
 };
 use serde::Deserialize;
@@ -19,12 +19,12 @@ use serde_json::{Map, Value, json};
 
 /// What the sockets need of the server.
 #[derive(Clone)]
-struct Server {
+struct Data {
     endpoint: Endpoint,
     presence: Presence,
 }
 
-impl Server {
+impl Data {
     fn of(info: &ConnectInfo<'_>) -> Result<Self, Refused> {
         info.app_data::<Self>().cloned().ok_or(Refused)
     }
@@ -39,7 +39,7 @@ struct UserSocket {
 impl SocketHandler for UserSocket {
     async fn connect(params: &Params, info: &ConnectInfo<'_>) -> Result<Self, Refused> {
         let user_id = params.get("user_id").map(str::to_owned);
-        Ok(Self { user_id, presence: Server::of(info)?.presence })
+        Ok(Self { user_id, presence: Data::of(info)?.presence })
     }
 
     fn channels(routes: &mut Routes<Self>) {
@@ -200,7 +200,7 @@ impl SocketHandler for AuthSocket {
             "user_agent": info.user_agent(),
             "peer": info.peer(),
         });
-        let endpoint = Server::of(info)?.endpoint;
+        let endpoint = Data::of(info)?.endpoint;
         Ok(Self { user_id, token, params: params.as_map().clone(), whoami, endpoint })
     }
 
@@ -318,9 +318,9 @@ async fn main() -> std::io::Result<()> {
     };
     let endpoint =
         Endpoint::new().with_max_connections(setting("MAX_CONNECTIONS", usize::MAX)).with_drainer(drainer);
-    let data = Server { presence: Presence::new(endpoint.pubsub()), endpoint: endpoint.clone() };
+    let data = Data { presence: Presence::new(endpoint.pubsub()), endpoint: endpoint.clone() };
     let sockets = endpoint.clone();
-    let server = HttpServer::new(move || {
+    let server = Server::new(&endpoint, move || {
         let options = SocketOptions { check_origin: CheckOrigin::Off, ..SocketOptions::default() };
         let idle = SocketOptions {
             timeout: Duration::from_millis(700),
@@ -341,14 +341,10 @@ async fn main() -> std::io::Result<()> {
             .configure(sockets.ops())
             .default_service(web::to(async || HttpResponse::NotFound().body("Not Found")))
     })
-    .client_disconnect_timeout(Duration::ZERO)
-    .on_connect(hinotori::on_connect)
-    .shutdown_timeout(drainer.shutdown.as_secs() + 10)
-    .disable_signals()
     .workers(setting("WORKERS", 2))
     .bind((setting("HOST", "127.0.0.1".to_owned()), setting("PORT", 4000)))?;
     for address in server.addrs() {
         println!("reference listening on http://{address}");
     }
-    endpoint.serve(server.run()).await
+    server.run().await
 }

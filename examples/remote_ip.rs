@@ -5,12 +5,12 @@
 //! `TRUSTED_PROXIES=127.0.0.1` and a proxy on this machine in front of it, `remote_ip` is what the proxy says in
 //! `X-Forwarded-For`.
 
-use std::{env, net::IpAddr, time::Duration};
+use std::{env, net::IpAddr};
 
-use actix_web::{App, HttpServer};
+use actix_web::App;
 use hinotori::{
-    Channel, ConnectInfo, Context, Endpoint, Join, Params, Payload, Refused, Result, Routes, SocketHandler,
-    SocketOptions, TrustedProxies,
+    Channel, ConnectInfo, Context, Endpoint, Join, Params, Payload, Refused, Result, Routes, Server,
+    SocketHandler, SocketOptions, TrustedProxies,
 };
 use serde_json::json;
 
@@ -54,16 +54,13 @@ async fn main() -> std::io::Result<()> {
     let proxies: TrustedProxies = proxies.parse().map_err(std::io::Error::other)?;
     let endpoint = Endpoint::new();
     let sockets = endpoint.clone();
-    let server = HttpServer::new(move || {
+    let server = Server::new(&endpoint, move || {
         let options = SocketOptions { trusted_proxies: proxies.clone(), ..SocketOptions::default() };
         App::new().configure(sockets.socket::<UserSocket>("/socket", options))
     })
-    .client_disconnect_timeout(Duration::ZERO)
-    .on_connect(hinotori::on_connect)
-    .disable_signals()
     .bind((host, port))?;
     for address in server.addrs() {
         println!("remote_ip listening on http://{address}");
     }
-    endpoint.serve(server.run()).await
+    server.run().await
 }

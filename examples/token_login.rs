@@ -23,13 +23,13 @@
 use std::{env, io, str::FromStr, time::Duration};
 
 use actix_web::{
-    App, HttpResponse, HttpServer, Responder,
+    App, HttpResponse, Responder,
     error::ErrorInternalServerError,
     web::{self, Data, Json, Path},
 };
 use hinotori::{
-    Channel, ConnectInfo, Context, Endpoint, Join, Params, Payload, Refused, Result, Routes, SocketHandler,
-    SocketOptions, Token,
+    Channel, ConnectInfo, Context, Endpoint, Join, Params, Payload, Refused, Result, Routes, Server,
+    SocketHandler, SocketOptions, Token,
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -106,7 +106,7 @@ async fn main() -> io::Result<()> {
     let token = Data::new(token.map_err(|error| io::Error::other(format!("SECRET: {error}")))?);
     let endpoint = Endpoint::new();
     let sockets = Data::new(endpoint.clone());
-    let server = HttpServer::new(move || {
+    let server = Server::new(&endpoint, move || {
         let options = SocketOptions { auth_token: true, ..SocketOptions::default() };
         App::new()
             .app_data(token.clone())
@@ -115,15 +115,12 @@ async fn main() -> io::Result<()> {
             .route("/logout/{name}", web::post().to(logout))
             .configure(sockets.socket::<UserSocket>("/socket", options))
     })
-    .client_disconnect_timeout(Duration::ZERO)
-    .on_connect(hinotori::on_connect)
-    .disable_signals()
     .workers(setting("WORKERS", 2))
     .bind((setting("HOST", "127.0.0.1".to_owned()), setting("PORT", 4000)))?;
     for address in server.addrs() {
         println!("token_login listening on http://{address}");
     }
-    endpoint.serve(server.run()).await
+    server.run().await
 }
 
 /// Without SECRET, one that lives as long as the process: nobody stays logged in over a restart.

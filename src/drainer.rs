@@ -4,6 +4,7 @@
 //! Phoenix `lib/phoenix/socket/pool_drainer.ex`, 1.8.12.
 
 use std::{
+    future::Future,
     io,
     pin::pin,
     time::{Duration, Instant},
@@ -127,11 +128,20 @@ impl Endpoint {
     /// # Errors
     /// What the server itself ends with.
     pub async fn serve(&self, server: Server) -> io::Result<()> {
+        self.serve_until(server, told_to_stop()).await
+    }
+
+    /// The same until `stop` says why.
+    pub(crate) async fn serve_until(
+        &self,
+        server: Server,
+        stop: impl Future<Output = io::Result<&'static str>>,
+    ) -> io::Result<()> {
         let handle = server.handle();
         let mut server = pin!(server);
         let signal = tokio::select! {
             result = &mut server => return result,
-            signal = told_to_stop() => signal?,
+            signal = stop => signal?,
         };
         let Drainer { grace, batch_size, batch_interval, shutdown } = self.drainer();
         if !grace.is_zero() {

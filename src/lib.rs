@@ -56,6 +56,7 @@
 //! | `transport` | WebSockets and long polling: handshake, origins, frames |
 //! | `testing` | tests of channels without a network (feature `testing`) |
 //! | [`Endpoint`] | mounts, broadcasts from anywhere |
+//! | [`Server`] | serves an `App` with its sockets |
 //! | [`Drainer`] | how clients are sent away when the server goes down |
 //! | `telemetry` | what is counted; metrics of your own go to [`Endpoint::registry`] |
 //! | `ops` | `/healthz`, `/readyz`, `/metrics`: [`Endpoint::ops`] |
@@ -72,6 +73,7 @@ mod endpoint;
 mod ops;
 mod presence;
 mod pubsub;
+mod serve;
 mod socket;
 pub mod supervise;
 mod telemetry;
@@ -88,9 +90,10 @@ pub use endpoint::{Endpoint, on_connect};
 pub use presence::{Presence, PresenceError, Presences};
 pub use prometheus;
 pub use pubsub::PubSub;
+pub use serve::Server;
 pub use socket::{
     ConnectInfo, InvalidProxy, Params, RawContext, RawMessage, RawSocket, Refused, Routes, SocketHandler,
-    TrustedProxies, WRITE_BUFFER_SIZE,
+    TrustedProxies,
 };
 pub use tls::{Certificate, CertificateError};
 pub use token::{Token, TokenError, WeakSecret};

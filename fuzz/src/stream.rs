@@ -1,7 +1,5 @@
 //! WebSocket frames.
 
-use bytes::Bytes;
-
 use crate::{frames::Frames, socket::Incoming, telemetry::Closed};
 
 const MAX_FRAME: usize = 100;
@@ -29,7 +27,7 @@ pub fn frames(data: &[u8]) {
             Incoming::Broken(why) => {
                 assert!([Closed::Protocol, Closed::InvalidText, Closed::TooBig].contains(&why));
             }
-            Incoming::Alive | Incoming::Close(_) => {}
+            Incoming::Pong | Incoming::Close(_) => {}
         }
     }
 }
@@ -37,9 +35,8 @@ pub fn frames(data: &[u8]) {
 fn read(pieces: &[&[u8]]) -> Vec<Incoming> {
     let mut frames = Frames::new(MAX_FRAME, MAX_MESSAGE);
     let mut read = vec![];
-    for piece in pieces {
-        frames.feed(Bytes::copy_from_slice(piece));
-        read.extend(std::iter::from_fn(|| frames.next()));
+    for mut piece in pieces.iter().copied() {
+        read.extend(std::iter::from_fn(|| frames.next(&mut piece)));
         assert!(frames.held() <= CONTROL + MAX_MESSAGE, "{} bytes held", frames.held());
     }
     read

@@ -10,6 +10,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
@@ -19,9 +20,15 @@ use tokio::sync::mpsc;
 use super::{Broadcast, SubscriberKey, ToWorker};
 use crate::telemetry::Counts;
 
-/// Bytes of broadcasts that are delivered before their receivers get to write them: many leave in one write, and no outbox
-/// fills by their number alone.
+/// Bytes of broadcasts that are delivered before any of them is written: many leave in one write, and no outbox fills by
+/// their number alone.
 const BURST: usize = 256 * 1024;
+
+/// Deliveries after which a burst ends, too: what its many receivers wait for is bounded.
+const BURST_DELIVERIES: u64 = 64 * 1024;
+
+/// Clients that are written to before other tasks get their turn: half a millisecond of system calls.
+const TURN: usize = 128;
 
 /// Whoever wants the broadcasts of a topic.
 pub(crate) trait Subscriber {
@@ -40,6 +47,8 @@ pub(crate) trait Member {
     fn is_open(&self) -> bool;
     /// Begins to close.
     fn drain(&self);
+    /// Writes what is queued; what its client does not take at once is left to its own task.
+    fn write(&self);
     /// Begins to close if its client has been silent for too long.
     fn look(&self, now: Instant);
 }
@@ -96,6 +105,10 @@ pub(crate) struct Local {
     pace: Cell<Duration>,
     /// What other threads sent and this one has not delivered yet.
     inbox: RefCell<mpsc::UnboundedReceiver<ToWorker>>,
+    /// Those for whom something is queued that is not written yet.
+    unwritten: RefCell<Vec<Rc<dyn Member>>>,
+    /// The task that delivers and writes, while it waits for either.
+    idle: Cell<Option<Waker>>,
 }
 
 impl Local {
@@ -108,24 +121,68 @@ impl Local {
             connections: RefCell::default(),
             pace: Cell::new(MAX_PACE),
             inbox: RefCell::new(inbox),
+            unwritten: RefCell::default(),
+            idle: Cell::default(),
         });
         LOCALS.with(|locals| locals.borrow_mut().insert(id, local.clone()));
         actix_web::rt::spawn(look_after(Rc::downgrade(&local)));
         let serving = local.clone();
         actix_web::rt::spawn(async move {
-            let mut burst = 0;
-            while let Some(message) = poll_fn(|cx| serving.inbox.borrow_mut().poll_recv(cx)).await {
-                serving.deliver(&message);
-                burst += message.size();
-                if burst > BURST {
-                    // those to whom it went write it before more comes
-                    burst = 0;
-                    tokio::task::yield_now().await;
-                }
-            }
+            serving.serve().await;
             LOCALS.with(|locals| locals.borrow_mut().remove(&id));
         });
         local
+    }
+
+    /// Delivers what other threads send and writes what is queued for clients, until the server is dropped.
+    async fn serve(&self) {
+        let mut has_ended = false;
+        while !has_ended {
+            has_ended = poll_fn(|cx| self.poll_deliver(cx)).await;
+            // before more is delivered, so that nobody's queue grows by how many others are written to
+            self.write().await;
+        }
+    }
+
+    /// Delivers a burst of what other threads have sent. Pending if there is nothing to deliver and nothing to write; true
+    /// when nothing will come any more.
+    fn poll_deliver(&self, cx: &mut Context<'_>) -> Poll<bool> {
+        let (mut bytes, before) = (0, self.counts.sent.get());
+        while bytes <= BURST && self.counts.sent.get() - before <= BURST_DELIVERIES {
+            let message = self.inbox.borrow_mut().poll_recv(cx);
+            match message {
+                Poll::Ready(Some(message)) => {
+                    self.deliver(&message);
+                    bytes += message.size();
+                }
+                Poll::Ready(None) => return Poll::Ready(true),
+                Poll::Pending if self.unwritten.borrow().is_empty() => {
+                    self.idle.set(Some(cx.waker().clone()));
+                    return Poll::Pending;
+                }
+                Poll::Pending => break,
+            }
+        }
+        Poll::Ready(false)
+    }
+
+    /// Writes what is queued for clients, in turns with all other tasks of this thread.
+    async fn write(&self) {
+        let unwritten = self.unwritten.take();
+        for (index, member) in unwritten.iter().enumerate() {
+            member.write();
+            if (index + 1) % TURN == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// Something is queued for a connection, which is written to soon.
+    pub(crate) fn write_soon(&self, member: Rc<dyn Member>) {
+        self.unwritten.borrow_mut().push(member);
+        if let Some(idle) = self.idle.take() {
+            idle.wake();
+        }
     }
 
     pub(super) fn key(&self) -> SubscriberKey {

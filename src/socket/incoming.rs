@@ -10,8 +10,8 @@ pub(crate) enum Incoming {
     Text(Bytes),
     Binary(Bytes),
     Ping(Bytes),
-    /// Bytes that say nothing, but show that the client lives.
-    Alive,
+    /// Says nothing.
+    Pong,
     /// The client closes; an empty close frame has no code.
     Close(Option<CloseCode>),
     /// The client broke the rules of the transport; nothing that follows can be read.

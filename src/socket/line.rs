@@ -2,19 +2,17 @@
 
 use std::{
     cell::{Cell, RefCell},
-    rc::Rc,
+    io,
+    rc::{Rc, Weak},
     sync::Arc,
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
-use actix::WeakRecipient;
 use bytes::Bytes;
 
 use super::{
-    Outbox,
-    actor::Closing,
-    close,
+    Outbox, Stream, close,
     rate::{Rate, Verdict},
 };
 use crate::{
@@ -57,6 +55,13 @@ pub(crate) trait Peer {
 
 /// See the module.
 pub(crate) struct Line {
+    this: Weak<Self>,
+    /// What a WebSocket reads from and writes to; none on long poll.
+    stream: RefCell<Option<Stream>>,
+    /// The worker will write what is queued.
+    is_listed: Cell<bool>,
+    /// The client was closed for its silence, so it will answer no close frame either.
+    is_silent: Cell<bool>,
     key: SubscriberKey,
     /// The socket's id, which is a topic too.
     id: Option<Box<str>>,
@@ -75,10 +80,9 @@ pub(crate) struct Line {
     running: Cell<u32>,
     /// Of the client's messages, and when the line was opened; nothing if any number is allowed, so that this costs a pointer.
     rate: Option<Box<RefCell<(Rate, Instant)>>>,
-    /// Read on when the load has gone down: the one reader of a WebSocket, or requests of a long poll.
+    /// Go on when the load has gone down or the line is closing: the one reader of a WebSocket, or requests and the session
+    /// of a long poll.
     readers: RefCell<Vec<Waker>>,
-    /// Whoever ends the transport after a close frame.
-    closer: RefCell<Option<WeakRecipient<Closing>>>,
     /// Until the transport is gone; a callback that still runs does not keep the line counted.
     seat: Cell<Option<(Seat, Count)>>,
 }
@@ -94,7 +98,11 @@ impl Line {
     ) -> Rc<Self> {
         let (per_second, burst) = limits.message_rate;
         let rate = Rate::new(per_second, burst).map(|rate| Box::new(RefCell::new((rate, Instant::now()))));
-        let line = Rc::new(Self {
+        let line = Rc::new_cyclic(|this| Self {
+            this: this.clone(),
+            stream: RefCell::default(),
+            is_listed: Cell::new(false),
+            is_silent: Cell::new(false),
             key: SubscriberKey::new(),
             id: id.map(String::into_boxed_str),
             local: pubsub.local(),
@@ -106,10 +114,11 @@ impl Line {
             running: Cell::new(0),
             rate,
             readers: RefCell::default(),
-            closer: RefCell::default(),
             seat: Cell::new(Some((seat, pubsub.telemetry().opened(transport)))),
             pubsub,
         });
+        // until a client polls for the first time, what waits for it is its own fault
+        line.outbox.set_stalled(transport == Transport::LongPoll);
         line.local.add_connection(line.key, line.clone());
         if let Some(id) = &line.id {
             line.local.subscribe(id, line.key, line.clone());
@@ -144,10 +153,89 @@ impl Line {
             return false;
         }
         let has_room = self.outbox.push(frame);
-        if !has_room {
+        if has_room {
+            self.announce();
+        } else {
             self.cut(Closed::SlowReader);
         }
         has_room
+    }
+
+    /// Something is queued: the worker is to write it, or a poll to take it.
+    fn announce(&self) {
+        if self.stream.borrow().is_none() {
+            self.outbox.wake_poll();
+        } else if !self.outbox.is_stalled()
+            && !self.is_listed.replace(true)
+            && let Some(this) = self.this.upgrade()
+        {
+            self.local.write_soon(this);
+        }
+    }
+
+    /// Writes to this stream from now on, and [reads](Line::poll_read) from it.
+    pub(crate) fn take_over(&self, stream: impl Into<Stream>) {
+        *self.stream.borrow_mut() = Some(stream.into());
+    }
+
+    /// Drops the stream.
+    pub(crate) fn hang_up(&self) {
+        self.stream.take();
+    }
+
+    /// Tells the peer that nothing more comes.
+    pub(crate) fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut *self.stream.borrow_mut() {
+            Some(stream) => stream.poll_shutdown(cx).map(|_| ()),
+            None => Poll::Ready(()),
+        }
+    }
+
+    /// Reads what is there. The end is 0.
+    pub(crate) fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        match &mut *self.stream.borrow_mut() {
+            Some(stream) => stream.poll_read(cx, buffer),
+            None => Poll::Ready(Ok(0)),
+        }
+    }
+
+    /// Runs the connection's task, which writes at its end what has been queued meanwhile: the worker need not.
+    pub(crate) fn write_after(&self, cx: &mut Context<'_>, run: impl FnOnce(&mut Context<'_>)) {
+        self.outbox.leave_waker(cx);
+        let was_listed = self.is_listed.replace(true);
+        run(cx);
+        self.is_listed.set(was_listed);
+        self.poll_write(cx);
+    }
+
+    /// Writes what is queued; wakes the task when a peer that does not take all of it takes more.
+    fn poll_write(&self, cx: &mut Context<'_>) {
+        while !self.outbox.is_empty() || self.outbox.is_stalled() {
+            match self.write_now() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                _ => return,
+            }
+            let is_writable = |stream: &Stream| stream.poll_writable(cx).is_ready();
+            if !self.stream.borrow().as_ref().is_some_and(is_writable) {
+                return;
+            }
+        }
+    }
+
+    /// Writes as much of what is queued as the peer takes. A peer that is gone is cut off.
+    fn write_now(&self) -> io::Result<()> {
+        let Some(stream) = &mut *self.stream.borrow_mut() else { return Ok(()) };
+        let written = self.outbox.with_waker(|waker| {
+            self.outbox.write(|pieces| stream.write(waker, pieces)).and_then(|()| stream.flush(waker))
+        });
+        let is_blocked = matches!(&written, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+        self.outbox.set_stalled(is_blocked);
+        if written.is_err() && !is_blocked {
+            self.disconnected();
+        } else if !self.readers.borrow().is_empty() {
+            self.resume();
+        }
+        written
     }
 
     /// Ends the transport and all that hangs on it, without a word: none would get through.
@@ -174,9 +262,8 @@ impl Line {
     pub(crate) fn close_over(&self, why: Closed, what: &str) {
         if self.outbox.is_open() {
             self.report(why, what);
-            // who says nothing answers no goodbye either
-            let closing = if why == Closed::Idle { Closing::Silent } else { Closing::Said };
-            self.say_goodbye(Some(close::code(why)), closing);
+            self.is_silent.set(why == Closed::Idle);
+            self.say_goodbye(Some(close::code(why)));
         }
     }
 
@@ -193,42 +280,33 @@ impl Line {
 
     /// Answers the client's own goodbye.
     pub(crate) fn answer_close(&self, code: Option<CloseCode>) {
-        self.say_goodbye(code, Closing::Said);
+        self.say_goodbye(code);
     }
 
-    fn say_goodbye(&self, code: Option<CloseCode>, closing: Closing) {
+    fn say_goodbye(&self, code: Option<CloseCode>) {
         if self.outbox.is_open() {
             self.outbox.close(&Frame::close(code));
-            self.wake_reader();
-            self.tell(closing);
+            self.announce();
+            self.outbox.wake();
+            self.wake_readers();
         }
     }
 
-    fn tell(&self, closing: Closing) {
-        if let Some(closer) = self.closer.borrow().as_ref().and_then(WeakRecipient::upgrade) {
-            closer.do_send(closing);
-        }
-    }
-
-    pub(crate) fn tell_when_closing(&self, closer: WeakRecipient<Closing>) {
-        *self.closer.borrow_mut() = Some(closer);
-        if !self.outbox.is_open() {
-            // it opened while the server drains
-            self.tell(Closing::Said);
-        }
+    /// Whether the line was closed because its client says nothing.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.is_silent.get()
     }
 
     /// The transport has nowhere left to write to.
     pub(crate) fn disconnected(&self) {
         self.outbox.cut();
-        self.tell(Closing::Cut);
+        self.wake_readers();
     }
 
     /// The transport is gone, or will be when it has written what is queued.
     pub(crate) fn end(&self) {
         log::debug!("event=disconnected conn={}", self.key);
         self.outbox.finish();
-        self.closer.take();
         self.seat.take();
         self.local.remove_connection(self.key);
         if let Some(id) = &self.id {
@@ -277,13 +355,8 @@ impl Line {
 
     /// Whether the transport stays although all is said, until it is woken when nothing runs: a worker of a server that
     /// goes down ends with its last connection, and with it whatever still runs, such as the `terminate` of a channel.
-    pub(crate) fn holds(&self, cx: &mut Context<'_>) -> bool {
-        let holds = self.running.get() > 0 && self.pubsub.is_draining();
-        if holds {
-            self.outbox.leave_waker(cx);
-            self.tell(Closing::Cut);
-        }
-        holds
+    pub(crate) fn holds(&self) -> bool {
+        self.running.get() > 0 && self.pubsub.is_draining()
     }
 
     /// Messages of so many bytes wait to be handled.
@@ -300,7 +373,7 @@ impl Line {
     /// Reads on if there is room again; to be called when messages have been handled or frames been taken.
     pub(crate) fn resume(&self) {
         if !self.is_loaded() {
-            self.wake_reader();
+            self.wake_readers();
         }
     }
 
@@ -311,7 +384,16 @@ impl Line {
 
     /// Ready when the client may be read from.
     pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.is_loaded() || !self.outbox.is_open() {
+        self.poll_until(!self.is_loaded(), cx)
+    }
+
+    /// Ready when the line is closing or closed.
+    pub(crate) fn poll_closing(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_until(false, cx)
+    }
+
+    fn poll_until(&self, is_ready: bool, cx: &mut Context<'_>) -> Poll<()> {
+        if is_ready || !self.outbox.is_open() {
             return Poll::Ready(());
         }
         let mut readers = self.readers.borrow_mut();
@@ -321,9 +403,9 @@ impl Line {
         Poll::Pending
     }
 
-    fn wake_reader(&self) {
-        for reader in self.readers.take() {
-            reader.wake();
+    fn wake_readers(&self) {
+        if !self.readers.borrow().is_empty() {
+            self.readers.take().into_iter().for_each(Waker::wake);
         }
     }
 }
@@ -345,6 +427,18 @@ impl Member for Line {
 
     fn drain(&self) {
         self.close(Closed::Drain);
+    }
+
+    fn write(&self) {
+        self.is_listed.set(false);
+        if self.outbox.is_stalled() {
+            return;
+        }
+        let is_written = self.write_now().is_ok();
+        if !is_written || self.outbox.end().is_some() {
+            // the task waits for the peer to take more, or ends
+            self.outbox.wake();
+        }
     }
 
     fn look(&self, now: Instant) {

@@ -3,7 +3,6 @@
 //! # Source
 //! Phoenix `lib/phoenix/socket.ex`, 1.8.12.
 
-mod actor;
 mod close;
 mod connect_info;
 mod connection;
@@ -15,17 +14,16 @@ mod rate;
 mod raw;
 mod router;
 mod session;
+mod stream;
 mod trusted_proxies;
 
 use std::{fmt, future::Future};
 
-pub(crate) use actor::{Closing, SocketActor};
 pub use connect_info::ConnectInfo;
 pub(crate) use connection::{Accepted, Connection};
 pub(crate) use incoming::Incoming;
 pub(crate) use line::{Limits, Line, Peer};
-pub(crate) use outbox::Outbox;
-pub use outbox::WRITE_BUFFER_SIZE;
+pub(crate) use outbox::{End, Outbox};
 pub use params::Params;
 pub(crate) use rate::Verdict;
 pub(crate) use raw::RawConnection;
@@ -33,6 +31,7 @@ pub use raw::{RawContext, RawMessage, RawSocket};
 pub use router::Routes;
 pub(crate) use router::{Connected, Router};
 pub(crate) use session::{ChannelId, Ended, Joined, reason};
+pub(crate) use stream::Stream;
 pub use trusted_proxies::{InvalidProxy, TrustedProxies};
 
 /// The application's side of a socket. Its value, made by [`SocketHandler::connect`], is what the socket's channels share

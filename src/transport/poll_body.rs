@@ -16,7 +16,8 @@ use actix_web::{
 };
 use bytes::Bytes;
 
-use crate::{socket::WRITE_BUFFER_SIZE, wire::Frame};
+use super::piped::PIECE;
+use crate::wire::Frame;
 
 /// See the module.
 pub(super) struct PollBody {
@@ -60,11 +61,11 @@ impl PollBody {
     /// The next piece, of about as many bytes as are written at a time.
     fn next(&mut self) -> Option<Bytes> {
         let mut piece = Vec::new();
-        while piece.len() < WRITE_BUFFER_SIZE {
+        while piece.len() < PIECE {
             match self.parts.front_mut() {
                 Some(Part::Json(json)) => piece.extend_from_slice(&std::mem::take(json)),
                 Some(Part::Text(text)) if !text.is_empty() => {
-                    write(&mut piece, &text.split_to(text.len().min(WRITE_BUFFER_SIZE)));
+                    write(&mut piece, &text.split_to(text.len().min(PIECE)));
                     continue;
                 }
                 Some(Part::Text(_)) => {}
@@ -176,6 +177,6 @@ mod tests {
         assert!(body.parts.iter().any(is_held));
         let most = pieces(body).iter().map(Bytes::len).max().unwrap();
         // a piece that is not full yet, and one in which each byte is written as two
-        assert!(most <= 3 * WRITE_BUFFER_SIZE, "{most}");
+        assert!(most <= 3 * PIECE, "{most}");
     }
 }

@@ -27,7 +27,7 @@ use tokio::sync::oneshot;
 
 use super::body::{Bodies, Body};
 use crate::{
-    socket::{Closing, Connection, Peer},
+    socket::{Connection, Peer},
     telemetry::Closed,
     token::Token,
     wire::{Frame, lines, part},
@@ -187,7 +187,9 @@ impl Actor for PollSession {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        self.connection.line().tell_when_closing(ctx.address().downgrade().recipient());
+        let connection = self.connection.clone();
+        let closing = async move { poll_fn(|cx| connection.line().poll_closing(cx)).await };
+        ctx.spawn(closing.into_actor(self).map(|(), _, ctx| ctx.stop()));
         ctx.run_interval(self.patience, |session, ctx| {
             if session.last_poll.elapsed() > session.patience + SLACK {
                 session.connection.line().report(Closed::Idle, "");
@@ -244,14 +246,6 @@ impl Handler<Publish> for PollSession {
             }
             published
         }))
-    }
-}
-
-impl Handler<Closing> for PollSession {
-    type Result = ();
-
-    fn handle(&mut self, _: Closing, ctx: &mut Context<Self>) {
-        ctx.stop();
     }
 }
 

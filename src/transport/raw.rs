@@ -47,5 +47,5 @@ async fn open<R: RawSocket>(
     let response = handshake(request, protocol).await?;
     let line = Line::open(options.limits(), Transport::WebSocket, seat, pubsub.clone(), id);
     opened(Transport::WebSocket, &line, request, options);
-    Ok(serve(response, payload, RawConnection::open(socket, line), options))
+    Ok(serve(request, response, payload, RawConnection::open(socket, line), options))
 }

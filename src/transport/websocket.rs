@@ -1,41 +1,36 @@
 //! Sockets over WebSockets.
 //!
 //! The handshake is that of actix-ws. Its session is not used: it queues 32 messages and makes the sender wait for a slow
-//! peer. The response body drains the connection's outbox instead, and the request body is read frame by frame.
+//! peer. A [`Conversation`] speaks on the stream instead: on the TCP stream itself where the server gives it away
+//! (`takeover.rs`), else by way of HTTP's payload and body (`piped.rs`).
 //!
 //! # Source
 //! Phoenix `lib/phoenix/transports/websocket.ex`, 1.8.12, for the order of the checks.
 
-use std::{
-    io,
-    pin::Pin,
-    rc::Rc,
-    task::{Context, Poll, ready},
-};
+use std::{future::poll_fn, rc::Rc};
 
 use actix_web::{
-    FromRequest, HttpRequest, HttpResponse,
-    body::{BodySize, MessageBody},
-    dev,
-    error::PayloadError,
+    FromRequest, HttpRequest, HttpResponse, dev,
     http::{
         Method,
         header::{self, HeaderName, HeaderValue},
     },
-    web,
+    rt, web,
 };
 use bytes::Bytes;
-use futures_util::Stream;
 
 use super::{
     Mount, SocketOptions,
     admission::{Denial, opened},
     auth_token::{BadOffer, Offer, read_offer},
     connect::connect,
+    conversation::Conversation,
     frames::Frames,
+    piped::pipe,
+    takeover::{Desk, Handover},
 };
 use crate::{
-    socket::{Connection, Incoming, Line, Params, Peer, SocketActor, SocketHandler},
+    socket::{Connection, Params, Peer, SocketHandler, Stream},
     telemetry::{Refusal, Transport},
 };
 
@@ -62,7 +57,7 @@ async fn open<S: SocketHandler>(
     let pubsub = mount.pubsub.clone();
     let connection = Connection::open(accepted, mount.limits(), Transport::WebSocket, pubsub);
     opened(Transport::WebSocket, connection.line(), request, &mount.options);
-    Ok(serve(response, payload, connection, &mount.options))
+    Ok(serve(request, response, payload, connection, &mount.options))
 }
 
 /// What a request must have before the application is asked: the method, a query, an origin, a subprotocol.
@@ -80,16 +75,22 @@ pub(super) fn admit(request: &HttpRequest, options: &SocketOptions) -> Result<(P
 
 /// Lets a peer speak on a WebSocket that has been accepted.
 pub(super) fn serve(
+    request: &HttpRequest,
     response: HttpResponse,
     payload: web::Payload,
     peer: Rc<dyn Peer>,
     options: &SocketOptions,
 ) -> HttpResponse {
     let frames = Frames::new(options.max_frame_size, options.max_message_size);
-    let line = peer.line().clone();
-    let messages = Messages { payload: payload.into_inner(), frames, line: line.clone(), heard: false };
-    SocketActor::start_reading(peer, options.timeout, messages);
-    response.set_body(OutboxBody { line }).map_into_boxed_body()
+    let mut conversation = Conversation::new(peer, frames, options.timeout);
+    if let Some(desk) = request.conn_data::<Rc<Desk>>() {
+        let body = Handover::new(desk.clone(), payload.into_inner(), conversation);
+        return response.set_body(body).map_into_boxed_body();
+    }
+    let (stream, body) = pipe(payload.into_inner());
+    conversation.begin(Stream::Other(Box::new(stream)), Bytes::new());
+    rt::spawn(async move { poll_fn(|cx| conversation.poll(cx)).await });
+    response.set_body(body).map_into_boxed_body()
 }
 
 /// What the subprotocols say; they are ignored by a socket without auth token.
@@ -134,71 +135,5 @@ fn check_upgrade(request: &HttpRequest) -> Result<(), String> {
     match values(&header::SEC_WEBSOCKET_KEY).is_empty() {
         true => Err("'sec-websocket-key' header is absent".to_owned()),
         false => Ok(()),
-    }
-}
-
-/// The response body of a WebSocket: what is in the outbox, for as long as the connection lasts.
-struct OutboxBody {
-    line: Rc<Line>,
-}
-
-impl MessageBody for OutboxBody {
-    type Error = io::Error;
-
-    fn size(&self) -> BodySize {
-        BodySize::Stream
-    }
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
-        let chunk = self.line.outbox().poll_chunk(cx);
-        self.line.resume();
-        if matches!(chunk, Poll::Ready(None)) && self.line.holds(cx) {
-            return Poll::Pending;
-        }
-        chunk
-    }
-}
-
-impl Drop for OutboxBody {
-    fn drop(&mut self) {
-        self.line.disconnected();
-    }
-}
-
-/// What a client says, out of its request body. Not read while too much of it waits for channels.
-struct Messages {
-    payload: dev::Payload,
-    frames: Frames,
-    line: Rc<Line>,
-    /// Bytes came of which nothing has been passed on yet.
-    heard: bool,
-}
-
-impl Messages {
-    fn next_message(&mut self) -> Option<Incoming> {
-        let heard = std::mem::take(&mut self.heard);
-        self.frames.next().or(heard.then_some(Incoming::Alive))
-    }
-}
-
-impl Stream for Messages {
-    type Item = Incoming;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Incoming>> {
-        loop {
-            ready!(self.line.poll_readable(cx));
-            if let Some(incoming) = self.next_message() {
-                return Poll::Ready(Some(incoming));
-            }
-            let bytes: Option<Result<Bytes, PayloadError>> =
-                ready!(Pin::new(&mut self.payload).poll_next(cx));
-            match bytes {
-                Some(Ok(bytes)) => {
-                    self.heard = true;
-                    self.frames.feed(bytes);
-                }
-                Some(Err(_)) | None => return Poll::Ready(None),
-            }
-        }
     }
 }

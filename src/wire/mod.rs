@@ -28,5 +28,4 @@ pub use message::Status;
 pub(crate) use message::{MAX_NAME, Message, Outgoing, Ref};
 pub use payload::{IntoPayload, InvalidPayload, Payload, PayloadError};
 pub(crate) use serializer::Serializer;
-pub(crate) use share::is_small_part;
 pub use topic::{InvalidPattern, Pattern};

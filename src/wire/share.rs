@@ -14,7 +14,7 @@ pub(crate) fn share(whole: &Bytes, part: &[u8]) -> Bytes {
 }
 
 /// Whether a part of such a length is to be copied out of a whole of such a length.
-pub(crate) fn is_small_part(part: usize, whole: usize) -> bool {
+fn is_small_part(part: usize, whole: usize) -> bool {
     whole.saturating_sub(part) > part.max(REST)
 }
 

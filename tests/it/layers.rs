@@ -8,7 +8,7 @@ const LAYERS: [(&str, &[&str]); 6] = [
     ("wire", &["wire/"]),
     ("rules", &["socket/session.rs", "socket/session/", "socket/rate.rs", "presence/state.rs"]),
     ("runtime", &["pubsub/", "channel/", "socket/", "presence/", "telemetry/", "supervise.rs", "token.rs"]),
-    ("edge", &["transport/", "endpoint.rs", "drainer.rs", "ops.rs", "tls.rs", "testing.rs"]),
+    ("edge", &["transport/", "endpoint.rs", "serve.rs", "drainer.rs", "ops.rs", "tls.rs", "testing.rs"]),
     ("application", &["chat/"]),
     ("program", &["main.rs", "health_check.rs", "server.rs", "settings.rs", "lib.rs"]),
 ];

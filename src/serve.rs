@@ -1,0 +1,346 @@
+//! A server for an `App` whose WebSockets own their TCP streams.
+
+use std::{any::Any, fmt, future::Future, io, marker::PhantomData, net, sync::Arc, time::Duration};
+
+use actix_http::{HttpService, KeepAlive, Request, error::DispatchError};
+use actix_server::{GracefulShutdownSignal, ServerBuilder};
+use actix_service::{
+    IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt as _, apply_fn_factory, map_config,
+};
+use actix_tls::accept::{
+    max_concurrent_tls_connect,
+    rustls_0_23::{Acceptor, AcceptorService, TlsStream},
+};
+use actix_web::{
+    body::MessageBody,
+    dev::{AppConfig, Extensions, Response},
+};
+use rustls::ServerConfig;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpStream;
+
+use crate::{
+    endpoint::{Endpoint, on_connect},
+    transport::{HttpStream, TakeOver, Transport},
+};
+
+/// How long the workers go on after the deadline of a drain: what it leaves is cut off when the drain says so, not before.
+const SPARE: Duration = Duration::from_secs(10);
+
+/// As many connections as there are descriptors, and handshakes of TLS: actix-server's own bounds, 25,600 and 256 a worker,
+/// would leave further clients waiting, neither served nor refused. [`Endpoint::with_max_connections`] is the bound that
+/// tells them.
+const UNBOUNDED: usize = usize::MAX;
+
+/// Connections that the system keeps for a server that has not accepted them yet: as many as it allows, for all clients of
+/// a deploy come back at once.
+const BACKLOG: i32 = i32::MAX;
+
+type OnConnect = Arc<dyn Fn(&dyn Any, &mut Extensions) + Send + Sync>;
+
+/// Serves an `App`, and with it the sockets of an [`Endpoint`], until the process is told to stop.
+///
+/// It takes the place of `actix_web::HttpServer` and does more for sockets: a WebSocket takes its TCP connection over from
+/// HTTP after the handshake, which leaves a joined idle connection with less than a quarter of the memory and every
+/// delivery with less CPU time; connections are set up for small messages; and SIGTERM and SIGINT end it as the
+/// endpoint's [`Drainer`](crate::Drainer) says. Requests are served by actix-web as ever. Settings hold for all addresses,
+/// whatever the order of the calls.
+///
+/// ```no_run
+/// use actix_web::{App, HttpResponse, web};
+/// use hinotori::{Endpoint, Server};
+///
+/// # #[actix_web::main]
+/// # async fn main() -> std::io::Result<()> {
+/// let endpoint = Endpoint::new();
+/// let app = || App::new().route("/", web::get().to(async || HttpResponse::Ok().body("hello")));
+/// Server::new(&endpoint, app).workers(2).bind(("127.0.0.1", 4000))?.run().await
+/// # }
+/// ```
+pub struct Server<F, S, B> {
+    endpoint: Endpoint,
+    app: F,
+    workers: Option<usize>,
+    http: Http,
+    bound: Vec<Bound>,
+    _of: PhantomData<fn() -> (S, B)>,
+}
+
+/// Where it listens.
+struct Bound {
+    listener: net::TcpListener,
+    address: net::SocketAddr,
+    tls: Option<ServerConfig>,
+}
+
+/// How HTTP is served.
+#[derive(Clone)]
+struct Http {
+    keep_alive: KeepAlive,
+    request_timeout: Duration,
+    disconnect_timeout: Duration,
+    handshake_timeout: Duration,
+    on_connect: Option<OnConnect>,
+}
+
+impl<F, S, B> fmt::Debug for Server<F, S, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let addresses = self.bound.iter().map(|bound| bound.address);
+        f.debug_struct("Server").field("addrs", &addresses.collect::<Vec<_>>()).finish_non_exhaustive()
+    }
+}
+
+impl<F, I, S, B> Server<F, S, B>
+where
+    F: Fn() -> I + Send + Clone + 'static,
+    I: IntoServiceFactory<S, Request>,
+    S: ServiceFactory<Request, Config = AppConfig> + 'static,
+    S::Error: Into<actix_web::Error> + 'static,
+    S::InitError: fmt::Debug,
+    S::Response: Into<Response<B>> + 'static,
+    S::Service: 'static,
+    <S::Service as Service<Request>>::Future: 'static,
+    B: MessageBody + 'static,
+{
+    /// A server of what `app` makes for each worker.
+    pub fn new(endpoint: &Endpoint, app: F) -> Self {
+        let http = Http {
+            keep_alive: KeepAlive::default(),
+            request_timeout: Duration::from_secs(5),
+            disconnect_timeout: Duration::from_secs(1),
+            handshake_timeout: Duration::from_secs(3),
+            on_connect: None,
+        };
+        Self { endpoint: endpoint.clone(), app, workers: None, http, bound: vec![], _of: PhantomData }
+    }
+
+    /// Threads that serve clients, at least 1. One for each core by default.
+    ///
+    /// # Panics
+    /// If it is 0, when the server runs.
+    #[must_use]
+    pub fn workers(self, count: usize) -> Self {
+        Self { workers: Some(count), ..self }
+    }
+
+    /// How long a connection may stay without a request. 5 s by default. It does not concern sockets: see
+    /// [`SocketOptions::timeout`](crate::SocketOptions::timeout).
+    #[must_use]
+    pub fn keep_alive(mut self, keep_alive: impl Into<KeepAlive>) -> Self {
+        self.http.keep_alive = keep_alive.into();
+        self
+    }
+
+    /// How long a client may take to send the head of a request, else 408. 5 s by default; zero for any time.
+    #[must_use]
+    pub fn client_request_timeout(mut self, timeout: Duration) -> Self {
+        self.http.request_timeout = timeout;
+        self
+    }
+
+    /// How long a client may take to end a connection that HTTP has closed. 1 s by default; zero for any time.
+    #[must_use]
+    pub fn client_disconnect_timeout(mut self, timeout: Duration) -> Self {
+        self.http.disconnect_timeout = timeout;
+        self
+    }
+
+    /// How long a client may take for the handshake of TLS. 3 s by default.
+    #[must_use]
+    pub fn tls_handshake_timeout(mut self, timeout: Duration) -> Self {
+        self.http.handshake_timeout = timeout;
+        self
+    }
+
+    /// Calls `on_connect` with each new connection, which is a `tokio::net::TcpStream` or, with TLS, an
+    /// `actix_tls::accept::rustls_0_23::TlsStream` of one. What it inserts is found by `HttpRequest::conn_data`.
+    #[must_use]
+    pub fn on_connect(
+        mut self,
+        on_connect: impl Fn(&dyn Any, &mut Extensions) + Send + Sync + 'static,
+    ) -> Self {
+        self.http.on_connect = Some(Arc::new(on_connect));
+        self
+    }
+
+    /// Listens on an address, or on all that a name stands for; port 0 takes any that is free.
+    ///
+    /// # Errors
+    /// What the system says, such as that the address is in use.
+    pub fn bind(self, addresses: impl net::ToSocketAddrs) -> io::Result<Self> {
+        self.listen_on(addresses, None)
+    }
+
+    /// Listens with TLS; see [`Certificate::server_config`](crate::Certificate::server_config). HTTP/1.1 is offered (ALPN).
+    ///
+    /// # Errors
+    /// As [`Server::bind`].
+    pub fn bind_tls(self, addresses: impl net::ToSocketAddrs, mut config: ServerConfig) -> io::Result<Self> {
+        config.alpn_protocols.insert(0, b"http/1.1".to_vec());
+        self.listen_on(addresses, Some(config))
+    }
+
+    fn listen_on(
+        mut self,
+        addresses: impl net::ToSocketAddrs,
+        tls: Option<ServerConfig>,
+    ) -> io::Result<Self> {
+        for address in addresses.to_socket_addrs()? {
+            let listener = listener(address)?;
+            let address = listener.local_addr()?;
+            self.bound.push(Bound { listener, address, tls: tls.clone() });
+        }
+        Ok(self)
+    }
+
+    /// Where it listens.
+    pub fn addrs(&self) -> Vec<net::SocketAddr> {
+        self.bound.iter().map(|bound| bound.address).collect()
+    }
+
+    /// Serves until SIGTERM or SIGINT, then drains as [`Endpoint::serve`] describes.
+    ///
+    /// # Errors
+    /// What the system says when the workers are started, or signals cannot be listened for.
+    pub async fn run(self) -> io::Result<()> {
+        let endpoint = self.endpoint.clone();
+        endpoint.serve(self.start()?).await
+    }
+
+    /// Serves until `stop` is ready instead; signals are left to the application.
+    ///
+    /// # Errors
+    /// As [`Server::run`].
+    pub async fn run_until(self, stop: impl Future<Output = ()>) -> io::Result<()> {
+        let endpoint = self.endpoint.clone();
+        let server = self.start()?;
+        let stop = async {
+            stop.await;
+            Ok("none")
+        };
+        endpoint.serve_until(server, stop).await
+    }
+
+    fn start(self) -> io::Result<actix_server::Server> {
+        let deadline = self.endpoint.drainer().shutdown.saturating_add(SPARE);
+        let mut builder = ServerBuilder::new()
+            .max_concurrent_connections(UNBOUNDED)
+            .shutdown_timeout(deadline.as_secs())
+            .disable_signals();
+        if let Some(workers) = self.workers {
+            builder = builder.workers(workers);
+        }
+        for Bound { listener, address, tls } in self.bound {
+            let (app, http, signal) =
+                (self.app.clone(), self.http.clone(), builder.graceful_shutdown_signal());
+            let name = format!("hinotori-{address}");
+            builder = match tls {
+                None => builder.listen(name, listener, move || {
+                    TakeOver(http.clone().service::<TcpStream, _, _, _>(
+                        app(),
+                        signal.clone(),
+                        address,
+                        false,
+                    ))
+                })?,
+                Some(config) => {
+                    max_concurrent_tls_connect(UNBOUNDED);
+                    builder.listen(name, listener, move || {
+                        let (http, signal) = (http.clone(), signal.clone());
+                        let handshake = http.acceptor(config.clone());
+                        let service =
+                            http.service::<TlsStream<TcpStream>, _, _, _>(app(), signal, address, true);
+                        handshake.and_then(TakeOver(service).map_err(|_| ()))
+                    })?
+                }
+            };
+        }
+        Ok(builder.run())
+    }
+}
+
+impl Http {
+    /// HTTP on streams that can be taken over.
+    fn service<T, I, S, B>(
+        self,
+        app: I,
+        signal: GracefulShutdownSignal,
+        address: net::SocketAddr,
+        is_secure: bool,
+    ) -> impl ServiceFactory<
+        (HttpStream<T>, Option<net::SocketAddr>),
+        Config = (),
+        Response = (),
+        Error = DispatchError,
+        InitError = (),
+        Future = impl Future + 'static,
+    >
+    where
+        T: Transport,
+        I: IntoServiceFactory<S, Request>,
+        S: ServiceFactory<Request, Config = AppConfig> + 'static,
+        S::Error: Into<actix_web::Error> + 'static,
+        S::InitError: fmt::Debug,
+        S::Response: Into<Response<B>> + 'static,
+        S::Service: 'static,
+        <S::Service as Service<Request>>::Future: 'static,
+        B: MessageBody + 'static,
+    {
+        let app = app.into_factory().map_err(|error| error.into().error_response());
+        // actix-web has no public way to make one that says what the server is; its own test server calls this too
+        let config = move |()| AppConfig::__priv_test_new(is_secure, address.to_string(), address);
+        let mut http = HttpService::<HttpStream<T>, _, _>::build()
+            .graceful_shutdown_signal(move || {
+                let signal = signal.clone();
+                async move { signal.notified().await }
+            })
+            .keep_alive(self.keep_alive)
+            .client_request_timeout(self.request_timeout)
+            .client_disconnect_timeout(self.disconnect_timeout)
+            .local_addr(address)
+            .on_connect_ext(move |stream: &HttpStream<T>, data: &mut Extensions| {
+                stream.look(|stream| {
+                    on_connect(stream, data);
+                    if let Some(on_connect) = &self.on_connect {
+                        on_connect(stream, data);
+                    }
+                });
+                data.insert(stream.desk().clone());
+            });
+        if is_secure {
+            http = http.secure();
+        }
+        http.h1(map_config(app, config))
+    }
+
+    /// The handshake of TLS.
+    fn acceptor(
+        &self,
+        config: ServerConfig,
+    ) -> impl ServiceFactory<
+        TcpStream,
+        Config = (),
+        Response = TlsStream<TcpStream>,
+        Error = (),
+        InitError = (),
+    > + use<> {
+        let mut acceptor = Acceptor::new(config);
+        acceptor.set_handshake_timeout(self.handshake_timeout);
+        // boxed, so that a connection's task has no room for what is over
+        apply_fn_factory::<_, _, _, _, _, TcpStream, _, _>(acceptor, |stream, acceptor: &AcceptorService| {
+            Box::pin(acceptor.call(stream))
+        })
+        .map_err(|_| ())
+    }
+}
+
+fn listener(address: net::SocketAddr) -> io::Result<net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // a server that is started again need not wait for the connections of its former life; elsewhere it would let two
+    // servers listen on one port
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
