@@ -37,6 +37,9 @@ pub(crate) trait Subscriber {
     fn deliver(&self, broadcast: &Arc<Broadcast>) -> bool;
 }
 
+/// So many clients may be written to in a burst without a list of them being allocated anew.
+const KEPT: usize = 16 * 1024;
+
 /// How often a thread looks after its connections, at least.
 const MAX_PACE: Duration = Duration::from_secs(1);
 
@@ -168,12 +171,16 @@ impl Local {
 
     /// Writes what is queued for clients, in turns with all other tasks of this thread.
     async fn write(&self) {
-        let unwritten = self.unwritten.take();
-        for (index, member) in unwritten.iter().enumerate() {
+        let mut turn = self.unwritten.take();
+        for (index, member) in turn.drain(..).enumerate() {
             member.write();
             if (index + 1) % TURN == 0 {
                 tokio::task::yield_now().await;
             }
+        }
+        if self.unwritten.borrow().is_empty() && turn.capacity() <= KEPT {
+            // the memory for the next
+            self.unwritten.replace(turn);
         }
     }
 

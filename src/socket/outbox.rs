@@ -66,6 +66,14 @@ impl Queue {
         }
     }
 
+    /// Writes the first pieces, as many as one call takes.
+    fn write(&self, write: impl FnOnce(&[IoSlice<'_>]) -> io::Result<usize>) -> io::Result<usize> {
+        let mut slices = [IoSlice::new(&[]); PIECES];
+        let pieces = self.iter().flat_map(Frame::pieces).filter(|piece| !piece.is_empty());
+        let count = slices.iter_mut().zip(pieces).map(|(slice, piece)| *slice = IoSlice::new(piece)).count();
+        write(&slices[..count])
+    }
+
     /// Takes away so many bytes, which have been written. Returns what their frames [`cost`].
     fn written(&mut self, mut bytes: usize) -> usize {
         let mut costs = 0;
@@ -215,19 +223,17 @@ impl Outbox {
     pub(super) fn write(&self, mut write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>) -> io::Result<()> {
         let frames = &mut *self.frames.borrow_mut();
         while let Some(first) = &frames.first {
-            let taken = match (first.pieces(), frames.rest.is_empty()) {
+            let taken = match first.pieces() {
                 // nearly always
-                ([piece], true) => write(&[IoSlice::new(piece)]),
-                _ => {
-                    let mut pieces = [IoSlice::new(&[]); PIECES];
-                    let queued = frames.iter().flat_map(Frame::pieces).filter(|piece| !piece.is_empty());
-                    let count = pieces
-                        .iter_mut()
-                        .zip(queued)
-                        .map(|(slot, piece)| *slot = IoSlice::new(piece))
-                        .count();
-                    write(&pieces[..count])
-                }
+                [piece] if frames.rest.is_empty() => match write(&[IoSlice::new(piece)]) {
+                    Ok(bytes) if bytes == piece.len() => {
+                        frames.first = None;
+                        self.queued.set(0);
+                        return Ok(());
+                    }
+                    taken => taken,
+                },
+                _ => frames.write(&mut write),
             };
             match taken {
                 Ok(bytes) => self.queued.set(self.queued.get() - frames.written(bytes)),

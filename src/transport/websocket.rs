@@ -119,21 +119,20 @@ pub(super) async fn handshake(
 
 /// What is missing in a request for an upgrade, in the words of WebSockAdapter.
 fn check_upgrade(request: &HttpRequest) -> Result<(), String> {
-    let values = |name: &HeaderName| -> Vec<&str> {
-        request.headers().get_all(name).filter_map(|value| value.to_str().ok()).collect()
-    };
+    let values = |name: &HeaderName| request.headers().get_all(name).filter_map(|value| value.to_str().ok());
+    let got = |name| values(name).collect::<Vec<_>>();
     for (name, token) in [(&header::CONNECTION, "upgrade"), (&header::UPGRADE, "websocket")] {
-        let mut items = values(name).into_iter().flat_map(|value| value.split(','));
-        if !items.any(|item| item.trim().eq_ignore_ascii_case(token)) {
-            return Err(format!("'{name}' header must contain '{token}', got {:?}", values(name)));
+        let mut items = values(name).flat_map(|value| value.split(','));
+        if !items.any(|item| item.trim_ascii().eq_ignore_ascii_case(token)) {
+            return Err(format!("'{name}' header must contain '{token}', got {:?}", got(name)));
         }
     }
-    let version = values(&header::SEC_WEBSOCKET_VERSION);
-    if version != ["13"] {
-        return Err(format!("'sec-websocket-version' header must equal '13', got {version:?}"));
+    if !values(&header::SEC_WEBSOCKET_VERSION).eq(["13"]) {
+        let got = got(&header::SEC_WEBSOCKET_VERSION);
+        return Err(format!("'sec-websocket-version' header must equal '13', got {got:?}"));
     }
-    match values(&header::SEC_WEBSOCKET_KEY).is_empty() {
-        true => Err("'sec-websocket-key' header is absent".to_owned()),
-        false => Ok(()),
+    match values(&header::SEC_WEBSOCKET_KEY).next() {
+        None => Err("'sec-websocket-key' header is absent".to_owned()),
+        Some(_) => Ok(()),
     }
 }
