@@ -1,26 +1,15 @@
 //! What the wire format and the rules of a socket cost, without runtime or network: `cargo bench --bench rules`.
-//!
-//! These modules are private to the crate, so they are compiled here once more, by their paths.
 
-#![allow(
-    dead_code,
-    unused_imports,
-    unreachable_pub,
-    missing_docs,
-    reason = "a part of these modules is used here"
-)]
-
-#[path = "../src/socket/session.rs"]
-mod session;
-#[path = "../src/wire/mod.rs"]
-mod wire;
+#![allow(missing_docs, reason = "a benchmark")]
 
 use std::hint::black_box;
 
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use session::{Effect, Joined, Session};
-use wire::{Message, Outgoing, Payload, Ref, Serializer, Status};
+use hinotori_protocol::{
+    session::{Effect, Joined, Session},
+    wire::{Message, Outgoing, Payload, Ref, Serializer, Status},
+};
 
 const HEARTBEAT: &[u8] = br#"[null,"7","phoenix","heartbeat",{}]"#;
 const PUSH: &[u8] = br#"["3","8","chat:lobby","new_message",{"message":"It works, \"quotes\" and \u00e9 too","reply_to":null}]"#;

@@ -1,5 +1,6 @@
 //! `realtime-chat`: the chat, as a program.
 
+mod chat;
 mod health_check;
 mod server;
 mod settings;

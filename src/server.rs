@@ -3,13 +3,13 @@
 use std::{error::Error, io, net::SocketAddr, sync::Arc};
 
 use actix_web::{App, HttpServer, dev::ServerHandle, rt, web::Data};
-use hinotori::{
-    Certificate, Endpoint, Server,
-    chat::{Chat, MessageStore, Page, UserSocket},
-};
+use hinotori::{Certificate, Endpoint, Server};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::settings::Settings;
+use crate::{
+    chat::{Chat, MessageStore, Page, UserSocket},
+    settings::Settings,
+};
 
 /// Serves until it is told to stop.
 pub(crate) async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {

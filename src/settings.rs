@@ -8,9 +8,9 @@ use std::{
 };
 
 use clap::{Parser, builder::RangedU64ValueParser};
-use hinotori::{
-    Certificate, CertificateError, CheckOrigin, Drainer, SocketOptions, TrustedProxies, chat::Limit,
-};
+use hinotori::{Certificate, CertificateError, CheckOrigin, Drainer, SocketOptions, TrustedProxies};
+
+use crate::chat::Limit;
 
 /// A real-time chat over Phoenix Channels: open http://localhost:4000 in two tabs.
 ///

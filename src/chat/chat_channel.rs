@@ -3,15 +3,15 @@
 use serde_json::{Map, Value, json};
 
 use super::{Like, Load, Post, StoreError, UserSocket};
-use crate::{Channel, Context, Join, Payload, Reply, Result};
+use hinotori::{Channel, Context, Join, Payload, Reply, Result};
 
 /// A client in the lobby.
 #[derive(Debug)]
-pub struct ChatChannel;
+pub(crate) struct ChatChannel;
 
 /// The channel's message to itself.
 #[derive(Debug)]
-pub enum Info {
+pub(crate) enum Info {
     /// The client is in and wants to see what was said before.
     AfterJoin,
 }

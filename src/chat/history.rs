@@ -5,7 +5,7 @@
 
 use std::{collections::VecDeque, ops::Range};
 
-use crate::{Payload, PayloadError};
+use hinotori::{Payload, PayloadError};
 
 /// One message: `{"id", "content", "reply_to_id", "reply_to_content", "timestamp", "likes"}`.
 #[derive(Debug)]
@@ -20,11 +20,11 @@ struct Entry {
 
 /// How much of the past is kept.
 #[derive(Debug, Clone, Copy)]
-pub struct Limit {
+pub(crate) struct Limit {
     /// Messages, at least 1.
-    pub messages: usize,
+    pub(crate) messages: usize,
     /// Bytes of their JSON, which is what each client that joins is sent.
-    pub bytes: usize,
+    pub(crate) bytes: usize,
 }
 
 /// The newest messages, with ids that count from 1.

@@ -6,15 +6,15 @@
 use std::fmt;
 
 use actix::{Actor, Addr, Arbiter, Context, Handler, MailboxError, Message, Supervised, Supervisor};
-use prometheus::{IntGauge, Registry};
 use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
 
 use super::{
     LOBBY,
     history::{History, Limit},
 };
-use crate::{
+use hinotori::{
     Endpoint, Payload, PayloadError, PubSub,
+    prometheus::{self, IntGauge, Registry},
     supervise::{Crashed, Guard},
 };
 
@@ -25,29 +25,29 @@ const TIMESTAMP: &[BorrowedFormatItem<'_>] =
 /// Adds a message and broadcasts it as `new_message`.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<(), StoreError>")]
-pub struct Post {
+pub(crate) struct Post {
     /// The text of the message.
-    pub content: String,
+    pub(crate) content: String,
     /// The id of the message that it answers.
-    pub reply_to: Option<i128>,
+    pub(crate) reply_to: Option<i128>,
 }
 
 /// Adds a like to a message and broadcasts it as `message_liked`. False if there is no such message.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<bool, StoreError>")]
-pub struct Like {
+pub(crate) struct Like {
     /// The id of the message.
-    pub id: i128,
+    pub(crate) id: i128,
 }
 
 /// Asks for all messages, as the payload of `load_messages`.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Payload, StoreError>")]
-pub struct Load;
+pub(crate) struct Load;
 
 /// The store did not do what it was asked.
 #[derive(Debug)]
-pub enum StoreError {
+pub(crate) enum StoreError {
     /// It crashed over the message, which may have been carried out in part; all else that it holds is as before.
     Crashed(Crashed),
     /// It is gone, or its queue is.
@@ -92,7 +92,7 @@ impl From<PayloadError> for StoreError {
 
 /// Holds the newest messages in memory.
 #[derive(Debug)]
-pub struct MessageStore {
+pub(crate) struct MessageStore {
     guard: Guard,
     history: History,
     pubsub: PubSub,
@@ -128,7 +128,7 @@ impl MessageStore {
     ///
     /// # Errors
     /// [`prometheus::Error::AlreadyReg`] if the endpoint has a store already.
-    pub fn start(limit: Limit, endpoint: &Endpoint) -> prometheus::Result<Addr<Self>> {
+    pub(crate) fn start(limit: Limit, endpoint: &Endpoint) -> prometheus::Result<Addr<Self>> {
         let (pubsub, size) = (endpoint.pubsub().clone(), Size::register(endpoint.registry())?);
         let thread = Arbiter::new();
         Ok(Supervisor::start_in_arbiter(&thread.handle(), move |_| Self {
@@ -191,7 +191,7 @@ impl Handler<Load> for MessageStore {
 mod tests {
     use std::process::Command;
 
-    use prometheus::TextEncoder;
+    use hinotori::prometheus::TextEncoder;
     use serde_json::Value;
 
     use super::*;

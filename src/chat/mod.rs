@@ -10,11 +10,11 @@ mod page;
 mod tests;
 mod user_socket;
 
-pub use chat_channel::ChatChannel;
-pub use history::Limit;
-pub use message_store::{Like, Load, MessageStore, Post, StoreError};
-pub use page::{NotBuilt, Page};
-pub use user_socket::{Chat, UserSocket};
+pub(crate) use chat_channel::ChatChannel;
+pub(crate) use history::Limit;
+pub(crate) use message_store::{Like, Load, MessageStore, Post, StoreError};
+pub(crate) use page::{NotBuilt, Page};
+pub(crate) use user_socket::{Chat, UserSocket};
 
 /// The one topic of the chat.
-pub const LOBBY: &str = "chat:lobby";
+pub(crate) const LOBBY: &str = "chat:lobby";

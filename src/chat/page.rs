@@ -23,13 +23,13 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self' 'un
 
 /// The built page.
 #[derive(Debug, Clone)]
-pub struct Page {
+pub(crate) struct Page {
     folder: PathBuf,
 }
 
 /// The page's files are not there.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NotBuilt {
+pub(crate) struct NotBuilt {
     missing: PathBuf,
 }
 
@@ -51,7 +51,7 @@ impl Page {
     ///
     /// # Errors
     /// [`NotBuilt`] with the first file that is missing.
-    pub fn open(folder: &Path) -> Result<Self, NotBuilt> {
+    pub(crate) fn open(folder: &Path) -> Result<Self, NotBuilt> {
         match BUILT.map(|file| folder.join(file)).into_iter().find(|file| !file.is_file()) {
             Some(missing) => Err(NotBuilt { missing }),
             None => Ok(Self { folder: folder.to_owned() }),
@@ -60,7 +60,7 @@ impl Page {
 
     /// Serves `/` and `/assets/`, and 404 for any other path that is not served yet. Files carry an ETag, and browsers ask
     /// each time whether they have changed.
-    pub fn configure(&self, config: &mut ServiceConfig) {
+    pub(crate) fn configure(&self, config: &mut ServiceConfig) {
         let index = self.folder.join("index.html");
         let page = move |request: HttpRequest| serve_file(index.clone(), request);
         let root = web::resource("/").route(web::get().to(page.clone())).route(web::head().to(page));

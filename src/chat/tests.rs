@@ -4,7 +4,7 @@ use actix_web::web::Data;
 use serde_json::{Value, json};
 
 use super::{Chat, LOBBY, Limit, MessageStore, UserSocket};
-use crate::{
+use hinotori::{
     Endpoint, Status,
     testing::{ChannelTest, TestSocket},
 };

@@ -4,21 +4,21 @@ use actix::Addr;
 use actix_web::web::Data;
 
 use super::{ChatChannel, LOBBY, MessageStore};
-use crate::{ConnectInfo, Params, Refused, Routes, SocketHandler};
+use hinotori::{ConnectInfo, Params, Refused, Routes, SocketHandler};
 
 /// What every socket of the chat needs; the program puts it into its `App`, as `app_data` of a
 /// [`Data`], which all sockets share.
 #[derive(Debug, Clone)]
-pub struct Chat {
+pub(crate) struct Chat {
     /// The store of the messages.
-    pub store: Addr<MessageStore>,
+    pub(crate) store: Addr<MessageStore>,
     /// Characters (Unicode scalar values) that a message may have.
-    pub message_max: usize,
+    pub(crate) message_max: usize,
 }
 
 /// One client of the chat.
 #[derive(Debug)]
-pub struct UserSocket {
+pub(crate) struct UserSocket {
     pub(super) chat: Data<Chat>,
 }
 

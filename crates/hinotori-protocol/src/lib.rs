@@ -1,0 +1,25 @@
+//! The Phoenix Channels protocol without I/O: for servers, clients and proxies that speak it.
+//!
+//! Nothing here knows a clock, a runtime, a network or a log. Bytes and events go in, values come out, and whoever calls
+//! carries out what they say. The crate `hinotori` is a server on top of it.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`wire`] | what one message says, and back: versions 1 and 2, text and binary |
+//! | [`frames`] | WebSocket frames to whole messages, within limits |
+//! | [`session`] | the rules of joins, leaves, refs and crashes, as a state machine |
+//! | [`rate`] | how many messages a client may send |
+//! | [`params`] | connect params: what a query string says |
+//! | [`presence`] | who is present, as a data type, and what has changed |
+//! | [`reason`] | why a client is refused or closed, with the close codes |
+//!
+//! # Source
+//! Phoenix 1.8.12; each module names its files. RFC 6455 for frames and close codes.
+
+pub mod frames;
+pub mod params;
+pub mod presence;
+pub mod rate;
+pub mod reason;
+pub mod session;
+pub mod wire;

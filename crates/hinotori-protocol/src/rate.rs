@@ -1,0 +1,150 @@
+//! How many messages a client may send in a time: arithmetic alone, the time is passed in.
+//!
+//! Two buckets of the same size, both full at first and filled at the same rate. A message that finds a token in the first
+//! is handled. Else one that finds a token in the second is refused, with an answer that says so. One that finds neither is
+//! the last. So a client that stays within the rate never notices, one between once and twice the rate loses what is too
+//! much, message by message, and one beyond twice the rate is closed when it has used up both bursts.
+
+/// Nanoseconds of a second.
+const SECOND: u64 = 1_000_000_000;
+
+/// What is to be done with a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Handle,
+    Refuse,
+    Close,
+}
+
+/// The messages of one client.
+#[derive(Debug)]
+pub struct Rate {
+    handled: Bucket,
+    refused: Bucket,
+}
+
+impl Rate {
+    /// So many messages a second, and so many at once; none if the rate is 0, which stands for any number.
+    pub fn new(per_second: u32, burst: u32) -> Option<Self> {
+        let interval = SECOND.checked_div(per_second.into())?;
+        let bucket = || Bucket { interval, size: interval * u64::from(burst.max(1)), full_at: 0 };
+        Some(Self { handled: bucket(), refused: bucket() })
+    }
+
+    /// Judges a message that comes at `now`, in nanoseconds since any fixed time.
+    pub fn judge(&mut self, now: u64) -> Verdict {
+        if self.handled.take(now) {
+            Verdict::Handle
+        } else if self.refused.take(now) {
+            Verdict::Refuse
+        } else {
+            Verdict::Close
+        }
+    }
+}
+
+/// A bucket of tokens, kept as the time at which it will be full again: that is one number, and needs no ticking.
+#[derive(Debug)]
+struct Bucket {
+    /// Nanoseconds until a token has come back.
+    interval: u64,
+    /// Nanoseconds until an empty bucket is full.
+    size: u64,
+    full_at: u64,
+}
+
+impl Bucket {
+    /// Takes a token, if there is one.
+    fn take(&mut self, now: u64) -> bool {
+        // a u32 of bursts of a second each, and some 500 years beside it, have room in a u64
+        let full_at = self.full_at.max(now) + self.interval;
+        let has_one = full_at - now <= self.size;
+        if has_one {
+            self.full_at = full_at;
+        }
+        has_one
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn judged(rate: &mut Rate, now: u64, count: usize) -> Vec<Verdict> {
+        (0..count).map(|_| rate.judge(now)).collect()
+    }
+
+    #[test]
+    fn a_burst_is_handled_as_many_more_are_refused_and_the_next_one_closes() {
+        let mut rate = Rate::new(10, 3).unwrap();
+        use Verdict::{Close, Handle, Refuse};
+        assert_eq!(judged(&mut rate, 0, 7), [Handle, Handle, Handle, Refuse, Refuse, Refuse, Close]);
+    }
+
+    #[test]
+    fn a_token_comes_back_for_each_part_of_a_second_and_no_more_than_a_burst() {
+        let mut rate = Rate::new(10, 3).unwrap();
+        judged(&mut rate, 0, 3);
+        assert_eq!(rate.judge(SECOND / 10 - 1), Verdict::Refuse);
+        assert_eq!(rate.judge(SECOND / 10), Verdict::Handle);
+        assert_eq!(rate.judge(SECOND / 10), Verdict::Refuse);
+        let later = judged(&mut rate, 1_000 * SECOND, 4);
+        assert_eq!(later.iter().filter(|verdict| **verdict == Verdict::Handle).count(), 3);
+    }
+
+    /// What becomes of a client that sends evenly for ten minutes.
+    fn evenly(per_second: u64) -> (u64, u64, bool) {
+        let mut rate = Rate::new(100, 50).unwrap();
+        let (mut handled, mut refused) = (0, 0);
+        for n in 0..600 * per_second {
+            match rate.judge(n * SECOND / per_second) {
+                Verdict::Handle => handled += 1,
+                Verdict::Refuse => refused += 1,
+                Verdict::Close => return (handled, refused, true),
+            }
+        }
+        (handled, refused, false)
+    }
+
+    #[test]
+    fn within_the_rate_all_is_handled_up_to_twice_the_rate_none_is_closed_and_beyond_it_one_is() {
+        assert_eq!(evenly(100), (60_000, 0, false));
+        let (handled, refused, closed) = evenly(150);
+        assert!(
+            !closed && handled.abs_diff(60_050) < 2 && handled + refused == 90_000,
+            "{handled} {refused}"
+        );
+        assert!(!evenly(200).2);
+        assert!(evenly(210).2);
+    }
+
+    #[test]
+    fn a_rate_of_nothing_is_none_and_the_greatest_numbers_do_not_overflow() {
+        assert!(Rate::new(0, 5).is_none());
+        let mut rate = Rate::new(1, u32::MAX).unwrap();
+        assert_eq!(rate.judge(u64::MAX / 4), Verdict::Handle);
+        assert_eq!(Rate::new(u32::MAX, 0).unwrap().judge(0), Verdict::Handle);
+    }
+
+    proptest! {
+        #[test]
+        fn no_stretch_of_time_has_more_handled_than_a_burst_and_what_came_back(
+            per_second in 1u32..1_000, burst in 1u32..50, gaps in proptest::collection::vec(0u64..SECOND / 10, 1..200),
+        ) {
+            let mut rate = Rate::new(per_second, burst).unwrap();
+            let mut now = 0;
+            let handled: Vec<u64> = gaps.iter().filter_map(|gap| {
+                now += gap;
+                (rate.judge(now) == Verdict::Handle).then_some(now)
+            }).collect();
+            for (index, start) in handled.iter().enumerate() {
+                for (count, end) in handled[index..].iter().enumerate() {
+                    let back = (end - start) / (SECOND / u64::from(per_second));
+                    prop_assert!((count as u64) < u64::from(burst) + back);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! The rules of a socket: what follows from a client's message and from what its channels do.
+//!
+//! A state machine without I/O. Each input returns [`Effect`]s, in the order in which they must be carried out; the
+//! runtime (`socket/connection.rs`) does nothing of its own. A join takes as long as the application's callback, so what
+//! a client says about a topic whose join is still running is kept and judged afterwards, as if it had come then.
+//!
+//! # Source
+//! Phoenix `lib/phoenix/socket.ex` (`handle_in/4`) and `lib/phoenix/channel/server.ex`, 1.8.12.
+
+use std::collections::VecDeque;
+
+use bytestring::ByteString;
+use serde_json::json;
+
+use crate::wire::{
+    HEARTBEAT, IntoPayload, Message, PHOENIX, PHX_CLOSE, PHX_ERROR, PHX_JOIN, PHX_LEAVE, Payload, Ref, Status,
+};
+
+/// One joined channel of one socket; never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ChannelId(pub u64);
+
+/// What the runtime must do next.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Send a reply.
+    Reply { join_ref: Ref, reference: Ref, topic: ByteString, status: Status, payload: Payload },
+    /// Send `phx_close` or `phx_error`; `join_ref` goes in both of the first two fields.
+    Ended { join_ref: Ref, topic: ByteString, event: &'static str, payload: Payload },
+    /// Start a channel and run its join.
+    Start { channel: ChannelId, join_ref: Ref, topic: ByteString, payload: Payload },
+    /// Hand a message to the channel's `handle_in`.
+    Deliver { channel: ChannelId, message: Message },
+    /// Let the channel answer the leave, and end.
+    Leave { channel: ChannelId, reference: Ref },
+    /// End the channel without a word to the client; nothing that it still says may be sent.
+    Replace { channel: ChannelId },
+}
+
+/// How a join callback ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Joined {
+    Ok(Payload),
+    Refused(Payload),
+    Crashed,
+}
+
+/// How a joined channel ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It stopped, or left.
+    Closed,
+    /// It panicked, failed, or was sent an event that it does not handle.
+    Crashed,
+}
+
+/// The protocol state of one socket.
+#[derive(Debug)]
+pub struct Session {
+    /// Few, and nearly always one: a list is smaller than a map, and faster.
+    entries: Vec<Entry>,
+    next_channel: u64,
+    max_channels: usize,
+    /// Bytes of the messages that wait for joins to end.
+    waiting: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    topic: ByteString,
+    channel: ChannelId,
+    join_ref: Ref,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Joining(Box<Joining>),
+    Joined,
+    /// A leave is on its way to the channel; what its reply must carry.
+    Leaving(Ref),
+}
+
+#[derive(Debug)]
+struct Joining {
+    /// What the answer to the join must carry.
+    reference: Ref,
+    /// The join_ref of the channel that this join replaces: its `phx_close` follows the answer.
+    replaces: Option<Ref>,
+    /// What came for the topic meanwhile.
+    waiting: VecDeque<Message>,
+}
+
+impl Session {
+    /// A session that holds at most `max_channels` topics.
+    pub fn new(max_channels: usize) -> Self {
+        Self { entries: vec![], next_channel: 0, max_channels, waiting: 0 }
+    }
+
+    /// A message from the client. `is_routed` says whether a topic has a channel.
+    pub fn receive(&mut self, message: Message, is_routed: impl Fn(&str) -> bool) -> Vec<Effect> {
+        if message.topic == PHOENIX && message.event == HEARTBEAT {
+            let ok = Payload::empty();
+            return vec![reply(Ref::Null, message.reference, message.topic, Status::Ok, ok)];
+        }
+        let Some(entry) = self.entries.iter_mut().find(|entry| entry.topic == message.topic) else {
+            return self.receive_unjoined(message, is_routed);
+        };
+        match (&mut entry.state, &*message.event) {
+            (State::Joining(joining), _) => {
+                self.waiting += message.cost();
+                joining.waiting.push_back(message);
+                vec![]
+            }
+            (_, PHX_JOIN) => self.replace(message, is_routed),
+            // "a nil join_ref is valid on non-join messages"; any other than the present one is of an earlier join
+            _ if message.join_ref != Ref::Null && message.join_ref != entry.join_ref => vec![],
+            (State::Leaving(_), _) => vec![],
+            (State::Joined, PHX_LEAVE) => {
+                entry.state = State::Leaving(message.reference.clone());
+                vec![Effect::Leave { channel: entry.channel, reference: message.reference }]
+            }
+            (State::Joined, _) => vec![Effect::Deliver { channel: entry.channel, message }],
+        }
+    }
+
+    fn receive_unjoined(&mut self, message: Message, is_routed: impl Fn(&str) -> bool) -> Vec<Effect> {
+        let Message { join_ref, reference, topic, event, payload, .. } = message;
+        match &*event {
+            PHX_JOIN if !is_routed(&topic) => vec![unmatched(reference, topic)],
+            PHX_JOIN if self.entries.len() >= self.max_channels => {
+                let payload = reason("too many channels joined");
+                vec![reply(join_ref, reference, topic, Status::Error, payload)]
+            }
+            PHX_JOIN => vec![self.start(join_ref, reference, topic, payload, None)],
+            PHX_LEAVE => vec![reply(join_ref, reference, topic, Status::Ok, Payload::empty())],
+            _ => vec![unmatched(reference, topic)],
+        }
+    }
+
+    /// A join of a topic that is joined: the old channel ends first, its `phx_close` follows the new join's reply.
+    fn replace(&mut self, message: Message, is_routed: impl Fn(&str) -> bool) -> Vec<Effect> {
+        let Some(index) = self.entries.iter().position(|entry| entry.topic == message.topic) else {
+            return self.receive_unjoined(message, is_routed);
+        };
+        let old = self.entries.swap_remove(index);
+        let Message { join_ref, reference, topic, payload, .. } = message;
+        let mut effects = vec![Effect::Replace { channel: old.channel }];
+        if let State::Leaving(leave) = old.state {
+            // the channel ends before it has answered the leave
+            effects.push(reply(old.join_ref.clone(), leave, topic.clone(), Status::Ok, Payload::empty()));
+        }
+        effects.push(self.start(join_ref, reference, topic, payload, Some(old.join_ref)));
+        effects
+    }
+
+    fn start(
+        &mut self,
+        join_ref: Ref,
+        reference: Ref,
+        topic: ByteString,
+        payload: Payload,
+        replaces: Option<Ref>,
+    ) -> Effect {
+        // a copy: the name would keep the frame of the join for as long as the channel lasts
+        let topic = ByteString::from(&*topic);
+        let channel = ChannelId(self.next_channel);
+        self.next_channel += 1;
+        let joined_by = reference.clone();
+        let state = State::Joining(Box::new(Joining { reference, replaces, waiting: VecDeque::new() }));
+        // most sockets join one topic: no room for three more is kept in each of ten thousand
+        self.entries.reserve_exact(1);
+        self.entries.push(Entry { topic: topic.clone(), channel, join_ref: join_ref.clone(), state });
+        // "join_ref: join_ref || ref": what the channel says to a client that gave none still names its join
+        let join_ref = if join_ref == Ref::Null { joined_by } else { join_ref };
+        Effect::Start { channel, join_ref, topic, payload }
+    }
+
+    /// A join callback ended. What waited for it is judged now, in the order in which it came.
+    pub fn joined(
+        &mut self,
+        channel: ChannelId,
+        how: Joined,
+        is_routed: impl Fn(&str) -> bool,
+    ) -> Vec<Effect> {
+        let Some(entry) = self.entries.iter_mut().find(|entry| entry.channel == channel) else {
+            return vec![];
+        };
+        let State::Joining(joining) = std::mem::replace(&mut entry.state, State::Joined) else {
+            return vec![];
+        };
+        let mut joining = *joining;
+        let (topic, join_ref) = (entry.topic.clone(), entry.join_ref.clone());
+        let (status, payload) = match how {
+            Joined::Ok(payload) => (Status::Ok, payload),
+            Joined::Refused(payload) => (Status::Error, payload),
+            Joined::Crashed => (Status::Error, reason("join crashed")),
+        };
+        if status == Status::Error {
+            self.remove(channel);
+        }
+        let mut effects = vec![reply(join_ref, joining.reference, topic.clone(), status, payload)];
+        effects.extend(joining.replaces.map(|join_ref| closed(join_ref, topic.clone())));
+        while let Some(message) = joining.waiting.pop_front() {
+            self.waiting -= message.cost();
+            effects.extend(self.receive(message, &is_routed));
+            if let Some(next) = self.joining(&topic) {
+                // a join again: the rest waits for it as it is, lest each join of many looks at all that are behind it
+                next.waiting = joining.waiting;
+                break;
+            }
+        }
+        effects
+    }
+
+    /// A joined channel ended by itself, or after a leave.
+    pub fn ended(&mut self, channel: ChannelId, how: Ended) -> Option<Effect> {
+        let Entry { topic, join_ref, .. } = self.remove(channel)?;
+        Some(match how {
+            Ended::Closed => closed(join_ref, topic),
+            Ended::Crashed => {
+                Effect::Ended { join_ref, topic, event: PHX_ERROR, payload: reason("channel_crash") }
+            }
+        })
+    }
+
+    /// Bytes of the messages that wait for joins to end.
+    pub fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// The join of a topic, while it runs.
+    fn joining(&mut self, topic: &str) -> Option<&mut Joining> {
+        let entry = self.entries.iter_mut().find(|entry| entry.topic == topic)?;
+        match &mut entry.state {
+            State::Joining(joining) => Some(joining),
+            _ => None,
+        }
+    }
+
+    fn remove(&mut self, channel: ChannelId) -> Option<Entry> {
+        let index = self.entries.iter().position(|entry| entry.channel == channel)?;
+        Some(self.entries.swap_remove(index))
+    }
+}
+
+fn reply(join_ref: Ref, reference: Ref, topic: ByteString, status: Status, payload: Payload) -> Effect {
+    Effect::Reply { join_ref, reference, topic, status, payload }
+}
+
+fn closed(join_ref: Ref, topic: ByteString) -> Effect {
+    Effect::Ended { join_ref, topic, event: PHX_CLOSE, payload: Payload::empty() }
+}
+
+fn unmatched(reference: Ref, topic: ByteString) -> Effect {
+    reply(Ref::Null, reference, topic, Status::Error, reason("unmatched topic"))
+}
+
+/// `{"reason": text}`.
+pub fn reason(text: &str) -> Payload {
+    json!({ "reason": text }).into_payload().unwrap_or_default()
+}
+
+#[cfg(test)]
+// spelled out, as benches/rules.rs compiles this file from elsewhere
+#[path = "session/tests.rs"]
+mod tests;

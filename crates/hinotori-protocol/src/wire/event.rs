@@ -1,0 +1,18 @@
+//! The names that the protocol reserves, each in one place.
+
+/// The topic of messages to the socket itself.
+pub const PHOENIX: &str = "phoenix";
+/// Keeps an idle socket open; the only event of the topic [`PHOENIX`].
+pub const HEARTBEAT: &str = "heartbeat";
+/// A client joins a topic.
+pub const PHX_JOIN: &str = "phx_join";
+/// A client leaves a topic.
+pub const PHX_LEAVE: &str = "phx_leave";
+/// The answer to a message that carried a ref.
+pub const PHX_REPLY: &str = "phx_reply";
+/// A channel ended as it should.
+pub const PHX_CLOSE: &str = "phx_close";
+/// A channel crashed; phoenix.js joins again.
+pub const PHX_ERROR: &str = "phx_error";
+/// Broadcast to the id of a socket: it closes.
+pub const DISCONNECT: &str = "disconnect";

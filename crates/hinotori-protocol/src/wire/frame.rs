@@ -1,0 +1,266 @@
+//! An encoded message, ready for a transport.
+//!
+//! The RFC 6455 header of a server's frame is written in front of the message when it is encoded: a broadcast is then
+//! the same bytes for every WebSocket, and a transport without frames takes [`Frame::into_text`].
+
+use bytes::Bytes;
+
+/// The longest header of an unmasked frame: 2 bytes and a length of 8 (RFC 6455 §5.2).
+const MAX_HEADER: usize = 10;
+
+/// What the frame holds (RFC 6455 §5.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opcode {
+    Text = 1,
+    Binary = 2,
+    Close = 8,
+    Pong = 10,
+}
+
+/// Bytes from which a payload is not copied into its frame, but shared by all frames that carry it: ten thousand who join
+/// a chat hold one history.
+const SHARED: usize = 32 * 1024;
+
+/// One message, encoded and framed. Cheap to clone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame(Kind);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Kind {
+    Whole(Bytes),
+    /// What comes before a long payload, the payload, and what comes after it.
+    Parts(Box<[Bytes; 3]>),
+}
+
+/// Where a message is written.
+#[derive(Debug)]
+pub(super) struct Writer {
+    pub(super) bytes: Vec<u8>,
+    /// A long payload, and where among the bytes it goes.
+    shared: Option<(usize, Bytes)>,
+}
+
+impl Writer {
+    fn new(size: usize) -> Self {
+        let mut bytes = Vec::with_capacity(MAX_HEADER + size.min(SHARED));
+        bytes.resize(MAX_HEADER, 0);
+        Self { bytes, shared: None }
+    }
+
+    /// Writes the payload, of which a message has one.
+    pub(super) fn payload(&mut self, payload: &Bytes) {
+        if payload.len() < SHARED {
+            self.bytes.extend_from_slice(payload);
+        } else {
+            self.shared = Some((self.bytes.len(), payload.clone()));
+        }
+    }
+}
+
+impl Frame {
+    /// Frames the message that `write` writes; `size` is a guess of its length.
+    pub(super) fn build<E>(
+        opcode: Opcode,
+        size: usize,
+        write: impl FnOnce(&mut Writer) -> Result<(), E>,
+    ) -> Result<Self, E> {
+        let mut writer = Writer::new(size);
+        write(&mut writer)?;
+        let Writer { mut bytes, shared } = writer;
+        let payload = shared.as_ref().map_or(0, |(_, payload)| payload.len());
+        let (header, length) = header(opcode, bytes.len() - MAX_HEADER + payload);
+        let start = MAX_HEADER - length;
+        bytes[start..MAX_HEADER].copy_from_slice(&header[..length]);
+        let mut bytes = Bytes::from(bytes);
+        Ok(Self(match shared {
+            None => Kind::Whole(bytes.split_off(start)),
+            Some((at, payload)) => {
+                let after = bytes.split_off(at);
+                Kind::Parts(Box::new([bytes.split_off(start), payload, after]))
+            }
+        }))
+    }
+
+    /// Frames a message that is there already.
+    pub fn of(opcode: Opcode, message: &[u8]) -> Self {
+        let (header, length) = header(opcode, message.len());
+        Self(Kind::Whole([&header[..length], message].concat().into()))
+    }
+
+    /// A pong with the data of the ping.
+    pub fn pong(data: &[u8]) -> Self {
+        Self::of(Opcode::Pong, data)
+    }
+
+    /// A close frame; without a code it is empty.
+    pub fn close(code: Option<CloseCode>) -> Self {
+        match code {
+            Some(code) => Self::of(Opcode::Close, &code.0.to_be_bytes()),
+            None => Self::of(Opcode::Close, &[]),
+        }
+    }
+
+    /// The frame's bytes, in as many pieces as they lie: header and message, which is what a WebSocket writes.
+    pub fn pieces(&self) -> &[Bytes] {
+        match &self.0 {
+            Kind::Whole(bytes) => std::slice::from_ref(bytes),
+            Kind::Parts(parts) => &parts[..],
+        }
+    }
+
+    fn pieces_mut(&mut self) -> &mut [Bytes] {
+        match &mut self.0 {
+            Kind::Whole(bytes) => std::slice::from_mut(bytes),
+            Kind::Parts(parts) => &mut parts[..],
+        }
+    }
+
+    /// Bytes of the frame.
+    pub fn len(&self) -> usize {
+        self.pieces().iter().map(Bytes::len).sum()
+    }
+
+    /// Takes some of the first bytes away, at most so many: what is left is not a frame any more. Nothing is copied.
+    pub fn take(&mut self, most: usize) -> Bytes {
+        let piece = self.pieces_mut().iter_mut().find(|piece| !piece.is_empty());
+        piece.map(|piece| piece.split_to(most.min(piece.len()))).unwrap_or_default()
+    }
+
+    /// The text of a text frame, in as many pieces as it lies.
+    pub fn into_text(self) -> Option<Vec<Bytes>> {
+        let first = *self.pieces().first()?.first()?;
+        (first & 0x0f == Opcode::Text as u8).then(|| self.into_message())
+    }
+
+    /// The message alone, in as many pieces as it lies.
+    pub fn into_message(mut self) -> Vec<Bytes> {
+        let header = match self.pieces().first().and_then(|piece| piece.get(1)) {
+            Some(127) => 10,
+            Some(126) => 4,
+            _ => 2,
+        };
+        self.take(header);
+        self.pieces().to_vec()
+    }
+}
+
+/// The header of a final, unmasked frame, and its length (RFC 6455 §5.2).
+fn header(opcode: Opcode, length: usize) -> ([u8; MAX_HEADER], usize) {
+    let mut header = [0; MAX_HEADER];
+    header[0] = 0x80 | opcode as u8;
+    let size = if length < 126 {
+        header[1] = length as u8;
+        2
+    } else if let Ok(length) = u16::try_from(length) {
+        header[1] = 126;
+        header[2..4].copy_from_slice(&length.to_be_bytes());
+        4
+    } else {
+        header[1] = 127;
+        header[2..].copy_from_slice(&(length as u64).to_be_bytes());
+        MAX_HEADER
+    };
+    (header, size)
+}
+
+/// Why a WebSocket is closed, as the number of its close frame (RFC 6455 §7.4.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CloseCode(pub u16);
+
+impl CloseCode {
+    /// Nothing went wrong. phoenix.js does not come back.
+    pub const NORMAL: Self = Self(1000);
+    /// The application disconnected the socket. phoenix.js comes back after any code but 1000.
+    pub const GOING_AWAY: Self = Self(1001);
+    /// Not a WebSocket frame, or no byte from the client for too long (as Bandit).
+    pub const PROTOCOL: Self = Self(1002);
+    /// Text that is not UTF-8.
+    pub const INVALID_TEXT: Self = Self(1007);
+    /// More messages than are allowed in a time.
+    pub const POLICY: Self = Self(1008);
+    /// A frame or a message over its limit.
+    pub const TOO_BIG: Self = Self(1009);
+    /// A message that does not decode, or a failure of our own.
+    pub const INTERNAL: Self = Self(1011);
+    /// The server drains.
+    pub const SERVICE_RESTART: Self = Self(1012);
+
+    /// Whether a client may say this code in its close frame.
+    pub fn is_valid_from_client(self) -> bool {
+        matches!(self.0, 1000..=1003 | 1007..=1011 | 3000..)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn framed(length: usize) -> Frame {
+        Frame::build(Opcode::Text, 0, |out| {
+            out.bytes.resize(out.bytes.len() + length, b'x');
+            Ok::<_, ()>(())
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn the_header_has_the_shortest_form_for_each_length() {
+        for (length, header) in [
+            (0, &[0x81, 0][..]),
+            (125, &[0x81, 125]),
+            (126, &[0x81, 126, 0, 126]),
+            (65_535, &[0x81, 126, 0xff, 0xff]),
+            (65_536, &[0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
+        ] {
+            let frame = framed(length);
+            assert_eq!(&frame.pieces()[0][..header.len()], header);
+            assert_eq!(frame.len(), header.len() + length);
+            assert_eq!(frame.into_message().concat().len(), length);
+        }
+    }
+
+    #[test]
+    fn a_long_payload_is_shared_and_its_frame_is_the_same_bytes() {
+        let around = |payload: &Bytes| {
+            Frame::build(Opcode::Text, 0, |out| {
+                out.bytes.push(b'[');
+                out.payload(payload);
+                out.bytes.push(b']');
+                Ok::<_, ()>(())
+            })
+            .unwrap()
+        };
+        for length in [0, SHARED - 1, SHARED, 70_000] {
+            let payload = Bytes::from(vec![b'x'; length]);
+            let mut frame = around(&payload);
+            let copied = frame.pieces().iter().all(|piece| piece.as_ptr() != payload.as_ptr());
+            assert_eq!(copied, length < SHARED, "{length}");
+            let message = [b"[", &payload[..], b"]"].concat();
+            assert_eq!(frame.clone().into_message().concat(), message);
+            assert_eq!(frame.clone().into_text().unwrap().concat(), message);
+            let whole = frame.pieces().concat();
+            assert_eq!(whole, Frame::of(Opcode::Text, &message).pieces()[0]);
+            assert_eq!(whole.len(), frame.len());
+            let pieces: Vec<Bytes> =
+                std::iter::from_fn(|| Some(frame.take(999)).filter(|piece| !piece.is_empty())).collect();
+            assert!(pieces.iter().all(|piece| piece.len() <= 999));
+            assert_eq!(pieces.concat(), whole);
+        }
+    }
+
+    #[test]
+    fn a_close_frame_carries_its_code_or_nothing() {
+        assert_eq!(&Frame::close(Some(CloseCode::TOO_BIG)).pieces()[0][..], &[0x88, 2, 0x03, 0xf1]);
+        assert_eq!(&Frame::close(None).pieces()[0][..], &[0x88, 0]);
+    }
+
+    #[test]
+    fn codes_that_are_never_sent_are_not_valid_from_a_client() {
+        for code in [1000, 1001, 1003, 1007, 1011, 3000, 4999] {
+            assert!(CloseCode(code).is_valid_from_client(), "{code}");
+        }
+        for code in [0, 999, 1004, 1005, 1006, 1012, 1015, 2999] {
+            assert!(!CloseCode(code).is_valid_from_client(), "{code}");
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! What a message carries: JSON or bytes.
+//!
+//! JSON is kept as the text that came or goes, so that a payload that is only passed on is never built up in memory.
+
+use std::fmt;
+
+use bytes::Bytes;
+use serde::{Serialize, de::DeserializeOwned};
+
+/// The payload of a message, in either direction.
+///
+/// Cheap to clone: the bytes are shared.
+///
+/// ```
+/// use hinotori::{IntoPayload, Payload};
+/// use serde_json::json;
+///
+/// #[derive(serde::Deserialize)]
+/// struct Post {
+///     body: String,
+/// }
+///
+/// let payload = json!({ "body": "hi" }).into_payload()?;
+/// assert_eq!(payload.parse::<Post>()?.body, "hi");
+/// assert_eq!(Payload::binary(vec![1, 2]).as_binary(), Some(&[1, 2][..]));
+/// # Ok::<_, hinotori::BoxError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Payload(Kind);
+
+#[derive(Clone, PartialEq, Eq)]
+enum Kind {
+    /// Well-formed JSON text.
+    Json(Bytes),
+    Binary(Bytes),
+}
+
+impl Payload {
+    /// `{}`, the payload of a message that says all by its event.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self(Kind::Json(Bytes::from_static(b"{}")))
+    }
+
+    /// Bytes, which travel in a binary frame. A client of version 1 of the protocol cannot be sent them.
+    pub fn binary(bytes: impl Into<Bytes>) -> Self {
+        Self(Kind::Binary(bytes.into()))
+    }
+
+    /// `json`, which the caller knows to be well formed.
+    pub fn from_json(json: Bytes) -> Self {
+        Self(Kind::Json(json))
+    }
+
+    /// JSON text that is written already, such as a history that is kept encoded: it is checked, but neither built up nor
+    /// copied.
+    ///
+    /// # Errors
+    /// [`PayloadError::Encode`] if the text is not JSON.
+    pub fn raw_json(json: impl Into<Bytes>) -> Result<Self, PayloadError> {
+        let json = json.into();
+        serde_json::from_slice::<&serde_json::value::RawValue>(&json).map_err(PayloadError::Encode)?;
+        Ok(Self(Kind::Json(json)))
+    }
+
+    /// The text of a JSON payload.
+    #[must_use]
+    pub fn as_json(&self) -> Option<&[u8]> {
+        match &self.0 {
+            Kind::Json(json) => Some(json),
+            Kind::Binary(_) => None,
+        }
+    }
+
+    /// The bytes of a binary payload.
+    #[must_use]
+    pub fn as_binary(&self) -> Option<&[u8]> {
+        match &self.0 {
+            Kind::Json(_) => None,
+            Kind::Binary(bytes) => Some(bytes),
+        }
+    }
+
+    /// Reads a JSON payload as a `T`.
+    ///
+    /// A callback that passes the error on with `?` answers the client with it and lives on.
+    ///
+    /// # Errors
+    /// [`InvalidPayload`], which names the field, if the payload is binary or is not a `T`.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, InvalidPayload> {
+        let json =
+            self.as_json().ok_or_else(|| InvalidPayload("expected JSON, got a binary payload".into()))?;
+        let mut reader = serde_json::Deserializer::from_slice(json);
+        serde_path_to_error::deserialize(&mut reader).map_err(|error| InvalidPayload(describe(&error)))
+    }
+
+    /// The payload as it travels.
+    pub(super) fn bytes(&self) -> &Bytes {
+        match &self.0 {
+            Kind::Json(bytes) | Kind::Binary(bytes) => bytes,
+        }
+    }
+
+    /// Bytes of the payload itself.
+    pub fn len(&self) -> usize {
+        self.bytes().len()
+    }
+
+    /// Whether this is a JSON object, the only JSON that a push or a broadcast may carry.
+    pub fn is_object(&self) -> bool {
+        self.as_json().is_some_and(|json| json.trim_ascii_start().starts_with(b"{"))
+    }
+}
+
+/// `path: what is wrong there`, without serde_json's line and column.
+fn describe(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
+    let text = error.inner().to_string();
+    let text = text.split(" at line ").next().unwrap_or_default();
+    match error.path().to_string().as_str() {
+        "." => text.to_owned(),
+        path => format!("{path}: {text}"),
+    }
+}
+
+impl Default for Payload {
+    fn default() -> Self {
+        Self::empty()
+    }
+}
+
+/// The length only: payloads hold what users wrote, which no log should.
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if self.as_binary().is_some() { "binary" } else { "json" };
+        write!(f, "Payload({kind}, {} bytes)", self.len())
+    }
+}
+
+/// A client's payload that is not what the channel expects; answered with its text as the `reason`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvalidPayload(String);
+
+impl fmt::Display for InvalidPayload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "invalid payload: {}", self.0)
+    }
+}
+
+impl std::error::Error for InvalidPayload {}
+
+/// A value that cannot be sent as a payload.
+#[derive(Debug)]
+pub enum PayloadError {
+    /// The value does not serialize to JSON, such as a map whose keys are not strings.
+    Encode(serde_json::Error),
+    /// A push or a broadcast carries a JSON object or bytes, as clients expect.
+    NotAnObject,
+    /// The channel has not been joined yet: nothing can be pushed or broadcast from `join`.
+    NotJoined,
+}
+
+impl fmt::Display for PayloadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Encode(_) => f.write_str("the payload cannot be written as JSON"),
+            Self::NotAnObject => {
+                f.write_str("expected a JSON object or bytes as the payload of a push or broadcast")
+            }
+            Self::NotJoined => f.write_str("nothing can be sent from join; send yourself a message instead"),
+        }
+    }
+}
+
+impl std::error::Error for PayloadError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Encode(error) => Some(error),
+            Self::NotAnObject | Self::NotJoined => None,
+        }
+    }
+}
+
+/// What can be sent: a [`Payload`], or anything that serializes to JSON.
+pub trait IntoPayload {
+    /// The payload, encoded.
+    ///
+    /// # Errors
+    /// [`PayloadError::Encode`] if the value does not serialize.
+    fn into_payload(self) -> Result<Payload, PayloadError>;
+}
+
+impl<T: Serialize> IntoPayload for T {
+    fn into_payload(self) -> Result<Payload, PayloadError> {
+        serde_json::to_vec(&self).map(|json| Payload(Kind::Json(json.into()))).map_err(PayloadError::Encode)
+    }
+}
+
+impl IntoPayload for Payload {
+    fn into_payload(self) -> Result<Payload, PayloadError> {
+        Ok(self)
+    }
+}
+
+impl IntoPayload for &Payload {
+    fn into_payload(self) -> Result<Payload, PayloadError> {
+        Ok(self.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use serde::Deserialize;
+    use serde_json::json;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    struct Post {
+        #[expect(dead_code, reason = "only whether it parses is of interest")]
+        author: Author,
+    }
+
+    #[derive(Debug, Deserialize)]
+    struct Author {
+        #[expect(dead_code, reason = "only whether it parses is of interest")]
+        age: u8,
+    }
+
+    fn error_of(value: serde_json::Value) -> String {
+        value.into_payload().unwrap().parse::<Post>().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_invalid_payload_names_the_field() {
+        assert_eq!(
+            error_of(json!({ "author": { "age": "old" } })),
+            "invalid payload: author.age: invalid type: string \"old\", expected u8"
+        );
+        assert_eq!(error_of(json!({ "author": {} })), "invalid payload: author: missing field `age`");
+        assert_eq!(error_of(json!({})), "invalid payload: missing field `author`");
+        let binary = Payload::binary(vec![0]).parse::<Post>().unwrap_err().to_string();
+        assert_eq!(binary, "invalid payload: expected JSON, got a binary payload");
+    }
+
+    #[test]
+    fn a_value_that_is_not_json_is_an_error_and_not_a_panic() {
+        let keys = HashMap::from([(vec![1], 2)]);
+        assert!(matches!(keys.into_payload(), Err(PayloadError::Encode(_))));
+        assert!(Payload::raw_json("{\"a\":").is_err());
+        assert!(Payload::raw_json("{\"a\":1} 2").is_err());
+    }
+
+    #[test]
+    fn debug_never_shows_the_content() {
+        let payload = json!({ "secret": "x" }).into_payload().unwrap();
+        assert_eq!(format!("{payload:?}"), "Payload(json, 14 bytes)");
+    }
+
+    #[test]
+    fn only_objects_are_objects() {
+        assert!(Payload::empty().is_object());
+        assert!(Payload::from_json(Bytes::from_static(b" \n{}")).is_object());
+        for json in ["[]", "1", "\"{\"", "null"] {
+            assert!(!Payload::from_json(Bytes::from_static(json.as_bytes())).is_object(), "{json}");
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Presence: who is on a topic, told to everybody on it.
+//!
+//! A channel tracks itself under a key, such as the id of its user, with a few words about itself; however it ends, it is
+//! untracked. Clients get `presence_state` once, pushed by the channel, and `presence_diff` from then on, so that the
+//! `Presence` class of phoenix.js knows all who are there. Changes are told in batches: a diff for each topic at most every
+//! few milliseconds.
+//!
+//! # Source
+//! Phoenix `lib/phoenix/presence.ex`, 1.8.12; phoenix_pubsub `lib/phoenix/tracker.ex`.
+
+#[cfg(test)]
+mod tests;
+mod tracker;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use serde::Serialize;
+use serde_json::Value;
+use tokio::sync::oneshot;
+
+use hinotori_protocol::presence::Meta;
+pub use hinotori_protocol::presence::Presences;
+use tracker::Tracker;
+
+use crate::{
+    channel::{Channel, Context},
+    pubsub::PubSub,
+    wire::PayloadError,
+};
+
+/// How long changes of a topic are gathered before its diff is broadcast.
+const BATCH: Duration = Duration::from_millis(5);
+
+/// Adds to what clients see of the presences of a topic.
+type Fetch = dyn Fn(&str, Presences) -> Presences + Send + Sync;
+
+/// The presences of one server. Cheap to clone, usable from any thread.
+///
+/// ```
+/// use hinotori::{Channel, Context, Join, Payload, Presence, Result};
+/// use serde_json::json;
+/// # use hinotori::{ConnectInfo, Params, Refused, Routes, SocketHandler};
+/// # struct UserSocket { user_id: String, presence: Presence }
+/// # impl SocketHandler for UserSocket {
+/// #     async fn connect(_: &Params, info: &ConnectInfo<'_>) -> std::result::Result<Self, Refused> { Err(Refused) }
+/// #     fn channels(_: &mut Routes<Self>) {}
+/// # }
+///
+/// struct Room;
+/// struct AfterJoin;
+///
+/// impl Channel for Room {
+///     type Socket = UserSocket;
+///     type Info = AfterJoin;
+///
+///     async fn join(_topic: &str, _payload: Payload, cx: &mut Context<Self>) -> Result<Join<Self>> {
+///         cx.send_self(AfterJoin);
+///         Join::ok(Room)
+///     }
+///
+///     async fn handle_info(&mut self, AfterJoin: AfterJoin, cx: &mut Context<Self>) -> Result<()> {
+///         let UserSocket { user_id, presence } = cx.socket();
+///         presence.track(cx, user_id, json!({ "device": "phone" })).await?;
+///         cx.push("presence_state", presence.list(cx.topic()))?;
+///         Ok(())
+///     }
+/// #   async fn handle_in(&mut self, e: &str, _: Payload, cx: &mut Context<Self>) -> Result { cx.unhandled(e) }
+/// }
+/// ```
+#[derive(Clone)]
+pub struct Presence {
+    tracker: Arc<Tracker>,
+}
+
+impl Presence {
+    /// Presences that are told by the publish and subscribe of a server.
+    #[must_use]
+    pub fn new(pubsub: &PubSub) -> Self {
+        Self { tracker: Arc::new(Tracker::new(pubsub.clone(), None)) }
+    }
+
+    /// The same with a hook that adds to what clients see, such as a name for each key (Phoenix's `fetch`): it gets a topic
+    /// and its presences, for lists and for both halves of diffs, and returns them with more beside each `metas`. It should
+    /// be quick; what is slow to look up belongs into the meta when the presence is tracked.
+    #[must_use]
+    pub fn with_fetch(
+        pubsub: &PubSub,
+        fetch: impl Fn(&str, Presences) -> Presences + Send + Sync + 'static,
+    ) -> Self {
+        Self { tracker: Arc::new(Tracker::new(pubsub.clone(), Some(Box::new(fetch)))) }
+    }
+
+    /// Tracks a channel on its topic under a key, until it ends. Returns when the diff that tells of it has been broadcast,
+    /// so a state that is pushed next comes after it.
+    ///
+    /// # Errors
+    /// [`PresenceError::AlreadyTracked`] if the channel is tracked under that key, [`PresenceError::Meta`] if `meta` does not
+    /// serialize to a JSON object.
+    pub async fn track<C: Channel>(
+        &self,
+        cx: &Context<C>,
+        key: &str,
+        meta: impl Serialize,
+    ) -> Result<(), PresenceError> {
+        let meta = object(meta)?;
+        let (told, is_told) = oneshot::channel();
+        let owner = cx.link().key();
+        self.tracker.track(owner, cx.topic(), key, meta, told)?;
+        let tracker = self.tracker.clone();
+        cx.link().at_end(Arc::as_ptr(&tracker) as usize, Box::new(move || tracker.untrack_all(owner)));
+        // the sender is dropped only with the server
+        let _ = is_told.await;
+        Ok(())
+    }
+
+    /// Changes what a tracked channel says of itself, and returns before the diff is told: `change` gets what it said before. Clients see the old meta leave and
+    /// the new one join, with the old one's `phx_ref` as its `phx_ref_prev`.
+    ///
+    /// # Errors
+    /// [`PresenceError::NotTracked`] if the channel is not tracked under that key.
+    pub fn update<C: Channel>(
+        &self,
+        cx: &Context<C>,
+        key: &str,
+        change: impl FnOnce(&mut serde_json::Map<String, Value>),
+    ) -> Result<(), PresenceError> {
+        self.tracker.update(cx.link().key(), cx.topic(), key, change)
+    }
+
+    /// Stops tracking a channel under a key, and returns before the diff is told; does nothing if it is not tracked.
+    pub fn untrack<C: Channel>(&self, cx: &Context<C>, key: &str) {
+        self.tracker.untrack(cx.link().key(), cx.topic(), key);
+    }
+
+    /// All presences of a topic by key, as the payload of `presence_state`.
+    #[must_use]
+    pub fn list(&self, topic: &str) -> Presences {
+        self.tracker.list(topic)
+    }
+
+    /// The presences of a topic under one key: `{"metas": […]}`, or none.
+    #[must_use]
+    pub fn get_by_key(&self, topic: &str, key: &str) -> Option<Value> {
+        self.tracker.get_by_key(topic, key)
+    }
+}
+
+impl fmt::Debug for Presence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Presence")
+    }
+}
+
+fn object(meta: impl Serialize) -> Result<Meta, PresenceError> {
+    match serde_json::to_value(meta).map_err(PayloadError::Encode) {
+        Ok(Value::Object(meta)) => Ok(meta),
+        Ok(_) => Err(PresenceError::Meta(PayloadError::NotAnObject)),
+        Err(error) => Err(PresenceError::Meta(error)),
+    }
+}
+
+/// Why a presence could not be tracked or changed.
+#[derive(Debug)]
+pub enum PresenceError {
+    /// The channel is tracked under this key already: update it instead.
+    AlreadyTracked,
+    /// The channel is not tracked under this key.
+    NotTracked,
+    /// The meta is not a JSON object.
+    Meta(PayloadError),
+}
+
+impl fmt::Display for PresenceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AlreadyTracked => "the channel is tracked under this key already",
+            Self::NotTracked => "the channel is not tracked under this key",
+            Self::Meta(_) => "the meta of a presence must be a JSON object",
+        })
+    }
+}
+
+impl std::error::Error for PresenceError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Meta(error) => Some(error),
+            Self::AlreadyTracked | Self::NotTracked => None,
+        }
+    }
+}

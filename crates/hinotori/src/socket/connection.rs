@@ -1,0 +1,230 @@
+//! One client's connection: carries out what the session's rules say.
+//!
+//! It lives on one worker thread, shared by the socket's actor (which reads), the channels (which write) and the
+//! registry of subscribers. Whatever transport it has takes frames out of its outbox.
+
+use std::{
+    cell::RefCell,
+    fmt,
+    rc::{Rc, Weak},
+};
+
+use actix::Recipient;
+use bytes::Bytes;
+
+use hinotori_protocol::{
+    rate::Verdict,
+    session::{Effect, Session, reason},
+};
+
+use super::{ChannelId, Ended, Joined, Limits, Line, Peer, Router};
+use crate::{
+    channel::{Command, Exit, JoinRequest, Link},
+    pubsub::{PubSub, Seat},
+    telemetry::{Quoted, Transport},
+    wire::{Message, Outgoing, Payload, Serializer, Status},
+};
+
+/// A client that may have a socket.
+pub(crate) struct Accepted {
+    pub(crate) serializer: Serializer,
+    pub(crate) id: Option<String>,
+    pub(crate) router: Box<dyn Router>,
+    /// Its place among the connections of the server.
+    pub(crate) seat: Seat,
+}
+
+/// See the module.
+pub(crate) struct Connection {
+    this: Weak<Self>,
+    line: Rc<Line>,
+    serializer: Serializer,
+    session: RefCell<Session>,
+    channels: RefCell<Vec<Running>>,
+    router: Box<dyn Router>,
+}
+
+/// A channel that has been started and has not ended.
+struct Running {
+    channel: ChannelId,
+    link: Rc<Link>,
+    commands: Recipient<Command>,
+}
+
+impl Connection {
+    /// Opens a connection.
+    pub(crate) fn open(accepted: Accepted, limits: Limits, transport: Transport, pubsub: PubSub) -> Rc<Self> {
+        let Accepted { serializer, id, router, seat } = accepted;
+        Rc::new_cyclic(|this| Self {
+            this: this.clone(),
+            line: Line::open(limits, transport, seat, pubsub, id),
+            serializer,
+            session: RefCell::new(Session::new(limits.max_channels)),
+            channels: RefCell::default(),
+            router,
+        })
+    }
+
+    pub(crate) fn serializer(&self) -> Serializer {
+        self.serializer
+    }
+
+    /// A message of the client.
+    pub(crate) fn receive_message(&self, message: Message) {
+        self.judge(|session| session.receive(message, |topic| self.router.is_routed(topic)));
+    }
+
+    /// One message too many; any of them, a heartbeat too.
+    fn refuse(&self, message: &Message) {
+        self.line.pubsub().telemetry().rate_limited();
+        let Message { join_ref, reference, topic, .. } = message;
+        let (status, payload) = (Status::Error, &reason("too many messages"));
+        self.send(Outgoing::Reply { join_ref, reference, topic, status, payload });
+    }
+
+    /// A channel's join callback ended.
+    pub(crate) fn joined(&self, channel: ChannelId, how: Joined) {
+        if !matches!(how, Joined::Ok(_)) {
+            self.remove(channel);
+        }
+        self.judge(|session| session.joined(channel, how, |topic| self.router.is_routed(topic)));
+    }
+
+    /// Asks the session and does what it says. What waits there for joins to end is part of the line's load.
+    fn judge(&self, rule: impl FnOnce(&mut Session) -> Vec<Effect>) {
+        let (effects, before, after) = {
+            let mut session = self.session.borrow_mut();
+            let before = session.waiting();
+            (rule(&mut session), before, session.waiting())
+        };
+        self.line.load(after.saturating_sub(before));
+        self.carry_out(effects);
+        self.line.release(before.saturating_sub(after));
+    }
+
+    /// A joined channel ended.
+    pub(crate) fn ended(&self, channel: ChannelId, how: Ended) {
+        self.remove(channel);
+        let effect = self.session.borrow_mut().ended(channel, how);
+        self.carry_out(effect);
+    }
+
+    fn carry_out(&self, effects: impl IntoIterator<Item = Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Reply { join_ref, reference, topic, status, payload } => self.send(Outgoing::Reply {
+                    join_ref: &join_ref,
+                    reference: &reference,
+                    topic: &topic,
+                    status,
+                    payload: &payload,
+                }),
+                Effect::Ended { join_ref, topic, event, payload } => self.send(Outgoing::Push {
+                    join_ref: &join_ref,
+                    reference: &join_ref,
+                    topic: &topic,
+                    event,
+                    payload: &payload,
+                }),
+                Effect::Start { channel, join_ref, topic, payload } => {
+                    self.start(JoinRequest { channel, join_ref, topic }, payload);
+                }
+                Effect::Deliver { channel, message } => self.deliver(channel, message),
+                Effect::Leave { channel, reference } => self.command(channel, Command::Leave(reference)),
+                Effect::Replace { channel } => self.stop(channel, Exit::Replaced),
+            }
+        }
+    }
+
+    fn start(&self, request: JoinRequest, payload: Payload) {
+        // a connection carries out effects only while somebody holds it
+        let Some(this) = self.this.upgrade() else { return };
+        let channel = request.channel;
+        let link = Link::new(this, request);
+        if let Some(commands) = self.router.start(link.clone(), payload) {
+            let mut channels = self.channels.borrow_mut();
+            channels.reserve_exact(1);
+            channels.push(Running { channel, link, commands });
+        }
+    }
+
+    fn deliver(&self, channel: ChannelId, message: Message) {
+        let cost = message.cost();
+        if let Some(Running { link, commands, .. }) = find(&self.channels.borrow(), channel) {
+            self.line.load(cost);
+            link.loaded(cost);
+            commands.do_send(Command::In(message, cost));
+        }
+    }
+
+    fn command(&self, channel: ChannelId, command: Command) {
+        if let Some(Running { commands, .. }) = find(&self.channels.borrow(), channel) {
+            commands.do_send(command);
+        }
+    }
+
+    fn stop(&self, channel: ChannelId, exit: Exit) {
+        if let Some(Running { link, commands, .. }) = self.remove(channel) {
+            link.mute();
+            commands.do_send(Command::Stop(exit));
+        }
+    }
+
+    fn remove(&self, channel: ChannelId) -> Option<Running> {
+        let mut channels = self.channels.borrow_mut();
+        let index = channels.iter().position(|running| running.channel == channel)?;
+        Some(channels.swap_remove(index))
+    }
+
+    /// Sends a message to this client, after all broadcasts that came before it.
+    pub(crate) fn send(&self, message: Outgoing<'_>) {
+        match self.serializer.encode(message) {
+            Ok(frame) => self.line.push(&frame),
+            Err(error) => {
+                log::warn!(
+                    "event=not_sent what=message conn={} why={}",
+                    self.line.number(),
+                    Quoted(&error.to_string())
+                );
+            }
+        }
+    }
+}
+
+fn find(channels: &[Running], channel: ChannelId) -> Option<&Running> {
+    channels.iter().find(|running| running.channel == channel)
+}
+
+impl Peer for Connection {
+    fn line(&self) -> &Rc<Line> {
+        &self.line
+    }
+
+    fn receive(&self, is_text: bool, data: &Bytes) -> Result<(), String> {
+        self.line.local().counts().received.add(1);
+        let message =
+            if is_text { self.serializer.decode_text(data) } else { self.serializer.decode_binary(data) };
+        let message = message.map_err(|error| error.to_string())?;
+        match self.line.judge() {
+            Verdict::Handle => self.receive_message(message),
+            Verdict::Refuse => self.refuse(&message),
+            Verdict::Close => {}
+        }
+        Ok(())
+    }
+
+    /// Every channel ends.
+    fn gone(&self) {
+        self.line.end();
+        let channels: Vec<ChannelId> = self.channels.borrow().iter().map(|running| running.channel).collect();
+        for channel in channels {
+            self.stop(channel, Exit::Closed);
+        }
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("serializer", &self.serializer).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,525 @@
+//! One client's line, whatever is spoken on it: its outbox, its close, and how fast it is read from.
+
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    rc::{Rc, Weak},
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use hinotori_protocol::rate::{Rate, Verdict};
+
+use super::{Outbox, Stream, close};
+use crate::{
+    pubsub::{Broadcast, Local, Member, PubSub, Seat, Subscriber, SubscriberKey},
+    telemetry::{Closed, Count, Transport},
+    wire::{CloseCode, DISCONNECT, Frame},
+};
+
+/// Bytes of a client's messages that may wait to be handled, beyond one of the greatest length, before the server stops
+/// reading from it: it is told by TCP to slow down, nothing is lost, and nobody else notices.
+const SPARE_LOAD: usize = 256 * 1024;
+
+/// A client's silence is noticed within so small a part of what it may last.
+const SILENCE_GRAIN: u32 = 16;
+
+/// As often as silence is looked for, at most.
+const MIN_PACE: Duration = Duration::from_millis(10);
+
+/// What one connection may use.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Topics joined at a time.
+    pub(crate) max_channels: usize,
+    /// Bytes that may wait to be written.
+    pub(crate) outbox: usize,
+    /// Bytes of the longest message that the client may send.
+    pub(crate) max_message: usize,
+    /// Messages that the client may send: a second, and at once. A rate of 0 is any number.
+    pub(crate) message_rate: (u32, u32),
+}
+
+/// What a transport reads for.
+pub(crate) trait Peer {
+    fn line(&self) -> &Rc<Line>;
+    /// Takes a whole message, or says why the line must be closed for it.
+    fn receive(&self, is_text: bool, data: &Bytes) -> Result<(), String>;
+    /// The transport is gone.
+    fn gone(&self);
+}
+
+/// See the module.
+pub(crate) struct Line {
+    this: Weak<Self>,
+    /// What a WebSocket reads from and writes to; none on long poll.
+    stream: RefCell<Option<Stream>>,
+    /// The worker will write what is queued.
+    is_listed: Cell<bool>,
+    /// The client was closed for its silence, so it will answer no close frame either.
+    is_silent: Cell<bool>,
+    key: SubscriberKey,
+    /// The socket's id, which is a topic too.
+    id: Option<Box<str>>,
+    pubsub: PubSub,
+    local: Rc<Local>,
+    outbox: Outbox,
+    /// Bytes that may wait to be handled.
+    max_load: usize,
+    /// Bytes of messages that wait to be handled.
+    load: Cell<usize>,
+    /// When the client was last heard.
+    heard: Cell<Instant>,
+    /// Milliseconds that it may be silent.
+    patience: Cell<u64>,
+    /// Channels, or the raw socket, whose actors have not ended.
+    running: Cell<u32>,
+    /// Of the client's messages, and when the line was opened; nothing if any number is allowed, so that this costs a pointer.
+    rate: Option<Box<RefCell<(Rate, Instant)>>>,
+    /// Go on when the load has gone down or the line is closing: the one reader of a WebSocket, or requests and the session
+    /// of a long poll.
+    readers: RefCell<Vec<Waker>>,
+    /// Until the transport is gone; a callback that still runs does not keep the line counted.
+    seat: Cell<Option<(Seat, Count)>>,
+}
+
+impl Line {
+    /// Opens a line in a seat that was found for it; one with an id closes when `disconnect` is broadcast to it.
+    pub(crate) fn open(
+        limits: Limits,
+        transport: Transport,
+        seat: Seat,
+        pubsub: PubSub,
+        id: Option<String>,
+    ) -> Rc<Self> {
+        let (per_second, burst) = limits.message_rate;
+        let rate = Rate::new(per_second, burst).map(|rate| Box::new(RefCell::new((rate, Instant::now()))));
+        let line = Rc::new_cyclic(|this| Self {
+            this: this.clone(),
+            stream: RefCell::default(),
+            is_listed: Cell::new(false),
+            is_silent: Cell::new(false),
+            key: SubscriberKey::new(),
+            id: id.map(String::into_boxed_str),
+            local: pubsub.local(),
+            outbox: Outbox::new(limits.outbox),
+            max_load: limits.max_message + SPARE_LOAD,
+            load: Cell::new(0),
+            heard: Cell::new(Instant::now()),
+            patience: Cell::new(u64::MAX),
+            running: Cell::new(0),
+            rate,
+            readers: RefCell::default(),
+            seat: Cell::new(Some((seat, pubsub.telemetry().opened(transport)))),
+            pubsub,
+        });
+        // until a client polls for the first time, what waits for it is its own fault
+        line.outbox.set_stalled(transport == Transport::LongPoll);
+        line.local.add_connection(line.key, line.clone());
+        if let Some(id) = &line.id {
+            line.local.subscribe(id, line.key, line.clone());
+        }
+        if line.pubsub.is_draining() {
+            line.drain();
+        }
+        line
+    }
+
+    pub(crate) fn pubsub(&self) -> &PubSub {
+        &self.pubsub
+    }
+
+    pub(crate) fn local(&self) -> &Local {
+        &self.local
+    }
+
+    pub(crate) fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    /// Sends a frame to this client, after all broadcasts that came before it.
+    pub(crate) fn push(&self, frame: &Frame) {
+        self.local.flush();
+        self.local.counts().sent.add(u64::from(self.forward(frame)));
+    }
+
+    /// Sends a frame to this client, which is cut off if it does not read. Says whether it was queued.
+    pub(crate) fn forward(&self, frame: &Frame) -> bool {
+        if !self.outbox.is_open() {
+            return false;
+        }
+        let has_room = self.outbox.push(frame);
+        if has_room {
+            self.announce();
+        } else {
+            self.cut(Closed::SlowReader);
+        }
+        has_room
+    }
+
+    /// Something is queued: the worker is to write it, or a poll to take it.
+    fn announce(&self) {
+        if self.stream.borrow().is_none() {
+            self.outbox.wake_poll();
+        } else if !self.outbox.is_stalled()
+            && !self.is_listed.replace(true)
+            && let Some(this) = self.this.upgrade()
+        {
+            self.local.write_soon(this);
+        }
+    }
+
+    /// Writes to this stream from now on, and [reads](Line::poll_read) from it.
+    pub(crate) fn take_over(&self, stream: impl Into<Stream>) {
+        *self.stream.borrow_mut() = Some(stream.into());
+    }
+
+    /// Drops the stream.
+    pub(crate) fn hang_up(&self) {
+        self.stream.take();
+    }
+
+    /// Tells the peer that nothing more comes.
+    pub(crate) fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut *self.stream.borrow_mut() {
+            Some(stream) => stream.poll_shutdown(cx).map(|_| ()),
+            None => Poll::Ready(()),
+        }
+    }
+
+    /// Reads what is there. The end is 0.
+    pub(crate) fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        match &mut *self.stream.borrow_mut() {
+            Some(stream) => stream.poll_read(cx, buffer),
+            None => Poll::Ready(Ok(0)),
+        }
+    }
+
+    /// Runs the connection's task, which writes at its end what has been queued meanwhile: the worker need not.
+    pub(crate) fn write_after(&self, cx: &mut Context<'_>, run: impl FnOnce(&mut Context<'_>)) {
+        self.outbox.leave_waker(cx);
+        let was_listed = self.is_listed.replace(true);
+        run(cx);
+        self.is_listed.set(was_listed);
+        self.poll_write(cx);
+    }
+
+    /// Writes what is queued; wakes the task when a peer that does not take all of it takes more.
+    fn poll_write(&self, cx: &mut Context<'_>) {
+        while !self.outbox.is_empty() || self.outbox.is_stalled() {
+            match self.write_now() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                _ => return,
+            }
+            let is_writable = |stream: &Stream| stream.poll_writable(cx).is_ready();
+            if !self.stream.borrow().as_ref().is_some_and(is_writable) {
+                return;
+            }
+        }
+    }
+
+    /// Writes as much of what is queued as the peer takes. A peer that is gone is cut off.
+    fn write_now(&self) -> io::Result<()> {
+        let Some(stream) = &mut *self.stream.borrow_mut() else { return Ok(()) };
+        let written = self.outbox.with_waker(|waker| {
+            self.outbox.write(|pieces| stream.write(waker, pieces)).and_then(|()| stream.flush(waker))
+        });
+        let is_blocked = matches!(&written, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+        self.outbox.set_stalled(is_blocked);
+        if written.is_err() && !is_blocked {
+            self.disconnected();
+        } else if !self.readers.borrow().is_empty() {
+            self.resume();
+        }
+        written
+    }
+
+    /// Ends the transport and all that hangs on it, without a word: none would get through.
+    fn cut(&self, why: Closed) {
+        self.report(why, "");
+        self.disconnected();
+    }
+
+    /// Whether more may wait behind so many bytes that wait for a channel on their way to this client; else it is cut off, as
+    /// if they waited in its outbox.
+    pub(crate) fn has_room_behind(&self, bytes: usize) -> bool {
+        if bytes > self.outbox.limit() && self.outbox.is_open() {
+            self.cut(Closed::SlowChannel);
+        }
+        self.outbox.is_open()
+    }
+
+    /// Says goodbye; the transport ends when the client has answered, or soon after.
+    pub(crate) fn close(&self, why: Closed) {
+        self.close_over(why, "");
+    }
+
+    /// The same, for something that the log should have.
+    pub(crate) fn close_over(&self, why: Closed, what: &str) {
+        if self.outbox.is_open() {
+            self.report(why, what);
+            self.is_silent.set(why == Closed::Idle);
+            self.say_goodbye(Some(why.code()));
+        }
+    }
+
+    /// Counts and logs that the server closes this line.
+    pub(crate) fn report(&self, why: Closed, what: &str) {
+        self.pubsub.telemetry().closed(why);
+        close::log(self.key, why, what);
+    }
+
+    /// What the log calls this line.
+    pub(crate) fn number(&self) -> SubscriberKey {
+        self.key
+    }
+
+    /// Answers the client's own goodbye.
+    pub(crate) fn answer_close(&self, code: Option<CloseCode>) {
+        self.say_goodbye(code);
+    }
+
+    fn say_goodbye(&self, code: Option<CloseCode>) {
+        if self.outbox.is_open() {
+            self.outbox.close(&Frame::close(code));
+            self.announce();
+            self.outbox.wake();
+            self.wake_readers();
+        }
+    }
+
+    /// Whether the line was closed because its client says nothing.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.is_silent.get()
+    }
+
+    /// The transport has nowhere left to write to.
+    pub(crate) fn disconnected(&self) {
+        self.outbox.cut();
+        self.wake_readers();
+    }
+
+    /// The transport is gone, or will be when it has written what is queued.
+    pub(crate) fn end(&self) {
+        log::debug!("event=disconnected conn={}", self.key);
+        self.outbox.finish();
+        self.seat.take();
+        self.local.remove_connection(self.key);
+        if let Some(id) = &self.id {
+            self.local.unsubscribe(id, self.key);
+        }
+    }
+
+    /// Judges a message that the client sends; closes the line if it sends too many for too long.
+    pub(crate) fn judge(&self) -> Verdict {
+        let Some(rate) = &self.rate else { return Verdict::Handle };
+        let (rate, opened) = &mut *rate.borrow_mut();
+        let verdict = rate.judge(u64::try_from(opened.elapsed().as_nanos()).unwrap_or(u64::MAX / 2));
+        if verdict == Verdict::Close {
+            self.close(Closed::Rate);
+        }
+        verdict
+    }
+
+    /// The line is closed from now on when nothing was [heard](Self::heard) from its client for so long.
+    pub(crate) fn close_after_silence(&self, timeout: Duration) {
+        self.patience.set(timeout.as_millis().try_into().unwrap_or(u64::MAX));
+        self.local.look_every((timeout / SILENCE_GRAIN).max(MIN_PACE));
+    }
+
+    /// The client speaks.
+    pub(crate) fn heard(&self) {
+        self.heard.set(Instant::now());
+    }
+
+    /// How long the client has been silent.
+    pub(crate) fn silence(&self) -> Duration {
+        self.heard.get().elapsed()
+    }
+
+    /// Something of the application's runs for this client, until [`Line::stopped`].
+    pub(crate) fn started(&self) {
+        self.running.set(self.running.get() + 1);
+    }
+
+    pub(crate) fn stopped(&self) {
+        self.running.set(self.running.get() - 1);
+        if self.running.get() == 0 {
+            self.outbox.wake();
+        }
+    }
+
+    /// Whether the transport stays although all is said, until it is woken when nothing runs: a worker of a server that
+    /// goes down ends with its last connection, and with it whatever still runs, such as the `terminate` of a channel.
+    pub(crate) fn holds(&self) -> bool {
+        self.running.get() > 0 && self.pubsub.is_draining()
+    }
+
+    /// Messages of so many bytes wait to be handled.
+    pub(crate) fn load(&self, cost: usize) {
+        self.load.set(self.load.get() + cost);
+    }
+
+    /// Messages of so many bytes have been handled.
+    pub(crate) fn release(&self, cost: usize) {
+        self.load.set(self.load.get() - cost);
+        self.resume();
+    }
+
+    /// Reads on if there is room again; to be called when messages have been handled or frames been taken.
+    pub(crate) fn resume(&self) {
+        if !self.is_loaded() {
+            self.wake_readers();
+        }
+    }
+
+    /// Whether so much of this client's is unhandled, or on its way to it, that it is not read from.
+    pub(crate) fn is_loaded(&self) -> bool {
+        self.outbox.is_filling() || self.load.get() > self.max_load
+    }
+
+    /// Ready when the client may be read from.
+    pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_until(!self.is_loaded(), cx)
+    }
+
+    /// Ready when the line is closing or closed.
+    pub(crate) fn poll_closing(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_until(false, cx)
+    }
+
+    fn poll_until(&self, is_ready: bool, cx: &mut Context<'_>) -> Poll<()> {
+        if is_ready || !self.outbox.is_open() {
+            return Poll::Ready(());
+        }
+        let mut readers = self.readers.borrow_mut();
+        if !readers.iter().any(|reader| reader.will_wake(cx.waker())) {
+            readers.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    fn wake_readers(&self) {
+        if !self.readers.borrow().is_empty() {
+            self.readers.take().into_iter().for_each(Waker::wake);
+        }
+    }
+}
+
+/// Subscribed to its socket's id, where one event means something.
+impl Subscriber for Line {
+    fn deliver(&self, broadcast: &Arc<Broadcast>) -> bool {
+        if broadcast.event == DISCONNECT {
+            self.close(Closed::Disconnect);
+        }
+        false
+    }
+}
+
+impl Member for Line {
+    fn is_open(&self) -> bool {
+        self.outbox.is_open()
+    }
+
+    fn drain(&self) {
+        self.close(Closed::Drain);
+    }
+
+    fn write(&self) {
+        self.is_listed.set(false);
+        if self.outbox.is_stalled() {
+            return;
+        }
+        let is_written = self.write_now().is_ok();
+        if !is_written || self.outbox.end().is_some() {
+            // the task waits for the peer to take more, or ends
+            self.outbox.wake();
+        }
+    }
+
+    fn look(&self, now: Instant) {
+        let silence = now.saturating_duration_since(self.heard.get());
+        // a loaded line is not read from, so its client may well have spoken; but not for ever
+        let patience = self.patience.get().saturating_mul(if self.is_loaded() { 2 } else { 1 });
+        if silence.as_millis() >= patience.into() {
+            self.close(Closed::Idle);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits =
+        Limits { max_channels: 1, outbox: 1_000, max_message: 1_000, message_rate: (0, 0) };
+
+    fn open(limits: Limits, pubsub: &PubSub, id: Option<String>) -> Rc<Line> {
+        Line::open(limits, Transport::WebSocket, pubsub.seat().unwrap(), pubsub.clone(), id)
+    }
+
+    #[actix_web::test]
+    async fn a_line_that_opens_while_the_server_drains_is_told_so() {
+        let pubsub = PubSub::new();
+        pubsub.begin_drain();
+        assert!(!open(LIMITS, &pubsub, None).outbox().is_open());
+    }
+
+    #[actix_web::test]
+    async fn a_client_is_not_read_from_while_too_much_of_its_is_unhandled() {
+        let line = open(LIMITS, &PubSub::new(), None);
+        let mut cx = Context::from_waker(Waker::noop());
+        line.load(LIMITS.max_message + SPARE_LOAD);
+        assert!(line.poll_readable(&mut cx).is_ready());
+        line.load(1);
+        assert!(line.poll_readable(&mut cx).is_pending());
+        line.release(1);
+        assert!(line.readers.borrow().is_empty(), "the reader was woken");
+        line.load(1);
+        line.answer_close(None);
+        assert!(line.poll_readable(&mut cx).is_ready(), "a close frame must be read");
+    }
+
+    #[actix_web::test]
+    async fn a_client_that_says_nothing_for_too_long_is_closed_and_one_that_is_not_read_from_has_twice_the_time()
+     {
+        let after = |seconds| Instant::now() + Duration::from_secs(seconds);
+        let lines = [(); 2].map(|()| open(LIMITS, &PubSub::new(), None));
+        let [line, loaded] = &lines;
+        for line in &lines {
+            line.look(after(1_000));
+            assert!(line.outbox().is_open(), "without a timeout silence is no fault");
+            line.close_after_silence(Duration::from_secs(60));
+        }
+        loaded.load(LIMITS.max_message + SPARE_LOAD + 1);
+        for (seconds, is_open) in
+            [(59, [true, true]), (61, [false, true]), (119, [false, true]), (121, [false, false])]
+        {
+            lines.iter().for_each(|line| line.look(after(seconds)));
+            assert_eq!([line.outbox().is_open(), loaded.outbox().is_open()], is_open, "after {seconds} s");
+        }
+    }
+
+    #[actix_web::test]
+    async fn an_ended_line_is_neither_counted_nor_reached() {
+        let pubsub = PubSub::new();
+        let line = open(LIMITS, &pubsub, Some("users:1".into()));
+        assert_eq!(pubsub.connections(), 1);
+        line.end();
+        assert_eq!(pubsub.connections(), 0);
+        assert_eq!(Rc::strong_count(&line), 1, "nothing holds it");
+    }
+
+    #[actix_web::test]
+    async fn a_client_that_sends_too_many_messages_is_closed_and_any_number_may_come_where_no_rate_is_set() {
+        let line = open(Limits { message_rate: (1, 2), ..LIMITS }, &PubSub::new(), None);
+        let verdicts: Vec<Verdict> = (0..5).map(|_| line.judge()).collect();
+        use Verdict::{Close, Handle, Refuse};
+        assert_eq!(verdicts, [Handle, Handle, Refuse, Refuse, Close]);
+        assert!(!line.outbox().is_open());
+        let free = open(LIMITS, &PubSub::new(), None);
+        assert!((0..10_000).all(|_| free.judge() == Handle));
+    }
+}

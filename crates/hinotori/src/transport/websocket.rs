@@ -1,0 +1,138 @@
+//! Sockets over WebSockets.
+//!
+//! The handshake is that of actix-ws. Its session is not used: it queues 32 messages and makes the sender wait for a slow
+//! peer. A [`Conversation`] speaks on the stream instead: on the TCP stream itself where the server gives it away
+//! (`takeover.rs`), else by way of HTTP's payload and body (`piped.rs`).
+//!
+//! # Source
+//! Phoenix `lib/phoenix/transports/websocket.ex`, 1.8.12, for the order of the checks.
+
+use std::{future::poll_fn, rc::Rc};
+
+use actix_web::{
+    FromRequest, HttpRequest, HttpResponse, dev,
+    http::{
+        Method,
+        header::{self, HeaderName, HeaderValue},
+    },
+    rt, web,
+};
+use bytes::Bytes;
+use hinotori_protocol::frames::Frames;
+
+use super::{
+    Mount, SocketOptions,
+    admission::{Denial, opened},
+    auth_token::{BadOffer, Offer, read_offer},
+    connect::connect,
+    conversation::Conversation,
+    piped::pipe,
+    takeover::{Desk, Handover},
+};
+use crate::{
+    socket::{Connection, Params, Peer, SocketHandler, Stream},
+    telemetry::{Refusal, Transport},
+};
+
+/// Opens a WebSocket, or says why not: 400 for what is no upgrade, 403 for who may not, 500 if `connect` panics.
+pub(crate) async fn upgrade<S: SocketHandler>(
+    request: HttpRequest,
+    payload: web::Payload,
+    mount: Rc<Mount<S>>,
+) -> HttpResponse {
+    match open(&request, payload, &mount).await {
+        Ok(response) => response,
+        Err(denial) => denial.tell(Transport::WebSocket, &request, &mount.options, &mount.pubsub),
+    }
+}
+
+async fn open<S: SocketHandler>(
+    request: &HttpRequest,
+    payload: web::Payload,
+    mount: &Mount<S>,
+) -> Result<HttpResponse, Denial> {
+    let (params, Offer { token, protocol }) = admit(request, &mount.options)?;
+    let accepted = connect(request, params, token.as_deref(), mount).await?;
+    let response = handshake(request, protocol).await?;
+    let pubsub = mount.pubsub.clone();
+    let connection = Connection::open(accepted, mount.limits(), Transport::WebSocket, pubsub);
+    opened(Transport::WebSocket, connection.line(), request, &mount.options);
+    Ok(serve(request, response, payload, connection, &mount.options))
+}
+
+/// What a request must have before the application is asked: the method, a query, an origin, a subprotocol.
+pub(super) fn admit(request: &HttpRequest, options: &SocketOptions) -> Result<(Params, Offer), Denial> {
+    if request.method() != Method::GET {
+        return Err(Refusal::Method.into());
+    }
+    let params = Params::parse(request.query_string()).ok_or(Refusal::Query)?;
+    if !options.check_origin.allows(request) {
+        return Err(Denial::new(Refusal::Origin, options.check_origin.explain(request)));
+    }
+    let offer = offer(request, options.auth_token).map_err(|BadOffer| Refusal::Subprotocol)?;
+    Ok((params, offer))
+}
+
+/// Lets a peer speak on a WebSocket that has been accepted.
+pub(super) fn serve(
+    request: &HttpRequest,
+    response: HttpResponse,
+    payload: web::Payload,
+    peer: Rc<dyn Peer>,
+    options: &SocketOptions,
+) -> HttpResponse {
+    let frames = Frames::new(options.max_frame_size, options.max_message_size);
+    let mut conversation = Conversation::new(peer, frames, options.timeout);
+    if let Some(desk) = request.conn_data::<Rc<Desk>>() {
+        let body = Handover::new(desk.clone(), payload.into_inner(), conversation);
+        return response.set_body(body).map_into_boxed_body();
+    }
+    let (stream, body) = pipe(payload.into_inner());
+    conversation.begin(Stream::Other(Box::new(stream)), Bytes::new());
+    rt::spawn(async move { poll_fn(|cx| conversation.poll(cx)).await });
+    response.set_body(body).map_into_boxed_body()
+}
+
+/// What the subprotocols say; they are ignored by a socket without auth token.
+fn offer(request: &HttpRequest, auth_token: bool) -> Result<Offer, BadOffer> {
+    let lines = request.headers().get_all(header::SEC_WEBSOCKET_PROTOCOL).filter(|_| auth_token);
+    let lines: Result<Vec<&str>, _> = lines.map(HeaderValue::to_str).collect();
+    read_offer(lines.map_err(|_| BadOffer)?.into_iter())
+}
+
+/// The answer that switches protocols; actix-ws is given no body, so the session that it makes ends at once.
+pub(super) async fn handshake(
+    request: &HttpRequest,
+    protocol: Option<&'static str>,
+) -> Result<HttpResponse, Denial> {
+    check_upgrade(request).map_err(Denial::handshake)?;
+    let nothing = web::Payload::from_request(request, &mut dev::Payload::None)
+        .await
+        .map_err(|error| Denial::handshake(error.to_string()))?;
+    let (mut response, _session, _messages) =
+        actix_ws::handle(request, nothing).map_err(|error| Denial::handshake(error.to_string()))?;
+    if let Some(protocol) = protocol {
+        response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
+    }
+    Ok(response)
+}
+
+/// What is missing in a request for an upgrade, in the words of WebSockAdapter.
+fn check_upgrade(request: &HttpRequest) -> Result<(), String> {
+    let values = |name: &HeaderName| request.headers().get_all(name).filter_map(|value| value.to_str().ok());
+    let got = |name| values(name).collect::<Vec<_>>();
+    for (name, token) in [(&header::CONNECTION, "upgrade"), (&header::UPGRADE, "websocket")] {
+        let mut items = values(name).flat_map(|value| value.split(','));
+        if !items.any(|item| item.trim_ascii().eq_ignore_ascii_case(token)) {
+            return Err(format!("'{name}' header must contain '{token}', got {:?}", got(name)));
+        }
+    }
+    if !values(&header::SEC_WEBSOCKET_VERSION).eq(["13"]) {
+        let got = got(&header::SEC_WEBSOCKET_VERSION);
+        return Err(format!("'sec-websocket-version' header must equal '13', got {got:?}"));
+    }
+    match values(&header::SEC_WEBSOCKET_KEY).next() {
+        None => Err("'sec-websocket-key' header is absent".to_owned()),
+        Some(_) => Ok(()),
+    }
+}
