@@ -1,13 +1,20 @@
 //! The rules of a socket: what follows from a client's message and from what its channels do.
 //!
 //! A state machine without I/O. Each input returns [`Effect`]s, in the order in which they must be carried out; the
-//! runtime (`socket/connection.rs`) does nothing of its own. A join takes as long as the application's callback, so what
-//! a client says about a topic whose join is still running is kept and judged afterwards, as if it had come then.
+//! runtime does nothing of its own.
+//!
+//! A membership is *joining* while the application decides, *joined*, *leaving* until the channel has answered the leave,
+//! and *ending* until the last of its callbacks is over. A topic has one at a time: what a client says about a topic whose
+//! join is still running, or whose former channel has yet to end before the next join may start, is kept and judged
+//! afterwards, as if it had come then. Each counts towards the limit of channels until it is over.
 //!
 //! # Source
 //! Phoenix `lib/phoenix/socket.ex` (`handle_in/4`) and `lib/phoenix/channel/server.ex`, 1.8.12.
 
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use bytestring::ByteString;
 use serde_json::json;
@@ -16,9 +23,23 @@ use crate::wire::{
     HEARTBEAT, IntoPayload, Message, PHOENIX, PHX_CLOSE, PHX_ERROR, PHX_JOIN, PHX_LEAVE, Payload, Ref, Status,
 };
 
-/// One joined channel of one socket; never used twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// One membership of one socket in one topic; no other in this process has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ChannelId(pub u64);
+
+impl ChannelId {
+    /// An id that nothing else in this process has.
+    pub fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+impl Default for ChannelId {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 /// What the runtime must do next.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,6 +56,8 @@ pub enum Effect {
     Leave { channel: ChannelId, reference: Ref },
     /// End the channel without a word to the client; nothing that it still says may be sent.
     Replace { channel: ChannelId },
+    /// The client no longer waits for this join: its callback has the time of a shutdown to decide.
+    Hurry { channel: ChannelId },
 }
 
 /// How a join callback ended.
@@ -59,9 +82,8 @@ pub enum Ended {
 pub struct Session {
     /// Few, and nearly always one: a list is smaller than a map, and faster.
     entries: Vec<Entry>,
-    next_channel: u64,
     max_channels: usize,
-    /// Bytes of the messages that wait for joins to end.
+    /// Bytes of the messages that wait for memberships to be joined or over.
     waiting: usize,
 }
 
@@ -73,12 +95,31 @@ struct Entry {
     state: State,
 }
 
+impl Entry {
+    /// Whether it is the topic's.
+    fn is_of(&self, topic: &str) -> bool {
+        self.topic == topic && !matches!(self.state, State::Overdue)
+    }
+}
+
 #[derive(Debug)]
 enum State {
     Joining(Box<Joining>),
     Joined,
     /// A leave is on its way to the channel; what its reply must carry.
     Leaving(Ref),
+    Ending(Box<Ending>),
+    /// It has had its time to end and has not: its topic is free, its place is not.
+    Overdue,
+}
+
+/// A channel that is no longer the client's, and whose callbacks are not over.
+#[derive(Debug, Default)]
+struct Ending {
+    /// Its join_ref, if its `phx_close` follows the answer to the join that replaces it.
+    replaced: Option<Ref>,
+    /// A join of the topic, and what came behind it.
+    waiting: VecDeque<Message>,
 }
 
 #[derive(Debug)]
@@ -94,7 +135,7 @@ struct Joining {
 impl Session {
     /// A session that holds at most `max_channels` topics.
     pub fn new(max_channels: usize) -> Self {
-        Self { entries: vec![], next_channel: 0, max_channels, waiting: 0 }
+        Self { entries: vec![], max_channels, waiting: 0 }
     }
 
     /// A message from the client. `is_routed` says whether a topic has a channel.
@@ -103,16 +144,23 @@ impl Session {
             let ok = Payload::empty();
             return vec![reply(Ref::Null, message.reference, message.topic, Status::Ok, ok)];
         }
-        let Some(entry) = self.entries.iter_mut().find(|entry| entry.topic == message.topic) else {
-            return self.receive_unjoined(message, is_routed);
+        let Some(entry) = self.entries.iter_mut().find(|entry| entry.is_of(&message.topic)) else {
+            return self.receive_unjoined(message, None, is_routed);
         };
         match (&mut entry.state, &*message.event) {
-            (State::Joining(joining), _) => {
+            (State::Joining(joining), event) => {
+                let hurry = matches!(event, PHX_JOIN | PHX_LEAVE);
                 self.waiting += message.cost();
                 joining.waiting.push_back(message);
+                hurry.then_some(Effect::Hurry { channel: entry.channel }).into_iter().collect()
+            }
+            (State::Ending(ending), event) if event == PHX_JOIN || !ending.waiting.is_empty() => {
+                self.waiting += message.cost();
+                ending.waiting.push_back(message);
                 vec![]
             }
-            (_, PHX_JOIN) => self.replace(message, is_routed),
+            (State::Ending(_) | State::Overdue, _) => self.receive_unjoined(message, None, is_routed),
+            (_, PHX_JOIN) => self.replace(message),
             // "a nil join_ref is valid on non-join messages"; any other than the present one is of an earlier join
             _ if message.join_ref != Ref::Null && message.join_ref != entry.join_ref => vec![],
             (State::Leaving(_), _) => vec![],
@@ -124,33 +172,40 @@ impl Session {
         }
     }
 
-    fn receive_unjoined(&mut self, message: Message, is_routed: impl Fn(&str) -> bool) -> Vec<Effect> {
+    /// A message for a topic that has no membership; of a join, the join_ref of the channel that it has `replaced`.
+    fn receive_unjoined(
+        &mut self,
+        message: Message,
+        replaced: Option<Ref>,
+        is_routed: impl Fn(&str) -> bool,
+    ) -> Vec<Effect> {
         let Message { join_ref, reference, topic, event, payload, .. } = message;
         match &*event {
             PHX_JOIN if !is_routed(&topic) => vec![unmatched(reference, topic)],
             PHX_JOIN if self.entries.len() >= self.max_channels => {
                 let payload = reason("too many channels joined");
-                vec![reply(join_ref, reference, topic, Status::Error, payload)]
+                let refused = reply(join_ref, reference, topic.clone(), Status::Error, payload);
+                let replaced = replaced.map(|join_ref| closed(join_ref, topic));
+                [refused].into_iter().chain(replaced).collect()
             }
-            PHX_JOIN => vec![self.start(join_ref, reference, topic, payload, None)],
+            PHX_JOIN => vec![self.start(join_ref, reference, topic, payload, replaced)],
             PHX_LEAVE => vec![reply(join_ref, reference, topic, Status::Ok, Payload::empty())],
             _ => vec![unmatched(reference, topic)],
         }
     }
 
-    /// A join of a topic that is joined: the old channel ends first, its `phx_close` follows the new join's reply.
-    fn replace(&mut self, message: Message, is_routed: impl Fn(&str) -> bool) -> Vec<Effect> {
-        let Some(index) = self.entries.iter().position(|entry| entry.topic == message.topic) else {
-            return self.receive_unjoined(message, is_routed);
-        };
-        let old = self.entries.swap_remove(index);
-        let Message { join_ref, reference, topic, payload, .. } = message;
+    /// A join of a topic that is joined: it waits until the old channel has ended. The old one's `phx_close` follows the new
+    /// one's reply.
+    fn replace(&mut self, message: Message) -> Vec<Effect> {
+        let Some(old) = self.entries.iter_mut().find(|entry| entry.is_of(&message.topic)) else { return vec![] };
         let mut effects = vec![Effect::Replace { channel: old.channel }];
-        if let State::Leaving(leave) = old.state {
+        self.waiting += message.cost();
+        let ending = Ending { replaced: Some(old.join_ref.clone()), waiting: VecDeque::from([message]) };
+        if let State::Leaving(leave) = std::mem::replace(&mut old.state, State::Ending(Box::new(ending))) {
             // the channel ends before it has answered the leave
-            effects.push(reply(old.join_ref.clone(), leave, topic.clone(), Status::Ok, Payload::empty()));
+            let (join_ref, topic) = (old.join_ref.clone(), old.topic.clone());
+            effects.push(reply(join_ref, leave, topic, Status::Ok, Payload::empty()));
         }
-        effects.push(self.start(join_ref, reference, topic, payload, Some(old.join_ref)));
         effects
     }
 
@@ -164,8 +219,7 @@ impl Session {
     ) -> Effect {
         // a copy: the name would keep the frame of the join for as long as the channel lasts
         let topic = ByteString::from(&*topic);
-        let channel = ChannelId(self.next_channel);
-        self.next_channel += 1;
+        let channel = ChannelId::new();
         let joined_by = reference.clone();
         let state = State::Joining(Box::new(Joining { reference, replaces, waiting: VecDeque::new() }));
         // most sockets join one topic: no room for three more is kept in each of ten thousand
@@ -189,7 +243,7 @@ impl Session {
         let State::Joining(joining) = std::mem::replace(&mut entry.state, State::Joined) else {
             return vec![];
         };
-        let mut joining = *joining;
+        let joining = *joining;
         let (topic, join_ref) = (entry.topic.clone(), entry.join_ref.clone());
         let (status, payload) = match how {
             Joined::Ok(payload) => (Status::Ok, payload),
@@ -200,22 +254,19 @@ impl Session {
             self.remove(channel);
         }
         let mut effects = vec![reply(join_ref, joining.reference, topic.clone(), status, payload)];
-        effects.extend(joining.replaces.map(|join_ref| closed(join_ref, topic.clone())));
-        while let Some(message) = joining.waiting.pop_front() {
-            self.waiting -= message.cost();
-            effects.extend(self.receive(message, &is_routed));
-            if let Some(next) = self.joining(&topic) {
-                // a join again: the rest waits for it as it is, lest each join of many looks at all that are behind it
-                next.waiting = joining.waiting;
-                break;
-            }
-        }
+        effects.extend(joining.replaces.map(|join_ref| closed(join_ref, topic)));
+        self.judge(joining.waiting, is_routed, &mut effects);
         effects
     }
 
-    /// A joined channel ended by itself, or after a leave.
+    /// A joined channel ended by itself, or after a leave. It goes on ending until it is [over](Session::over).
     pub fn ended(&mut self, channel: ChannelId, how: Ended) -> Option<Effect> {
-        let Entry { topic, join_ref, .. } = self.remove(channel)?;
+        let entry = self.entries.iter_mut().find(|entry| entry.channel == channel)?;
+        if let State::Ending(_) | State::Overdue = entry.state {
+            return None;
+        }
+        entry.state = State::Ending(Box::default());
+        let (topic, join_ref) = (entry.topic.clone(), entry.join_ref.clone());
         Some(match how {
             Ended::Closed => closed(join_ref, topic),
             Ended::Crashed => {
@@ -224,18 +275,67 @@ impl Session {
         })
     }
 
-    /// Bytes of the messages that wait for joins to end.
-    pub fn waiting(&self) -> usize {
-        self.waiting
+    /// The last callback of a channel is over. A join that waited for it starts now.
+    pub fn over(&mut self, channel: ChannelId, is_routed: impl Fn(&str) -> bool) -> Vec<Effect> {
+        match self.remove(channel) {
+            Some(Entry { state: State::Ending(ending), .. }) => self.go_on(*ending, is_routed),
+            _ => vec![],
+        }
     }
 
-    /// The join of a topic, while it runs.
-    fn joining(&mut self, topic: &str) -> Option<&mut Joining> {
-        let entry = self.entries.iter_mut().find(|entry| entry.topic == topic)?;
+    /// A channel has had its time to end and is not over: nobody waits for it any longer.
+    pub fn overdue(&mut self, channel: ChannelId, is_routed: impl Fn(&str) -> bool) -> Vec<Effect> {
+        let Some(entry) = self.entries.iter_mut().find(|entry| entry.channel == channel) else {
+            return vec![];
+        };
+        match std::mem::replace(&mut entry.state, State::Overdue) {
+            State::Ending(ending) => self.go_on(*ending, is_routed),
+            _ => vec![],
+        }
+    }
+
+    /// What waited for a channel to end, of which the first is a join.
+    fn go_on(&mut self, ending: Ending, is_routed: impl Fn(&str) -> bool) -> Vec<Effect> {
+        let Ending { replaced, mut waiting } = ending;
+        let Some(join) = waiting.pop_front() else { return vec![] };
+        self.waiting -= join.cost();
+        let mut effects = self.receive_unjoined(join, replaced, &is_routed);
+        self.judge(waiting, is_routed, &mut effects);
+        effects
+    }
+
+    /// Judges what has waited for a topic, up to the next that has to wait again.
+    fn judge(
+        &mut self,
+        mut waiting: VecDeque<Message>,
+        is_routed: impl Fn(&str) -> bool,
+        effects: &mut Vec<Effect>,
+    ) {
+        while let Some(first) = waiting.front() {
+            if let Some(next) = self.waiting_for(&first.topic) {
+                // as it is, lest each join of many looks at all that are behind it
+                next.append(&mut waiting);
+                return;
+            }
+            let Some(message) = waiting.pop_front() else { return };
+            self.waiting -= message.cost();
+            effects.extend(self.receive(message, &is_routed));
+        }
+    }
+
+    /// Where messages of a topic wait, if they have to.
+    fn waiting_for(&mut self, topic: &str) -> Option<&mut VecDeque<Message>> {
+        let entry = self.entries.iter_mut().find(|entry| entry.is_of(topic))?;
         match &mut entry.state {
-            State::Joining(joining) => Some(joining),
+            State::Joining(joining) => Some(&mut joining.waiting),
+            State::Ending(ending) if !ending.waiting.is_empty() => Some(&mut ending.waiting),
             _ => None,
         }
+    }
+
+    /// Bytes of the messages that wait for memberships to be joined or over.
+    pub fn waiting(&self) -> usize {
+        self.waiting
     }
 
     fn remove(&mut self, channel: ChannelId) -> Option<Entry> {

@@ -66,6 +66,19 @@ impl Player {
         self.session.joined(channel, how, is_routed)
     }
 
+    fn over(&mut self, channel: ChannelId) -> Vec<Effect> {
+        self.session.over(channel, is_routed)
+    }
+
+    /// Ends the channel that is replaced, and returns the one that takes its place.
+    fn succeed(&mut self, old: ChannelId) -> ChannelId {
+        let effects = self.over(old);
+        match effects[..] {
+            [Effect::Start { channel, .. }] => channel,
+            _ => panic!("expected a start, got {effects:?}"),
+        }
+    }
+
     fn join(&mut self, join_ref: &str, topic: &str) -> ChannelId {
         let channel = self.begin(join_ref, topic);
         self.finish(channel, Joined::Ok(Payload::empty()));
@@ -152,23 +165,74 @@ fn a_join_of_a_topic_without_a_channel_is_unmatched_without_a_join_ref() {
 fn a_second_join_ends_the_first_channel_and_its_answer_goes_before_the_close() {
     let mut player = Player::new();
     let old = player.join("3", "room:a");
-    let effects = player.send("5", "5", "room:a", PHX_JOIN);
-    let [Effect::Replace { channel }, Effect::Start { channel: new, .. }] = effects[..] else {
-        panic!("{effects:?}")
-    };
-    assert_eq!(channel, old);
+    assert_eq!(player.send("5", "5", "room:a", PHX_JOIN), [Effect::Replace { channel: old }]);
+    assert_eq!(player.session.ended(old, Ended::Closed), None, "the old channel's own end is no news");
+    let new = player.succeed(old);
     assert_eq!(
         player.finish(new, Joined::Ok(Payload::empty())),
         [replied("5", "5", "room:a", None), phx_close("3", "room:a")]
     );
-    assert_eq!(player.session.ended(old, Ended::Closed), None, "the old channel's own end is no news");
+}
+
+#[test]
+fn a_join_waits_until_the_former_channel_is_over_and_what_comes_behind_it_follows() {
+    let mut player = Player::new();
+    let old = player.join("3", "room:a");
+    player.send("5", "5", "room:a", PHX_JOIN);
+    assert_eq!(player.send("5", "6", "room:a", "echo"), [], "it waits behind the join");
+    assert_eq!(player.send("", "7", "phoenix", "heartbeat"), [replied("", "7", "phoenix", None)]);
+    player.join("8", "room:b");
+    let new = player.succeed(old);
+    assert_eq!(
+        player.finish(new, Joined::Ok(Payload::empty())),
+        [
+            replied("5", "5", "room:a", None),
+            phx_close("3", "room:a"),
+            Effect::Deliver { channel: new, message: message("5", "6", "room:a", "echo") },
+        ]
+    );
+    assert_eq!(player.session.waiting(), 0);
+}
+
+#[test]
+fn a_join_starts_beside_a_channel_that_is_overdue_which_keeps_its_place() {
+    let mut player = Player::new();
+    player.session.max_channels = 2;
+    let old = player.join("3", "room:a");
+    player.send("5", "5", "room:a", PHX_JOIN);
+    let effects = player.session.overdue(old, is_routed);
+    let [Effect::Start { channel: new, .. }] = effects[..] else { panic!("{effects:?}") };
+    player.finish(new, Joined::Ok(Payload::empty()));
+    let too_many = replied("9", "9", "room:b", Some("too many channels joined"));
+    assert_eq!(player.send("9", "9", "room:b", PHX_JOIN), [too_many]);
+    assert_eq!(player.over(old), []);
+    player.begin("10", "room:b");
+    assert_eq!(player.send("5", "11", "room:a", "echo").len(), 1, "the new one lives on");
+}
+
+#[test]
+fn a_channel_that_has_left_is_not_joined_and_keeps_its_place_until_it_is_over() {
+    let mut player = Player::new();
+    player.session.max_channels = 1;
+    let channel = player.join("3", "room:a");
+    player.send("3", "4", "room:a", PHX_LEAVE);
+    player.session.ended(channel, Ended::Closed);
+    assert_eq!(
+        player.send("3", "5", "room:a", "echo"),
+        [replied("", "5", "room:a", Some("unmatched topic"))]
+    );
+    let too_many = replied("6", "6", "room:b", Some("too many channels joined"));
+    assert_eq!(player.send("6", "6", "room:b", PHX_JOIN), [too_many]);
+    assert_eq!(player.send("7", "7", "room:a", PHX_JOIN), [], "it waits");
+    player.succeed(channel);
 }
 
 #[test]
 fn a_second_join_that_is_refused_has_ended_the_first_channel_all_the_same() {
     let mut player = Player::new();
-    player.join("3", "room:a");
-    let new = player.begin("5", "room:a");
+    let old = player.join("3", "room:a");
+    player.send("5", "5", "room:a", PHX_JOIN);
+    let new = player.succeed(old);
     assert_eq!(
         player.finish(new, Joined::Refused(reason("denied"))),
         [replied("5", "5", "room:a", Some("denied")), phx_close("3", "room:a")]
@@ -194,12 +258,11 @@ fn a_join_right_behind_a_leave_leaves_no_ref_unanswered() {
     let mut player = Player::new();
     let old = player.join("3", "room:a");
     player.send("3", "4", "room:a", PHX_LEAVE);
-    let effects = player.send("5", "5", "room:a", PHX_JOIN);
-    let [Effect::Replace { channel }, left, Effect::Start { channel: new, .. }] = &effects[..] else {
-        panic!("{effects:?}")
-    };
-    assert_eq!((*channel, left), (old, &replied("3", "4", "room:a", None)));
-    let new = *new;
+    assert_eq!(
+        player.send("5", "5", "room:a", PHX_JOIN),
+        [Effect::Replace { channel: old }, replied("3", "4", "room:a", None)]
+    );
+    let new = player.succeed(old);
     assert_eq!(
         player.finish(new, Joined::Ok(Payload::empty())),
         [replied("5", "5", "room:a", None), phx_close("3", "room:a")]
@@ -238,11 +301,11 @@ fn a_topic_too_many_is_refused_until_one_is_left() {
     player.begin("2", "room:b");
     let too_many = replied("3", "3", "room:c", Some("too many channels joined"));
     assert_eq!(player.send("3", "3", "room:c", PHX_JOIN), [too_many]);
-    player.join("4", "room:a");
-    assert_eq!(player.session.ended(first, Ended::Closed), None);
-    let replaced =
-        player.session.entries.iter().map(|entry| entry.channel).max_by_key(|channel| channel.0).unwrap();
+    player.send("4", "4", "room:a", PHX_JOIN);
+    let replaced = player.succeed(first);
+    player.finish(replaced, Joined::Ok(Payload::empty()));
     player.session.ended(replaced, Ended::Closed);
+    player.over(replaced);
     player.begin("5", "room:c");
 }
 
@@ -274,6 +337,7 @@ fn a_channel_that_crashes_is_an_error_and_can_be_joined_again() {
             payload: reason("channel_crash")
         })
     );
+    player.over(channel);
     assert_ne!(player.join("6", "room:a"), channel);
 }
 
@@ -282,7 +346,7 @@ fn what_comes_while_a_join_runs_is_judged_after_it_in_order() {
     let mut player = Player::new();
     let channel = player.begin("3", "room:a");
     assert_eq!(player.send("3", "4", "room:a", "echo"), []);
-    assert_eq!(player.send("3", "5", "room:a", PHX_LEAVE), []);
+    assert_eq!(player.send("3", "5", "room:a", PHX_LEAVE), [Effect::Hurry { channel }]);
     assert!(player.session.waiting() > 0);
     assert_eq!(
         player.send("", "6", "phoenix", "heartbeat"),
@@ -320,14 +384,13 @@ fn what_comes_while_a_join_runs_is_unmatched_if_it_is_refused() {
 fn a_second_join_while_the_first_runs_follows_it() {
     let mut player = Player::new();
     let first = player.begin("3", "room:a");
-    assert_eq!(player.send("5", "5", "room:a", PHX_JOIN), []);
+    assert_eq!(player.send("5", "5", "room:a", PHX_JOIN), [Effect::Hurry { channel: first }]);
     assert_eq!(player.send("5", "6", "room:a", "echo"), []);
-    let effects = player.finish(first, Joined::Ok(Payload::empty()));
-    let [ok, Effect::Replace { channel }, Effect::Start { channel: second, .. }] = &effects[..] else {
-        panic!("{effects:?}")
-    };
-    assert_eq!((ok, *channel), (&replied("3", "3", "room:a", None), first));
-    let second = *second;
+    assert_eq!(
+        player.finish(first, Joined::Ok(Payload::empty())),
+        [replied("3", "3", "room:a", None), Effect::Replace { channel: first }]
+    );
+    let second = player.succeed(first);
     assert_eq!(
         player.finish(second, Joined::Ok(Payload::empty())),
         [

@@ -28,6 +28,11 @@ enum Step {
         which: usize,
         crashed: bool,
     },
+    /// In its time, or not.
+    Over {
+        which: usize,
+        in_time: bool,
+    },
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -39,6 +44,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => (0u8..3, topics, events).prop_map(|(join_ref, topic, event)| Step::Send { join_ref, topic, event }),
         3 => (any::<usize>(), 0u8..4).prop_map(|(which, how)| Step::Joined { which, how }),
         1 => (any::<usize>(), any::<bool>()).prop_map(|(which, crashed)| Step::Ended { which, crashed }),
+        2 => (any::<usize>(), any::<bool>()).prop_map(|(which, in_time)| Step::Over { which, in_time }),
     ];
     proptest::collection::vec(step, 0..150)
 }
@@ -48,9 +54,12 @@ enum Life {
     Joining,
     Joined,
     Leaving(Ref),
+    /// No longer the client's, and not over.
+    Ending,
+    Overdue,
 }
 
-/// A channel that was started and has not ended.
+/// A channel that was started and is not over.
 #[derive(Debug)]
 struct Live {
     topic: String,
@@ -105,9 +114,14 @@ impl World {
                 self.finish(*channel, how)
             }
             Step::Ended { which, crashed } => {
-                let running = self.alive(|life| *life != Life::Joining);
+                let running = self.alive(|life| matches!(life, Life::Joined | Life::Leaving(_)));
                 let Some(channel) = running.get(which % running.len().max(1)) else { return Ok(()) };
                 self.end(*channel, if crashed { Ended::Crashed } else { Ended::Closed })
+            }
+            Step::Over { which, in_time } => {
+                let ending = self.alive(|life| *life == Life::Ending || in_time && *life == Life::Overdue);
+                let Some(channel) = ending.get(which % ending.len().max(1)) else { return Ok(()) };
+                self.over(*channel, in_time)
             }
         }
     }
@@ -158,8 +172,8 @@ impl World {
     }
 
     fn end(&mut self, channel: u64, how: Ended) -> Checked {
-        let live = self.live.remove(&channel).expect("it is alive");
-        if let Life::Leaving(reference) = live.life {
+        let live = self.live.get_mut(&channel).expect("it is alive");
+        if let Life::Leaving(reference) = std::mem::replace(&mut live.life, Life::Ending) {
             // by the channel, before it ends
             prop_assert!(self.answered.insert(reference.as_text().to_owned()), "answered twice");
         }
@@ -168,12 +182,23 @@ impl World {
         self.carry_out(effect)
     }
 
+    fn over(&mut self, channel: u64, in_time: bool) -> Checked {
+        let effects = if in_time {
+            self.live.remove(&channel);
+            self.session.over(ChannelId(channel), is_routed)
+        } else {
+            self.live.get_mut(&channel).expect("it is alive").life = Life::Overdue;
+            self.session.overdue(ChannelId(channel), is_routed)
+        };
+        self.carry_out(effects)
+    }
+
     fn carry_out(&mut self, effects: impl IntoIterator<Item = Effect>) -> Checked {
         for effect in effects {
             self.check(effect)?;
         }
         prop_assert_eq!(self.session.entries.len(), self.live.len());
-        if self.alive(|life| *life == Life::Joining).is_empty() {
+        if self.alive(|life| matches!(life, Life::Joining | Life::Ending)).is_empty() {
             prop_assert_eq!(self.session.waiting(), 0);
         }
         Ok(())
@@ -197,7 +222,7 @@ impl World {
             }
             Effect::Start { channel, topic, .. } => {
                 prop_assert!(
-                    self.live.values().all(|live| topic != live.topic),
+                    self.live.values().all(|live| topic != live.topic || live.life == Life::Overdue),
                     "two channels for {}",
                     topic
                 );
@@ -224,7 +249,13 @@ impl World {
                 prop_assert_eq!(std::mem::replace(&mut live.life, Life::Leaving(reference)), Life::Joined);
             }
             Effect::Replace { channel } => {
-                prop_assert!(self.live.remove(&channel.0).is_some(), "a replacement of what is not there");
+                let live = self.live.get_mut(&channel.0);
+                let live = live.ok_or_else(|| TestCaseError::fail("a replacement of what is not there"))?;
+                let life = std::mem::replace(&mut live.life, Life::Ending);
+                prop_assert!(matches!(life, Life::Joined | Life::Leaving(_)), "{:?} replaced", life);
+            }
+            Effect::Hurry { channel } => {
+                prop_assert!(self.live.get(&channel.0).is_some_and(|live| live.life == Life::Joining));
             }
         }
         Ok(())
@@ -235,6 +266,7 @@ impl World {
         while let Some(channel) = self.live.keys().next().copied() {
             match self.live[&channel].life {
                 Life::Joining => self.finish(channel, 2)?,
+                Life::Ending | Life::Overdue => self.over(channel, true)?,
                 _ => self.end(channel, Ended::Closed)?,
             }
         }
@@ -246,7 +278,7 @@ impl World {
 }
 
 proptest! {
-    /// Never two live channels for a topic, each ref answered at most once and each join once, nothing to or of a channel
+    /// Never two channels of a topic at a time but for those that are overdue, each ref answered at most once and each join once, nothing to or of a channel
     /// that has ended, and each end told once.
     #[test]
     fn any_sequence_of_inputs_keeps_the_invariants(steps in steps()) {
