@@ -197,7 +197,9 @@ impl Session {
     /// A join of a topic that is joined: it waits until the old channel has ended. The old one's `phx_close` follows the new
     /// one's reply.
     fn replace(&mut self, message: Message) -> Vec<Effect> {
-        let Some(old) = self.entries.iter_mut().find(|entry| entry.is_of(&message.topic)) else { return vec![] };
+        let Some(old) = self.entries.iter_mut().find(|entry| entry.is_of(&message.topic)) else {
+            return vec![];
+        };
         let mut effects = vec![Effect::Replace { channel: old.channel }];
         self.waiting += message.cost();
         let ending = Ending { replaced: Some(old.join_ref.clone()), waiting: VecDeque::from([message]) };

@@ -1,12 +1,16 @@
 //! What a callback can reach: its client, its topic, its socket and itself.
 
-use std::{fmt, rc::Rc, time::Duration};
-
-use actix::{Recipient, WeakAddr, WeakRecipient};
+use std::{
+    fmt,
+    future::{Future, poll_fn},
+    rc::Rc,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use super::{
-    Channel, ChannelActor, Link, ReplyRef, Result, UnhandledEvent,
-    actor::{Info, Later},
+    Channel, Handle, Inbox, Inlet, Item, Mailbox, Membership, ReplyRef, Result, UnhandledEvent,
+    task::Command, timers::Timers,
 };
 use crate::{
     pubsub::PubSub,
@@ -80,9 +84,9 @@ use crate::{
 /// ```
 pub struct Context<C: Channel> {
     socket: Rc<C::Socket>,
-    link: Rc<Link>,
-    /// Weak, as the connection holds the actor: a strong one would cost three allocations more.
-    actor: WeakAddr<ChannelActor<C>>,
+    membership: Rc<Membership>,
+    mailbox: Arc<Mailbox<Command, C::Info>>,
+    pub(super) timers: Timers<C::Info>,
     pub(super) joined: bool,
     /// The ref of the message being handled.
     pub(super) reference: Option<Ref>,
@@ -91,14 +95,26 @@ pub struct Context<C: Channel> {
 }
 
 impl<C: Channel> Context<C> {
-    pub(super) fn new(socket: Rc<C::Socket>, link: Rc<Link>, actor: WeakAddr<ChannelActor<C>>) -> Self {
-        Self { socket, link, actor, joined: false, reference: None, stopped: false }
+    pub(super) fn new(
+        socket: Rc<C::Socket>,
+        membership: Rc<Membership>,
+        mailbox: &Arc<Mailbox<Command, C::Info>>,
+    ) -> Self {
+        Self {
+            socket,
+            membership,
+            mailbox: mailbox.clone(),
+            timers: Timers::default(),
+            joined: false,
+            reference: None,
+            stopped: false,
+        }
     }
 
     /// The topic that was joined.
     #[must_use]
     pub fn topic(&self) -> &str {
-        self.link.topic()
+        self.membership.topic()
     }
 
     /// The socket, as its `connect` made it (Phoenix's socket assigns).
@@ -110,7 +126,7 @@ impl<C: Channel> Context<C> {
     /// Publish and subscribe of the server, for other topics than this one.
     #[must_use]
     pub fn pubsub(&self) -> &PubSub {
-        self.link.pubsub()
+        self.membership.pubsub()
     }
 
     /// Sends an event to this client alone.
@@ -123,7 +139,7 @@ impl<C: Channel> Context<C> {
         if payload.as_json().is_some() && !payload.is_object() {
             return Err(PayloadError::NotAnObject);
         }
-        self.link.push(event, &payload);
+        self.membership.push(event, &payload);
         Ok(())
     }
 
@@ -147,7 +163,7 @@ impl<C: Channel> Context<C> {
         payload: impl IntoPayload,
     ) -> std::result::Result<(), PayloadError> {
         self.assert_joined()?;
-        self.pubsub().broadcast_from(self.link.key(), self.topic(), event, payload)
+        self.pubsub().broadcast_from(self.membership.key(), self.topic(), event, payload)
     }
 
     /// The right to answer the message being handled later, from anywhere; return [`Reply::none`](super::Reply::none) now. There is none
@@ -155,10 +171,19 @@ impl<C: Channel> Context<C> {
     #[must_use]
     pub fn reply_ref(&self) -> Option<ReplyRef> {
         let reference = self.reference.clone()?;
-        Some(ReplyRef { channel: self.actor.clone().recipient(), reference })
+        let channel: Weak<dyn Inbox> = Arc::downgrade(&self.mailbox) as _;
+        Some(ReplyRef { channel, reference })
     }
 
-    /// Ends the channel after this callback; a reply that the callback returns goes out first.
+    /// Ready when the channel is to end: its client has left, has joined again or is gone. A callback that takes long should
+    /// come to its end then, before it is [dropped](Channel::SHUTDOWN). The future does not borrow the context, so that it can be
+    /// awaited beside anything else.
+    pub fn closed(&self) -> impl Future<Output = ()> + use<C> {
+        let membership = self.membership.clone();
+        poll_fn(move |cx| membership.poll_ending(cx))
+    }
+
+    /// Ends the channel after this callback, also after `join`; a reply that the callback returns goes out first.
     pub fn stop(&mut self) {
         self.stopped = true;
     }
@@ -171,28 +196,26 @@ impl<C: Channel> Context<C> {
         Err(UnhandledEvent(event.to_owned()).into())
     }
 
-    /// Sends the channel a message, handled after this callback.
+    /// Sends the channel a message, handled after this callback and all that came before.
     pub fn send_self(&self, info: C::Info) {
-        if let Some(actor) = self.actor.upgrade() {
-            actor.do_send(Info(info));
-        }
+        // a channel that is ending takes no more
+        let _ = self.mailbox.push(Item::Info(info));
     }
 
-    /// Sends the channel a message when `delay` has passed since the end of this callback, if it still lives then.
+    /// Sends the channel a message when `delay` has passed, if it is not ending then.
     pub fn send_after(&self, delay: Duration, info: C::Info) {
-        if let Some(actor) = self.actor.upgrade() {
-            actor.do_send(Later { delay, info });
-        }
+        self.timers.start(delay, info);
     }
 
     /// A handle to send this channel messages from other tasks and threads.
     #[must_use]
     pub fn handle(&self) -> Handle<C::Info> {
-        Handle(self.actor.clone().recipient())
+        let inlet: Weak<dyn Inlet<C::Info>> = Arc::downgrade(&self.mailbox) as _;
+        Handle::new(inlet)
     }
 
-    pub(crate) fn link(&self) -> &Link {
-        &self.link
+    pub(crate) fn membership(&self) -> &Membership {
+        &self.membership
     }
 
     fn assert_joined(&self) -> std::result::Result<(), PayloadError> {
@@ -203,40 +226,5 @@ impl<C: Channel> Context<C> {
 impl<C: Channel> fmt::Debug for Context<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Context").field("topic", &self.topic()).finish_non_exhaustive()
-    }
-}
-
-/// Sends messages to one channel's `handle_info`. Cheap to clone, usable from any thread.
-pub struct Handle<I: Send + 'static>(WeakRecipient<Info<I>>);
-
-impl<I: Send + 'static> Handle<I> {
-    pub(crate) fn new(recipient: WeakRecipient<Info<I>>) -> Self {
-        Self(recipient)
-    }
-
-    /// Sends a message. Returns it if the channel has ended.
-    ///
-    /// # Errors
-    /// The message itself, when the channel has ended.
-    pub fn send(&self, info: I) -> std::result::Result<(), I> {
-        match self.0.upgrade().filter(Recipient::connected) {
-            Some(recipient) => {
-                recipient.do_send(Info(info));
-                Ok(())
-            }
-            None => Err(info),
-        }
-    }
-}
-
-impl<I: Send + 'static> Clone for Handle<I> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
-
-impl<I: Send + 'static> fmt::Debug for Handle<I> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Handle")
     }
 }

@@ -7,17 +7,21 @@
 //! # Source
 //! Phoenix `lib/phoenix/channel.ex`, 1.8.12.
 
-mod actor;
 mod context;
-mod link;
+mod mailbox;
+mod membership;
 mod reply;
+mod task;
+mod timers;
 
-use std::{fmt, future::Future};
+use std::{fmt, future::Future, time::Duration};
 
-pub(crate) use actor::{ChannelActor, Command, Info};
-pub use context::{Context, Handle};
-pub(crate) use link::{JoinRequest, Link};
+pub use context::Context;
+pub use mailbox::Handle;
+pub(crate) use mailbox::{Inlet, Item, Mailbox};
+pub(crate) use membership::{End, Inbox, JoinRequest, Membership};
 pub use reply::{Exit, Join, Reply, ReplyRef};
+pub(crate) use task::start;
 
 use crate::{socket::SocketHandler, wire::Payload};
 
@@ -76,6 +80,12 @@ pub trait Channel: Sized + 'static {
     /// default: a broadcast is then written once for all clients, past their channels.
     const INTERCEPT: &'static [&'static str] = &[];
 
+    /// How long a callback may go on after the client has left, has joined again or is gone; then its future is dropped, and
+    /// [`Channel::terminate`] runs, which may take as long again. 5 s by default, as in Phoenix. A join of the same topic
+    /// starts when the former channel has ended, or after this time. [`Context::closed`] tells a callback that it should
+    /// come to its end.
+    const SHUTDOWN: Duration = Duration::from_secs(5);
+
     /// A client asks to join `topic`. Decides with [`Join::ok`], [`Join::reply`] or [`Join::refuse`].
     ///
     /// Nothing can be pushed or broadcast yet, as the client does not know of its membership: send yourself a message
@@ -127,7 +137,8 @@ pub trait Channel: Sized + 'static {
         async move { Ok(cx.push(event, payload)?) }
     }
 
-    /// The channel ends. Also called after a callback panicked, when its state may be half changed.
+    /// The channel ends. Also called after a callback panicked, or was dropped at an await as its [time](Self::SHUTDOWN) was
+    /// over, when its state may be half changed.
     fn terminate(&mut self, exit: &Exit, cx: &mut Context<Self>) -> impl Future<Output = ()> {
         let _ = (exit, cx);
         async {}

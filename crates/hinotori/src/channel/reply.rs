@@ -1,10 +1,8 @@
 //! What a callback decides.
 
-use std::fmt;
+use std::{fmt, sync::Weak};
 
-use actix::WeakRecipient;
-
-use super::{Result, actor::Answer};
+use super::{Inbox, Result, task::Command};
 use crate::wire::{IntoPayload, Payload, Ref, Status};
 
 /// The outcome of a join.
@@ -70,7 +68,7 @@ impl Reply {
 /// The right to answer one message, later and from anywhere: it can be moved to another task or thread.
 #[derive(Clone)]
 pub struct ReplyRef {
-    pub(super) channel: WeakRecipient<Answer>,
+    pub(super) channel: Weak<dyn Inbox>,
     pub(super) reference: Ref,
 }
 
@@ -78,7 +76,7 @@ impl ReplyRef {
     /// Answers the message; does nothing if the channel has ended meanwhile.
     pub fn reply(self, reply: Reply) {
         if let (Some((status, payload)), Some(channel)) = (reply.0, self.channel.upgrade()) {
-            channel.do_send(Answer { reference: self.reference, status, payload });
+            channel.command(Command::Answer(self.reference, status, payload));
         }
     }
 }

@@ -104,10 +104,10 @@ impl Presence {
     ) -> Result<(), PresenceError> {
         let meta = object(meta)?;
         let (told, is_told) = oneshot::channel();
-        let owner = cx.link().key();
+        let owner = cx.membership().key();
         self.tracker.track(owner, cx.topic(), key, meta, told)?;
         let tracker = self.tracker.clone();
-        cx.link().at_end(Arc::as_ptr(&tracker) as usize, Box::new(move || tracker.untrack_all(owner)));
+        cx.membership().at_end(Arc::as_ptr(&tracker) as usize, Box::new(move || tracker.untrack_all(owner)));
         // the sender is dropped only with the server
         let _ = is_told.await;
         Ok(())
@@ -124,12 +124,12 @@ impl Presence {
         key: &str,
         change: impl FnOnce(&mut serde_json::Map<String, Value>),
     ) -> Result<(), PresenceError> {
-        self.tracker.update(cx.link().key(), cx.topic(), key, change)
+        self.tracker.update(cx.membership().key(), cx.topic(), key, change)
     }
 
     /// Stops tracking a channel under a key, and returns before the diff is told; does nothing if it is not tracked.
     pub fn untrack<C: Channel>(&self, cx: &Context<C>, key: &str) {
-        self.tracker.untrack(cx.link().key(), cx.topic(), key);
+        self.tracker.untrack(cx.membership().key(), cx.topic(), key);
     }
 
     /// All presences of a topic by key, as the payload of `presence_state`.

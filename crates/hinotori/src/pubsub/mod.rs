@@ -19,6 +19,7 @@ use std::{
     },
 };
 
+use hinotori_protocol::session::ChannelId;
 use tokio::sync::mpsc;
 
 pub(crate) use broadcast::Broadcast;
@@ -36,8 +37,14 @@ pub(crate) struct SubscriberKey(u64);
 impl SubscriberKey {
     /// A key that no other subscriber has.
     pub(crate) fn new() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+        ChannelId::new().into()
+    }
+}
+
+/// A membership is subscribed by its own id.
+impl From<ChannelId> for SubscriberKey {
+    fn from(ChannelId(id): ChannelId) -> Self {
+        Self(id)
     }
 }
 

@@ -4,12 +4,11 @@
 //! registry of subscribers. Whatever transport it has takes frames out of its outbox.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     fmt,
     rc::{Rc, Weak},
 };
 
-use actix::Recipient;
 use bytes::Bytes;
 
 use hinotori_protocol::{
@@ -19,7 +18,7 @@ use hinotori_protocol::{
 
 use super::{ChannelId, Ended, Joined, Limits, Line, Peer, Router};
 use crate::{
-    channel::{Command, Exit, JoinRequest, Link},
+    channel::{End, Exit, JoinRequest, Membership},
     pubsub::{PubSub, Seat},
     telemetry::{Quoted, Transport},
     wire::{Message, Outgoing, Payload, Serializer, Status},
@@ -40,15 +39,10 @@ pub(crate) struct Connection {
     line: Rc<Line>,
     serializer: Serializer,
     session: RefCell<Session>,
-    channels: RefCell<Vec<Running>>,
+    /// Those that are not over, whatever the session thinks of them.
+    memberships: RefCell<Vec<Rc<Membership>>>,
     router: Box<dyn Router>,
-}
-
-/// A channel that has been started and has not ended.
-struct Running {
-    channel: ChannelId,
-    link: Rc<Link>,
-    commands: Recipient<Command>,
+    is_gone: Cell<bool>,
 }
 
 impl Connection {
@@ -60,8 +54,9 @@ impl Connection {
             line: Line::open(limits, transport, seat, pubsub, id),
             serializer,
             session: RefCell::new(Session::new(limits.max_channels)),
-            channels: RefCell::default(),
+            memberships: RefCell::default(),
             router,
+            is_gone: Cell::new(false),
         })
     }
 
@@ -84,9 +79,6 @@ impl Connection {
 
     /// A channel's join callback ended.
     pub(crate) fn joined(&self, channel: ChannelId, how: Joined) {
-        if !matches!(how, Joined::Ok(_)) {
-            self.remove(channel);
-        }
         self.judge(|session| session.joined(channel, how, |topic| self.router.is_routed(topic)));
     }
 
@@ -104,9 +96,19 @@ impl Connection {
 
     /// A joined channel ended.
     pub(crate) fn ended(&self, channel: ChannelId, how: Ended) {
-        self.remove(channel);
         let effect = self.session.borrow_mut().ended(channel, how);
         self.carry_out(effect);
+    }
+
+    /// A channel's last callback is over.
+    pub(crate) fn over(&self, channel: ChannelId) {
+        self.memberships.borrow_mut().retain(|membership| membership.id() != channel);
+        self.judge(|session| session.over(channel, |topic| self.router.is_routed(topic)));
+    }
+
+    /// A channel has had its time to end.
+    pub(crate) fn overdue(&self, channel: ChannelId) {
+        self.judge(|session| session.overdue(channel, |topic| self.router.is_routed(topic)));
     }
 
     fn carry_out(&self, effects: impl IntoIterator<Item = Effect>) {
@@ -129,51 +131,38 @@ impl Connection {
                 Effect::Start { channel, join_ref, topic, payload } => {
                     self.start(JoinRequest { channel, join_ref, topic }, payload);
                 }
-                Effect::Deliver { channel, message } => self.deliver(channel, message),
-                Effect::Leave { channel, reference } => self.command(channel, Command::Leave(reference)),
-                Effect::Replace { channel } => self.stop(channel, Exit::Replaced),
+                Effect::Deliver { channel, message } => {
+                    if let Some(membership) = self.find(channel) {
+                        membership.deliver(message);
+                    }
+                }
+                Effect::Leave { channel, reference } => self.end(channel, End::Leave(reference)),
+                Effect::Replace { channel } => self.end(channel, End::Stop(Exit::Replaced)),
+                Effect::Hurry { channel } => self.end(channel, End::Hurry),
             }
         }
     }
 
     fn start(&self, request: JoinRequest, payload: Payload) {
-        // a connection carries out effects only while somebody holds it
-        let Some(this) = self.this.upgrade() else { return };
-        let channel = request.channel;
-        let link = Link::new(this, request);
-        if let Some(commands) = self.router.start(link.clone(), payload) {
-            let mut channels = self.channels.borrow_mut();
-            channels.reserve_exact(1);
-            channels.push(Running { channel, link, commands });
+        // a client that is gone joins nothing more
+        let Some(this) = self.this.upgrade().filter(|_| !self.is_gone.get()) else { return };
+        let membership = Membership::new(&this, request);
+        {
+            let mut memberships = self.memberships.borrow_mut();
+            memberships.reserve_exact(1);
+            memberships.push(membership.clone());
         }
+        self.router.start(membership, payload);
     }
 
-    fn deliver(&self, channel: ChannelId, message: Message) {
-        let cost = message.cost();
-        if let Some(Running { link, commands, .. }) = find(&self.channels.borrow(), channel) {
-            self.line.load(cost);
-            link.loaded(cost);
-            commands.do_send(Command::In(message, cost));
-        }
+    fn find(&self, channel: ChannelId) -> Option<Rc<Membership>> {
+        self.memberships.borrow().iter().find(|membership| membership.id() == channel).cloned()
     }
 
-    fn command(&self, channel: ChannelId, command: Command) {
-        if let Some(Running { commands, .. }) = find(&self.channels.borrow(), channel) {
-            commands.do_send(command);
+    fn end(&self, channel: ChannelId, end: End) {
+        if let Some(membership) = self.find(channel) {
+            membership.end(end);
         }
-    }
-
-    fn stop(&self, channel: ChannelId, exit: Exit) {
-        if let Some(Running { link, commands, .. }) = self.remove(channel) {
-            link.mute();
-            commands.do_send(Command::Stop(exit));
-        }
-    }
-
-    fn remove(&self, channel: ChannelId) -> Option<Running> {
-        let mut channels = self.channels.borrow_mut();
-        let index = channels.iter().position(|running| running.channel == channel)?;
-        Some(channels.swap_remove(index))
     }
 
     /// Sends a message to this client, after all broadcasts that came before it.
@@ -189,10 +178,6 @@ impl Connection {
             }
         }
     }
-}
-
-fn find(channels: &[Running], channel: ChannelId) -> Option<&Running> {
-    channels.iter().find(|running| running.channel == channel)
 }
 
 impl Peer for Connection {
@@ -215,11 +200,19 @@ impl Peer for Connection {
 
     /// Every channel ends.
     fn gone(&self) {
-        self.line.end();
-        let channels: Vec<ChannelId> = self.channels.borrow().iter().map(|running| running.channel).collect();
-        for channel in channels {
-            self.stop(channel, Exit::Closed);
+        if self.is_gone.replace(true) {
+            return;
         }
+        self.line.end();
+        let memberships = self.memberships.borrow().clone();
+        memberships.iter().for_each(|membership| membership.end(End::Stop(Exit::Closed)));
+    }
+}
+
+/// Whoever read it is gone, and with it the client.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.gone();
     }
 }
 

@@ -3,17 +3,26 @@
 //! # Source
 //! Phoenix `lib/phoenix/socket/transport.ex`, 1.8.12.
 
-use std::{any::Any, fmt, future::Future, panic::AssertUnwindSafe, rc::Rc};
-
-use actix::{
-    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Handler, Message, WeakAddr, WrapFuture,
+use std::{
+    cell::RefCell,
+    fmt,
+    future::{Future, poll_fn},
+    panic::AssertUnwindSafe,
+    pin::pin,
+    rc::Rc,
+    sync::{Arc, Weak},
+    task::Poll,
+    time::Duration,
 };
+
+use actix_web::rt;
 use bytes::Bytes;
 use futures_util::FutureExt;
+use tokio::sync::oneshot;
 
 use super::{ConnectInfo, Line, Params, Peer, Refused, Verdict};
 use crate::{
-    channel::{Handle, Info, Result},
+    channel::{Handle, Inlet, Item, Mailbox, Result},
     pubsub::PubSub,
     supervise::panic_message,
     telemetry::{Closed, Crash, Quoted},
@@ -58,6 +67,10 @@ pub trait RawSocket: Sized + 'static {
         params: &Params,
         info: &ConnectInfo<'_>,
     ) -> impl Future<Output = std::result::Result<Self, Refused>>;
+
+    /// How long a callback may go on after the client is gone; then its future is dropped, and [`RawSocket::terminate`] runs,
+    /// which may take as long again. 5 s by default.
+    const SHUTDOWN: Duration = Duration::from_secs(5);
 
     /// As [`SocketHandler::id`](crate::SocketHandler::id).
     fn id(&self) -> Option<String> {
@@ -134,7 +147,7 @@ impl fmt::Debug for RawMessage {
 /// What a raw socket's callback can reach.
 pub struct RawContext<R: RawSocket> {
     line: Rc<Line>,
-    actor: WeakAddr<RawActor<R>>,
+    mailbox: Arc<Mailbox<RawMessage, R::Info>>,
 }
 
 impl<R: RawSocket> RawContext<R> {
@@ -157,7 +170,8 @@ impl<R: RawSocket> RawContext<R> {
     /// A handle to send this socket messages from other tasks and threads.
     #[must_use]
     pub fn handle(&self) -> Handle<R::Info> {
-        Handle::new(self.actor.clone().recipient())
+        let inlet: Weak<dyn Inlet<R::Info>> = Arc::downgrade(&self.mailbox) as _;
+        Handle::new(inlet)
     }
 }
 
@@ -170,17 +184,19 @@ impl<R: RawSocket> fmt::Debug for RawContext<R> {
 /// The transport's side of a raw socket.
 pub(crate) struct RawConnection<R: RawSocket> {
     line: Rc<Line>,
-    actor: Addr<RawActor<R>>,
+    mailbox: Arc<Mailbox<RawMessage, R::Info>>,
+    /// Dropped when the client is gone.
+    present: RefCell<Option<oneshot::Sender<()>>>,
 }
 
 impl<R: RawSocket> RawConnection<R> {
     pub(crate) fn open(socket: R, line: Rc<Line>) -> Rc<Self> {
-        let actor = RawActor::create(|ctx| {
-            let context = RawContext { line: line.clone(), actor: ctx.address().downgrade() };
-            line.started();
-            RawActor { line: line.clone(), running: Some(Box::new((socket, context))) }
-        });
-        Rc::new(Self { line, actor })
+        let mailbox = Arc::new(Mailbox::default());
+        let (present, gone) = oneshot::channel();
+        let context = RawContext { line: line.clone(), mailbox: mailbox.clone() };
+        line.started();
+        rt::spawn(Task { socket, context, gone }.run());
+        Rc::new(Self { line, mailbox, present: RefCell::new(Some(present)) })
     }
 }
 
@@ -201,112 +217,103 @@ impl<R: RawSocket> Peer for RawConnection<R> {
             self.line.close(Closed::Rate);
             return Ok(());
         }
-        self.line.load(message.cost());
-        self.actor.do_send(Command::In(message));
+        let cost = message.cost();
+        if self.mailbox.push(Item::Command(message)).is_ok() {
+            self.line.load(cost);
+        }
         Ok(())
     }
 
     fn gone(&self) {
         self.line.end();
-        self.actor.do_send(Command::Gone);
+        self.mailbox.close();
+        self.present.take();
     }
-}
-
-/// What a transport tells a raw socket.
-#[derive(Message)]
-#[rtype(result = "()")]
-enum Command {
-    In(RawMessage),
-    Gone,
 }
 
 /// Runs the callbacks of one raw socket.
-pub(crate) struct RawActor<R: RawSocket> {
-    line: Rc<Line>,
-    /// Not here while a callback runs.
-    running: Option<Box<(R, RawContext<R>)>>,
+struct Task<R: RawSocket> {
+    socket: R,
+    context: RawContext<R>,
+    /// Closed when the client is gone.
+    gone: oneshot::Receiver<()>,
 }
 
-impl<R: RawSocket> RawActor<R> {
-    /// Runs a callback, and closes the socket if it fails.
-    fn call(
-        &mut self,
-        ctx: &mut actix::Context<Self>,
-        callback: impl AsyncFnOnce(&mut R, &mut RawContext<R>) -> Result<()> + 'static,
-        after: impl FnOnce(&mut Self, &mut actix::Context<Self>) + 'static,
-    ) {
-        let Some(mut running) = self.running.take() else { return };
-        let future = async move {
-            let (socket, context) = &mut *running;
-            let outcome = AssertUnwindSafe(async { callback(socket, context).await }).catch_unwind().await;
-            (outcome, running)
-        };
-        ctx.wait(future.into_actor(self).map(|(outcome, running), actor, ctx| {
-            match failure(outcome) {
-                None => actor.running = Some(running),
-                Some(why) => {
-                    // its state may be half changed: nothing more is handled with it
-                    let conn = actor.line.number();
-                    log::error!("event=crashed of={} conn={conn} why={}", Crash::RawSocket, Quoted(&why));
-                    actor.line.pubsub().telemetry().crashed(Crash::RawSocket);
-                    actor.line.close(Closed::Crash);
-                }
-            }
-            after(actor, ctx);
-        }));
-    }
-}
-
-/// What went wrong in a callback, if anything did.
-fn failure(outcome: std::result::Result<Result<()>, Box<dyn Any + Send>>) -> Option<String> {
-    match outcome {
-        Ok(Ok(())) => None,
-        Ok(Err(error)) => Some(error.to_string()),
-        Err(panic) => Some(panic_message(&*panic)),
-    }
-}
-
-impl<R: RawSocket> Actor for RawActor<R> {
-    type Context = actix::Context<Self>;
-}
-
-impl<R: RawSocket> Drop for RawActor<R> {
+impl<R: RawSocket> Drop for Task<R> {
     fn drop(&mut self) {
-        self.line.stopped();
+        self.context.mailbox.clear();
+        self.context.line.stopped();
     }
 }
 
-impl<R: RawSocket> Handler<Command> for RawActor<R> {
-    type Result = ();
+impl<R: RawSocket> Task<R> {
+    async fn run(mut self) {
+        // boxed, as all callbacks are: an idle socket is as small as what it holds
+        while let Some(item) = poll_fn(|cx| self.context.mailbox.poll_next(cx)).await {
+            let handled = match item {
+                Item::Command(message) => Box::pin(self.handle_in(message)).await,
+                Item::Info(info) => Box::pin(self.handle_info(info)).await,
+            };
+            match handled {
+                Some(Ok(())) => {}
+                // its state may be half changed: nothing more is handled with it
+                Some(Err(why)) => return self.crashed(&why),
+                None => break,
+            }
+        }
+        Box::pin(self.terminate()).await;
+    }
 
-    fn handle(&mut self, command: Command, ctx: &mut Self::Context) {
-        match command {
-            Command::In(message) => {
-                let cost = message.cost();
-                let handle_in =
-                    async move |socket: &mut R, cx: &mut RawContext<R>| socket.handle_in(message, cx).await;
-                self.call(ctx, handle_in, move |actor, _| actor.line.release(cost));
-            }
-            Command::Gone if self.running.is_none() => ctx.stop(),
-            Command::Gone => {
-                let terminate = async |socket: &mut R, _: &mut RawContext<R>| {
-                    socket.terminate().await;
-                    Ok(())
-                };
-                self.call(ctx, terminate, |_, ctx| ctx.stop());
-            }
+    async fn handle_in(&mut self, message: RawMessage) -> Option<std::result::Result<(), String>> {
+        let cost = message.cost();
+        let callback = self.socket.handle_in(message, &mut self.context);
+        let handled = guard::<R>(callback, &mut self.gone).await;
+        self.context.line.release(cost);
+        handled
+    }
+
+    async fn handle_info(&mut self, info: R::Info) -> Option<std::result::Result<(), String>> {
+        guard::<R>(self.socket.handle_info(info, &mut self.context), &mut self.gone).await
+    }
+
+    fn crashed(&self, why: &str) {
+        let line = &self.context.line;
+        log::error!("event=crashed of={} conn={} why={}", Crash::RawSocket, line.number(), Quoted(why));
+        line.pubsub().telemetry().crashed(Crash::RawSocket);
+        line.close(Closed::Crash);
+    }
+
+    async fn terminate(&mut self) {
+        let terminate = AssertUnwindSafe(self.socket.terminate()).catch_unwind();
+        match rt::time::timeout(R::SHUTDOWN, terminate).await {
+            Ok(Ok(())) => {}
+            Ok(Err(panic)) => self.crashed(&panic_message(&*panic)),
+            Err(_) => self.crashed("terminate did not end in time"),
         }
     }
 }
 
-impl<R: RawSocket> Handler<Info<R::Info>> for RawActor<R> {
-    type Result = ();
-
-    fn handle(&mut self, Info(info): Info<R::Info>, ctx: &mut Self::Context) {
-        let handle_info =
-            async move |socket: &mut R, cx: &mut RawContext<R>| socket.handle_info(info, cx).await;
-        self.call(ctx, handle_info, |_, _| ());
-    }
+/// Runs a callback to its end, unless the client is gone and the time for that is over.
+async fn guard<R: RawSocket>(
+    callback: impl Future<Output = Result<()>>,
+    gone: &mut oneshot::Receiver<()>,
+) -> Option<std::result::Result<(), String>> {
+    let mut callback = pin!(AssertUnwindSafe(callback).catch_unwind());
+    let mut end = None;
+    poll_fn(|cx| {
+        if let Poll::Ready(outcome) = callback.as_mut().poll(cx) {
+            return Poll::Ready(Some(match outcome {
+                Ok(result) => result.map_err(|error| error.to_string()),
+                Err(panic) => Err(panic_message(&*panic)),
+            }));
+        }
+        if end.is_none() && !gone.is_terminated() && std::pin::Pin::new(&mut *gone).poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        let end = end.get_or_insert_with(|| Box::pin(rt::time::sleep(R::SHUTDOWN)));
+        end.as_mut().poll(cx).map(|()| None)
+    })
+    .await
 }
 
 #[cfg(test)]

@@ -2,13 +2,11 @@
 
 use std::{marker::PhantomData, rc::Rc};
 
-use actix::Recipient;
-
 use prometheus::IntGauge;
 
 use super::SocketHandler;
 use crate::{
-    channel::{Channel, ChannelActor, Command, Link},
+    channel::{self, Channel, Membership},
     pubsub::PubSub,
     telemetry::Count,
     wire::{Pattern, Payload},
@@ -58,20 +56,14 @@ impl<S: SocketHandler> Routes<S> {
 
 /// Starts a channel of one type.
 trait Start<S> {
-    fn start(&self, socket: Rc<S>, link: Rc<Link>, payload: Payload, count: Count) -> Recipient<Command>;
+    fn start(&self, socket: Rc<S>, membership: Rc<Membership>, payload: Payload, count: Count);
 }
 
 struct Starter<C>(PhantomData<C>);
 
 impl<C: Channel> Start<C::Socket> for Starter<C> {
-    fn start(
-        &self,
-        socket: Rc<C::Socket>,
-        link: Rc<Link>,
-        payload: Payload,
-        count: Count,
-    ) -> Recipient<Command> {
-        ChannelActor::<C>::join(socket, link, payload, count)
+    fn start(&self, socket: Rc<C::Socket>, membership: Rc<Membership>, payload: Payload, count: Count) {
+        channel::start::<C>(socket, membership, payload, count);
     }
 }
 
@@ -79,8 +71,8 @@ impl<C: Channel> Start<C::Socket> for Starter<C> {
 pub(crate) trait Router {
     /// Whether a topic has a channel.
     fn is_routed(&self, topic: &str) -> bool;
-    /// The events of the channel that serves the link's topic, started.
-    fn start(&self, link: Rc<Link>, payload: Payload) -> Option<Recipient<Command>>;
+    /// Starts the channel that serves the membership's topic.
+    fn start(&self, membership: Rc<Membership>, payload: Payload);
 }
 
 /// A socket's handler beside the routes of its mount.
@@ -94,9 +86,10 @@ impl<S: SocketHandler> Router for Connected<S> {
         self.routes.find(topic).is_some()
     }
 
-    fn start(&self, link: Rc<Link>, payload: Payload) -> Option<Recipient<Command>> {
-        let route = self.routes.find(link.topic())?;
-        let count = Count::new(route.running.clone());
-        Some(route.start.start(self.socket.clone(), link, payload, count))
+    fn start(&self, membership: Rc<Membership>, payload: Payload) {
+        if let Some(route) = self.routes.find(membership.topic()) {
+            let count = Count::new(route.running.clone());
+            route.start.start(self.socket.clone(), membership, payload, count);
+        }
     }
 }

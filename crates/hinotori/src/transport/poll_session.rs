@@ -269,12 +269,11 @@ async fn receive(connection: &Connection, part: Result<Bytes, Option<Bytes>>) ->
 
 #[cfg(test)]
 mod tests {
-    use actix::Recipient;
     use tokio::time::timeout;
 
     use super::*;
     use crate::{
-        channel::{Command, Link},
+        channel::Membership,
         pubsub::PubSub,
         socket::{Accepted, Router},
         telemetry::Transport,
@@ -289,9 +288,7 @@ mod tests {
             false
         }
 
-        fn start(&self, _: Rc<Link>, _: Payload) -> Option<Recipient<Command>> {
-            None
-        }
+        fn start(&self, _: Rc<Membership>, _: Payload) {}
     }
 
     #[actix_web::test]

@@ -1,0 +1,410 @@
+//! One client's membership in one topic, from its join to its end: what the channel may say to the client, what the client
+//! and its topic say to the channel, and how long the channel may take to end.
+
+use std::{
+    cell::{Cell, OnceCell, RefCell},
+    fmt,
+    pin::Pin,
+    rc::{Rc, Weak},
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
+};
+
+use actix_web::rt::time::{Sleep, sleep_until};
+use bytestring::ByteString;
+
+use super::{Exit, task::Command};
+use crate::{
+    pubsub::{Broadcast, PubSub, Subscriber, SubscriberKey},
+    socket::{ChannelId, Connection, Ended, Joined, Line, Peer},
+    wire::{Message, Outgoing, Payload, Ref, Serializer, Status},
+};
+
+/// A join that a client asks for.
+#[derive(Debug)]
+pub(crate) struct JoinRequest {
+    pub(crate) channel: ChannelId,
+    pub(crate) join_ref: Ref,
+    pub(crate) topic: ByteString,
+}
+
+/// Where a channel gets its commands.
+pub(crate) trait Inbox: Send + Sync {
+    /// Queues a command, and says whether the channel still takes any.
+    fn command(&self, command: Command) -> bool;
+    /// Takes no more: what is queued is handled, and then the channel ends.
+    fn close(&self);
+}
+
+/// See the module.
+pub(crate) struct Membership {
+    connection: Weak<Connection>,
+    /// Those of the connection, as close as can be: a broadcast goes from here to ten thousand.
+    line: Rc<Line>,
+    serializer: Serializer,
+    request: JoinRequest,
+    /// The channel is no longer the client's: nothing that it says goes out.
+    muted: Cell<bool>,
+    subscribed: Cell<bool>,
+    /// Memory of the messages that wait in the channel's mailbox, in bytes.
+    load: Cell<usize>,
+    inbox: OnceCell<Arc<dyn Inbox>>,
+    /// Broadcasts that the channel wants to see before its client. Boxed, as few channels have any.
+    intercept: OnceCell<Box<Intercept>>,
+    /// What is to be done when the channel is no longer the client's.
+    at_end: RefCell<Vec<(usize, AtEnd)>>,
+    ending: RefCell<Ending>,
+}
+
+type AtEnd = Box<dyn FnOnce()>;
+
+struct Intercept {
+    events: &'static [&'static str],
+    /// Memory of those that wait for the channel, in bytes.
+    load: Cell<usize>,
+}
+
+/// How far the end of a membership is.
+#[derive(Default)]
+struct Ending {
+    /// Since when, and why, once it has begun.
+    begun: Option<Box<(Instant, End)>>,
+    /// Those who want to know when it begins.
+    waiting: Vec<Waker>,
+    /// The end of a channel's time.
+    deadline: Option<Pin<Box<Sleep>>>,
+}
+
+/// Why a channel ends that does not end by itself.
+#[derive(Debug, Clone)]
+pub(crate) enum End {
+    /// The client leaves; what the reply must carry.
+    Leave(Ref),
+    /// The client is not told.
+    Stop(Exit),
+    /// The client does not wait for its join to be decided any more.
+    Hurry,
+}
+
+impl Membership {
+    pub(crate) fn new(connection: &Rc<Connection>, request: JoinRequest) -> Rc<Self> {
+        Rc::new(Self {
+            connection: Rc::downgrade(connection),
+            line: connection.line().clone(),
+            serializer: connection.serializer(),
+            request,
+            muted: Cell::new(false),
+            subscribed: Cell::new(false),
+            load: Cell::new(0),
+            inbox: OnceCell::new(),
+            intercept: OnceCell::new(),
+            at_end: RefCell::default(),
+            ending: RefCell::default(),
+        })
+    }
+
+    pub(crate) fn id(&self) -> ChannelId {
+        self.request.channel
+    }
+
+    /// What a broadcast spares its sender by.
+    pub(crate) fn key(&self) -> SubscriberKey {
+        self.request.channel.into()
+    }
+
+    pub(crate) fn topic(&self) -> &str {
+        &self.request.topic
+    }
+
+    /// What the log calls the connection.
+    pub(crate) fn conn(&self) -> SubscriberKey {
+        self.line.number()
+    }
+
+    pub(crate) fn pubsub(&self) -> &PubSub {
+        self.line.pubsub()
+    }
+
+    /// A channel begins to serve the membership.
+    pub(crate) fn started(&self, inbox: Arc<dyn Inbox>, intercept: &'static [&'static str]) {
+        // set once, when the channel starts
+        let _ = self.inbox.set(inbox);
+        if !intercept.is_empty() {
+            let _ = self.intercept.set(Box::new(Intercept { events: intercept, load: Cell::new(0) }));
+        }
+        self.line.started();
+    }
+
+    /// The join ended: answers it, then subscribes if it was accepted, with nothing in between. No broadcast comes before
+    /// the answer, and what the channel asks for next is younger than its subscription.
+    pub(crate) fn joined(self: &Rc<Self>, how: Joined) {
+        let Some(connection) = self.connection.upgrade().filter(|_| !self.muted.get()) else { return };
+        let is_accepted = matches!(how, Joined::Ok(_));
+        connection.joined(self.id(), how);
+        // a second join that waited for this one may have ended it already
+        if !is_accepted {
+            self.mute();
+        } else if !self.muted.get() {
+            self.line.local().subscribe(self.topic(), self.key(), self.clone());
+            self.subscribed.set(true);
+        }
+    }
+
+    pub(crate) fn reply(&self, reference: &Ref, status: Status, payload: &Payload) {
+        let JoinRequest { join_ref, topic, .. } = &self.request;
+        self.send(Outgoing::Reply { join_ref, reference, topic, status, payload });
+    }
+
+    pub(crate) fn push(&self, event: &str, payload: &Payload) {
+        let JoinRequest { join_ref, topic, .. } = &self.request;
+        self.send(Outgoing::Push { join_ref, reference: &Ref::Null, topic, event, payload });
+    }
+
+    fn send(&self, message: Outgoing<'_>) {
+        if let Some(connection) = self.connection.upgrade().filter(|_| !self.muted.get()) {
+            connection.send(message);
+        }
+    }
+
+    /// A message of the client.
+    pub(crate) fn deliver(&self, message: Message) {
+        let cost = message.cost();
+        if self.inbox.get().is_some_and(|inbox| inbox.command(Command::In(message, cost))) {
+            self.line.load(cost);
+            self.load.set(self.load.get() + cost);
+        }
+    }
+
+    /// A message has been handled.
+    pub(crate) fn handled(&self, cost: usize) {
+        self.load.set(self.load.get() - cost);
+        self.line.release(cost);
+    }
+
+    /// The channel has handled an intercepted broadcast.
+    pub(crate) fn handled_out(&self, broadcast: &Broadcast) {
+        if let Some(intercept) = self.intercept.get() {
+            intercept.load.set(intercept.load.get() - broadcast.cost());
+        }
+    }
+
+    /// Begins to end the channel: what is queued is handled, a callback that still runs has the time of a shutdown. Only the
+    /// first reason counts, but for a join that is hurried and then has another.
+    pub(crate) fn end(&self, end: End) {
+        if matches!(end, End::Stop(_)) {
+            self.mute();
+        }
+        let waiting = {
+            let ending = &mut *self.ending.borrow_mut();
+            match &mut ending.begun {
+                Some(begun) if matches!(begun.1, End::Hurry) => begun.1 = end.clone(),
+                Some(_) => {}
+                none => *none = Some(Box::new((Instant::now(), end.clone()))),
+            }
+            std::mem::take(&mut ending.waiting)
+        };
+        if let (Some(inbox), false) = (self.inbox.get(), matches!(end, End::Hurry)) {
+            inbox.close();
+        }
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    /// The join was decided in time, for which it was hurried: the channel begins anew.
+    pub(super) fn calm(&self) {
+        let ending = &mut *self.ending.borrow_mut();
+        if ending.begun.as_ref().is_some_and(|begun| matches!(begun.1, End::Hurry)) {
+            (ending.begun, ending.deadline) = (None, None);
+        }
+    }
+
+    /// Whether the channel is to end.
+    pub(super) fn is_ending(&self) -> bool {
+        self.ending.borrow().begun.is_some()
+    }
+
+    /// Why the channel is to end, if it is.
+    pub(super) fn why(&self) -> Option<End> {
+        self.ending.borrow().begun.as_ref().map(|begun| begun.1.clone())
+    }
+
+    /// Ready when the channel is to end.
+    pub(super) fn poll_ending(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let ending = &mut *self.ending.borrow_mut();
+        if ending.begun.is_some() {
+            return Poll::Ready(());
+        }
+        if !ending.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+            ending.waiting.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// Ready when the channel has been ending for so long.
+    pub(super) fn poll_overdue(&self, shutdown: Duration, cx: &mut Context<'_>) -> Poll<()> {
+        std::task::ready!(self.poll_ending(cx));
+        let ending = &mut *self.ending.borrow_mut();
+        let begun = ending.begun.as_ref().map_or_else(Instant::now, |begun| begun.0);
+        let Some(end) = begun.checked_add(shutdown) else { return Poll::Pending };
+        let deadline = ending.deadline.get_or_insert_with(|| Box::pin(sleep_until(end.into())));
+        if deadline.deadline().into_std() != end {
+            deadline.as_mut().reset(end.into());
+        }
+        deadline.as_mut().poll(cx)
+    }
+
+    /// The channel ended by itself, or after a leave: nothing more comes from it, and the client is told.
+    pub(crate) fn ended(&self, how: Ended) {
+        if let Some(connection) = self.connection.upgrade().filter(|_| !self.muted.get()) {
+            self.mute();
+            connection.ended(self.id(), how);
+        }
+    }
+
+    /// The channel has had its time to end: a join of the topic waits for it no longer.
+    pub(super) fn overdue(&self) {
+        if let Some(connection) = self.connection.upgrade() {
+            connection.overdue(self.id());
+        }
+    }
+
+    /// The channel's task is gone, with all that waited for it.
+    pub(super) fn dropped(&self) {
+        self.mute();
+        self.line.stopped();
+        self.line.release(self.load.take());
+    }
+
+    /// The channel's last callback is over.
+    pub(super) fn over(&self) {
+        if let Some(connection) = self.connection.upgrade() {
+            connection.over(self.id());
+        }
+    }
+
+    /// Nothing goes in or out any more, and nobody is told.
+    fn mute(&self) {
+        self.muted.set(true);
+        if self.subscribed.replace(false) {
+            self.line.local().unsubscribe(self.topic(), self.key());
+        }
+        for (_, at_end) in self.at_end.take() {
+            at_end();
+        }
+    }
+
+    /// Does something when the channel ends, however it ends; at once if it has. Asked again for the same `key`, it is not
+    /// done twice.
+    pub(crate) fn at_end(&self, key: usize, at_end: AtEnd) {
+        if self.muted.get() {
+            at_end();
+        } else if self.at_end.borrow().iter().all(|(known, _)| *known != key) {
+            self.at_end.borrow_mut().push((key, at_end));
+        }
+    }
+}
+
+/// Phoenix's fastlane: a broadcast's frame goes straight to the client, unless the channel intercepts it.
+impl Subscriber for Membership {
+    fn deliver(&self, broadcast: &Arc<Broadcast>) -> bool {
+        match self.intercept.get() {
+            Some(intercept) if intercept.events.contains(&&*broadcast.event) => {
+                let waiting = intercept.load.get();
+                let takes = |inbox: &Arc<dyn Inbox>| inbox.command(Command::Out(broadcast.clone()));
+                if self.line.has_room_behind(waiting) && self.inbox.get().is_some_and(takes) {
+                    intercept.load.set(waiting + broadcast.cost());
+                }
+                false
+            }
+            _ => broadcast.frame(self.serializer).is_some_and(|frame| self.line.forward(frame)),
+        }
+    }
+}
+
+impl fmt::Debug for Membership {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Membership").field("request", &self.request).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::rt::task::yield_now;
+    use prometheus::TextEncoder;
+    use serde_json::json;
+
+    use crate::{
+        Channel, ConnectInfo, Context, Endpoint, Join, Params, Payload, Refused, Reply, Result, Routes,
+        SocketHandler,
+        testing::{ChannelTest, TestSocket},
+    };
+
+    struct UserSocket;
+
+    impl SocketHandler for UserSocket {
+        async fn connect(_: &Params, _: &ConnectInfo<'_>) -> Result<Self, Refused> {
+            Ok(Self)
+        }
+
+        fn channels(routes: &mut Routes<Self>) {
+            routes.channel::<Filter>("t");
+        }
+    }
+
+    /// Sees what is `said` before its client, unless it sleeps.
+    struct Filter;
+
+    impl Channel for Filter {
+        type Socket = UserSocket;
+        type Info = ();
+        const INTERCEPT: &'static [&'static str] = &["said"];
+
+        async fn join(_: &str, _: Payload, _: &mut Context<Self>) -> Result<Join<Self>> {
+            Join::ok(Self)
+        }
+
+        async fn handle_in(&mut self, _: &str, _: Payload, _: &mut Context<Self>) -> Result {
+            std::future::pending::<()>().await;
+            Reply::none()
+        }
+
+        async fn handle_out(&mut self, _: &str, _: Payload, cx: &mut Context<Self>) -> Result<()> {
+            Ok(cx.push("seen", json!({}))?)
+        }
+    }
+
+    async fn joined(endpoint: &Endpoint) -> TestSocket {
+        let mut client = ChannelTest::new(endpoint).connect::<UserSocket>().await.unwrap();
+        client.subscribe_and_join("t", json!({})).await.unwrap();
+        client
+    }
+
+    /// Whether a client was cut off for a channel that is slow.
+    fn is_cut(endpoint: &Endpoint) -> bool {
+        let metrics = TextEncoder::new().encode_to_string(&endpoint.registry().gather()).unwrap();
+        metrics.contains("hinotori_connections_closed_total{reason=\"slow_channel\"} 1\n")
+    }
+
+    #[actix_web::test]
+    async fn a_channel_that_is_not_busy_sees_a_broadcast_of_any_length() {
+        let endpoint = Endpoint::new();
+        let mut client = joined(&endpoint).await;
+        for _ in 0..2 {
+            endpoint.broadcast("t", "said", json!({ "x": "x".repeat(3_000_000) })).unwrap();
+            client.assert_push("seen", json!({})).await;
+        }
+        assert!(!is_cut(&endpoint));
+    }
+
+    #[actix_web::test]
+    async fn a_busy_channel_cannot_be_filled_with_broadcasts_that_say_nothing() {
+        let endpoint = Endpoint::new();
+        let mut client = joined(&endpoint).await;
+        let _ = client.push("t", "sleep", json!({})).unwrap();
+        yield_now().await;
+        for _ in 0..20_000 {
+            endpoint.broadcast("t", "said", Payload::binary(vec![])).unwrap();
+        }
+        assert!(is_cut(&endpoint), "20,000 broadcasts wait");
+    }
+}

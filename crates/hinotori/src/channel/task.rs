@@ -1,0 +1,300 @@
+//! The task of one channel: runs its callbacks, one at a time, catches what they throw, and ends in bounded time.
+
+use std::{
+    future::{Future, poll_fn},
+    panic::AssertUnwindSafe,
+    pin::pin,
+    rc::Rc,
+    sync::Arc,
+    task::Poll,
+    time::Instant,
+};
+
+use actix_web::rt;
+use futures_util::FutureExt;
+
+use super::{
+    Channel, Context, Exit, Inbox, Join, Membership, Reply, Result,
+    mailbox::{Item, Mailbox},
+    membership::End,
+};
+use crate::{
+    pubsub::Broadcast,
+    socket::{Ended, Joined, reason},
+    supervise::panic_message,
+    telemetry::{Count, Crash, Quoted},
+    wire::{InvalidPayload, Message, Payload, Ref, Status},
+};
+
+/// What a socket tells its channels.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// A message of the client, and its [`Message::cost`].
+    In(Message, usize),
+    /// A broadcast that the channel intercepts.
+    Out(Arc<Broadcast>),
+    /// A reply that was given outside of its callback.
+    Answer(Ref, Status, Payload),
+}
+
+impl<I: Send> Inbox for Mailbox<Command, I> {
+    fn command(&self, command: Command) -> bool {
+        self.push(Item::Command(command)).is_ok()
+    }
+
+    fn close(&self) {
+        Self::close(self);
+    }
+}
+
+/// How a callback ended.
+enum Outcome<T> {
+    Returned(Result<T>),
+    Panicked(String),
+    /// It was dropped, as the time to end was over.
+    Cut,
+}
+
+/// Why a channel's callbacks end.
+enum Over {
+    /// It stopped itself.
+    Stopped,
+    Crashed(String),
+    /// The client, or its connection.
+    Ended,
+}
+
+/// See the module.
+struct Task<C: Channel> {
+    membership: Rc<Membership>,
+    mailbox: Arc<Mailbox<Command, C::Info>>,
+    context: Context<C>,
+    begun: Instant,
+    _count: Count,
+}
+
+/// Starts a channel, whose join is asked first.
+pub(crate) fn start<C: Channel>(
+    socket: Rc<C::Socket>,
+    membership: Rc<Membership>,
+    payload: Payload,
+    count: Count,
+) {
+    let mailbox = Arc::new(Mailbox::<Command, C::Info>::default());
+    membership.started(mailbox.clone(), C::INTERCEPT);
+    let context = Context::<C>::new(socket, membership.clone(), &mailbox);
+    let task = Task { membership, mailbox, context, begun: Instant::now(), _count: count };
+    rt::spawn(async move {
+        let membership = task.membership.clone();
+        task.run(payload).await;
+        membership.over();
+    });
+}
+
+/// It has ended, or its thread has.
+impl<C: Channel> Drop for Task<C> {
+    fn drop(&mut self) {
+        self.mailbox.clear();
+        self.membership.dropped();
+    }
+}
+
+impl<C: Channel> Task<C> {
+    async fn run(mut self, payload: Payload) {
+        // boxed, as are all callbacks: an idle channel is as small as what it holds
+        let Some(mut channel) = Box::pin(self.join(payload)).await else { return };
+        let over = self.serve(&mut channel).await;
+        Box::pin(self.terminate(&mut channel, over)).await;
+    }
+
+    async fn join(&mut self, payload: Payload) -> Option<C> {
+        let topic = self.membership.topic().to_owned();
+        let outcome = guard::<C, _>(&self.membership, C::join(&topic, payload, &mut self.context)).await;
+        self.membership.calm();
+        let (conn, took) = (self.membership.conn(), self.begun.elapsed());
+        let how = match outcome {
+            Outcome::Returned(Ok(Join(Ok((channel, reply))))) => {
+                log::info!("event=joined conn={conn} topic={} took={took:?}", Quoted(&topic));
+                self.context.joined = true;
+                self.membership.joined(Joined::Ok(reply));
+                return Some(channel);
+            }
+            Outcome::Returned(Ok(Join(Err(reply)))) => Joined::Refused(reply),
+            Outcome::Returned(Err(error)) => match error.downcast::<InvalidPayload>() {
+                Ok(invalid) => Joined::Refused(reason(&invalid.to_string())),
+                Err(error) => self.join_crashed(&chain(&*error)),
+            },
+            Outcome::Panicked(why) => self.join_crashed(&why),
+            Outcome::Cut => self.join_crashed("the join did not end in time"),
+        };
+        if let Joined::Refused(_) = how {
+            log::info!("event=join_refused conn={conn} topic={} took={took:?}", Quoted(&topic));
+        }
+        self.membership.joined(how);
+        None
+    }
+
+    fn join_crashed(&self, why: &str) -> Joined {
+        self.log_crash(Crash::Join, why);
+        Joined::Crashed
+    }
+
+    /// Counts and logs that a callback crashed.
+    fn log_crash(&self, what: Crash, why: &str) {
+        self.membership.pubsub().telemetry().crashed(what);
+        let (conn, topic) = (self.membership.conn(), Quoted(self.membership.topic()));
+        let lived = self.begun.elapsed();
+        log::error!("event=crashed of={what} conn={conn} topic={topic} lived={lived:?} why={}", Quoted(why));
+    }
+
+    /// Handles what comes, until the channel is to end.
+    async fn serve(&mut self, channel: &mut C) -> Over {
+        while !self.context.stopped {
+            let Some(item) = poll_fn(|cx| self.poll_next(cx)).await else { return Over::Ended };
+            let outcome = match item {
+                Item::Command(Command::Answer(reference, status, payload)) => {
+                    self.membership.reply(&reference, status, &payload);
+                    continue;
+                }
+                Item::Command(Command::In(message, cost)) => {
+                    Box::pin(self.handle_in(channel, message, cost)).await
+                }
+                Item::Command(Command::Out(broadcast)) => Box::pin(self.handle_out(channel, broadcast)).await,
+                Item::Info(info) => Box::pin(self.handle_info(channel, info)).await,
+            };
+            match outcome {
+                Outcome::Returned(Ok(())) => {}
+                Outcome::Returned(Err(error)) => return Over::Crashed(chain(&*error)),
+                Outcome::Panicked(why) => return Over::Crashed(why),
+                Outcome::Cut => return Over::Ended,
+            }
+        }
+        Over::Stopped
+    }
+
+    /// The next thing to handle; none if the channel is to end, and all that came before has been handled.
+    fn poll_next(&self, cx: &mut std::task::Context<'_>) -> Poll<Option<Item<Command, C::Info>>> {
+        // a timer that is started anew whenever it goes off does not keep the channel
+        if !self.membership.is_ending()
+            && let Poll::Ready(info) = self.context.timers.poll_next(cx)
+        {
+            return Poll::Ready(Some(Item::Info(info)));
+        }
+        self.mailbox.poll_next(cx)
+    }
+
+    async fn handle_in(&mut self, channel: &mut C, message: Message, cost: usize) -> Outcome<()> {
+        let Message { reference, event, payload, .. } = message;
+        let begun = Instant::now();
+        self.context.reference = Some(reference.clone());
+        let callback = channel.handle_in(&event, payload, &mut self.context);
+        let outcome = guard::<C, _>(&self.membership, callback).await;
+        self.context.reference = None;
+        self.membership.handled(cost);
+        let (conn, topic) = (self.membership.conn(), Quoted(self.membership.topic()));
+        log::debug!("event=handled conn={conn} topic={topic} took={:?}", begun.elapsed());
+        match outcome {
+            Outcome::Returned(Ok(Reply(answer))) => {
+                if let Some((status, payload)) = answer {
+                    self.membership.reply(&reference, status, &payload);
+                }
+                Outcome::Returned(Ok(()))
+            }
+            Outcome::Returned(Err(error)) => match error.downcast::<InvalidPayload>() {
+                Ok(invalid) => {
+                    self.membership.reply(&reference, Status::Error, &reason(&invalid.to_string()));
+                    Outcome::Returned(Ok(()))
+                }
+                Err(error) => Outcome::Returned(Err(error)),
+            },
+            Outcome::Panicked(why) => Outcome::Panicked(why),
+            Outcome::Cut => Outcome::Cut,
+        }
+    }
+
+    async fn handle_out(&mut self, channel: &mut C, broadcast: Arc<Broadcast>) -> Outcome<()> {
+        let callback = channel.handle_out(&broadcast.event, broadcast.payload.clone(), &mut self.context);
+        let outcome = guard::<C, _>(&self.membership, callback).await;
+        self.membership.handled_out(&broadcast);
+        outcome
+    }
+
+    async fn handle_info(&mut self, channel: &mut C, info: C::Info) -> Outcome<()> {
+        guard::<C, _>(&self.membership, channel.handle_info(info, &mut self.context)).await
+    }
+
+    /// Tells the client, and lets the channel clean up; of a crash the client is told when that is done.
+    async fn terminate(&mut self, channel: &mut C, over: Over) {
+        self.mailbox.close();
+        let exit = match over {
+            Over::Stopped => {
+                self.membership.ended(Ended::Closed);
+                Exit::Normal
+            }
+            Over::Crashed(why) => {
+                self.log_crash(Crash::Channel, &why);
+                Exit::Crashed(why)
+            }
+            Over::Ended => match self.membership.why() {
+                Some(End::Leave(reference)) => {
+                    self.membership.reply(&reference, Status::Ok, &Payload::empty());
+                    self.membership.ended(Ended::Closed);
+                    Exit::Left
+                }
+                Some(End::Stop(exit)) => exit,
+                Some(End::Hurry) | None => Exit::Closed,
+            },
+        };
+        if !matches!(exit, Exit::Crashed(_)) {
+            let (conn, topic) = (self.membership.conn(), Quoted(self.membership.topic()));
+            let (lived, why) = (self.begun.elapsed(), exit.to_string());
+            log::info!("event=ended conn={conn} topic={topic} lived={lived:?} reason={}", Quoted(&why));
+        }
+        if let Err(why) = self.clean_up(channel, &exit).await {
+            self.log_crash(Crash::Terminate, &why);
+        }
+        if let Exit::Crashed(_) = exit {
+            self.membership.ended(Ended::Crashed);
+        }
+    }
+
+    /// Runs `terminate`, for as long as it may take.
+    async fn clean_up(&mut self, channel: &mut C, exit: &Exit) -> std::result::Result<(), String> {
+        let membership = self.membership.clone();
+        let terminate = async { channel.terminate(exit, &mut self.context).await };
+        let mut terminate = pin!(AssertUnwindSafe(terminate).catch_unwind());
+        let mut end = pin!(rt::time::sleep(C::SHUTDOWN));
+        let mut is_awaited = true;
+        poll_fn(|cx| {
+            if let Poll::Ready(outcome) = terminate.as_mut().poll(cx) {
+                return Poll::Ready(outcome.map_err(|panic| panic_message(&*panic)));
+            }
+            if is_awaited && membership.poll_overdue(C::SHUTDOWN, cx).is_ready() {
+                is_awaited = false;
+                membership.overdue();
+            }
+            end.as_mut().poll(cx).map(|()| Err("terminate did not end in time".to_owned()))
+        })
+        .await
+    }
+}
+
+/// Runs a callback to its end, unless the membership is ending and the time for that is over.
+async fn guard<C: Channel, T>(
+    membership: &Membership,
+    callback: impl Future<Output = Result<T>>,
+) -> Outcome<T> {
+    let mut callback = pin!(AssertUnwindSafe(callback).catch_unwind());
+    poll_fn(|cx| match callback.as_mut().poll(cx) {
+        Poll::Ready(Ok(result)) => Poll::Ready(Outcome::Returned(result)),
+        Poll::Ready(Err(panic)) => Poll::Ready(Outcome::Panicked(panic_message(&*panic))),
+        Poll::Pending => membership.poll_overdue(C::SHUTDOWN, cx).map(|()| Outcome::Cut),
+    })
+    .await
+}
+
+/// An error and all that caused it, in one line.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
