@@ -5,10 +5,17 @@
 //! # Source
 //! Phoenix `lib/phoenix/test/channel_test.ex`, 1.8.12.
 
-use std::{cell::RefCell, collections::VecDeque, future::poll_fn, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    cell::RefCell,
+    collections::VecDeque,
+    future::poll_fn,
+    rc::{Rc, Weak},
+    sync::Arc,
+    time::Duration,
+};
 
-use actix_web::test::TestRequest;
-use serde_json::Value;
+use actix_web::{rt, test::TestRequest};
+use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
@@ -16,12 +23,12 @@ use crate::{
     endpoint::Endpoint,
     pubsub::{Broadcast, Subscriber, SubscriberKey},
     socket::{
-        Accepted, ConnectInfo, Connected, Connection, Params, Peer, Refused, Routes, SocketHandler,
+        Accepted, ConnectInfo, Connected, Connection, Line, Params, Peer, Refused, Routes, SocketHandler,
         TrustedProxies,
     },
     telemetry::Transport,
     transport::SocketOptions,
-    wire::{Frame, IntoPayload, Message, PHX_JOIN, PHX_LEAVE, Payload, Ref, Serializer, Status},
+    wire::{Frame, IntoPayload, Message, PHX_JOIN, PHX_LEAVE, PHX_REPLY, Payload, Ref, Serializer, Status},
 };
 
 /// How long an assertion waits for what must come.
@@ -126,6 +133,7 @@ impl ChannelTest {
         let seat = pubsub.seat().ok_or(Refused)?;
         let accepted = Accepted { serializer: Serializer::V2, id, router, seat };
         let connection = Connection::open(accepted, limits, Transport::WebSocket, pubsub);
+        rt::spawn(end_when_closed(connection.line().clone(), Rc::downgrade(&connection)));
         Ok(TestSocket {
             connection,
             endpoint: self.endpoint,
@@ -133,7 +141,16 @@ impl ChannelTest {
             join_refs: vec![],
             received: vec![],
             ear: Rc::default(),
+            ears: vec![],
         })
+    }
+}
+
+/// Ends a client that the server closes, as its transport would.
+async fn end_when_closed(line: Rc<Line>, connection: Weak<Connection>) {
+    poll_fn(|cx| line.poll_closing(cx)).await;
+    if let Some(connection) = connection.upgrade() {
+        connection.gone();
     }
 }
 
@@ -169,6 +186,18 @@ pub struct TestSocket {
     /// What has come and has not been asserted.
     received: Vec<Received>,
     ear: Rc<Ear>,
+    /// Where it listens: topics, and the keys by which it is subscribed.
+    ears: Vec<(String, SubscriberKey)>,
+}
+
+/// A client that is dropped is gone.
+impl Drop for TestSocket {
+    fn drop(&mut self) {
+        self.connection.gone();
+        for (topic, key) in &self.ears {
+            self.connection.line().local().unsubscribe(topic, *key);
+        }
+    }
 }
 
 /// Hears what is broadcast to the topics that were joined, whoever intercepts it.
@@ -207,7 +236,9 @@ impl TestSocket {
         match self.reply(Pushed(join_ref.clone())).await {
             (Status::Ok, response) => {
                 self.join_refs.push((topic.to_owned(), join_ref));
-                self.endpoint.pubsub().local().subscribe(topic, SubscriberKey::new(), self.ear.clone());
+                let key = SubscriberKey::new();
+                self.connection.line().local().subscribe(topic, key, self.ear.clone());
+                self.ears.push((topic.to_owned(), key));
                 Ok(response)
             }
             (Status::Error, response) => Err(JoinRefused(response).into()),
@@ -234,10 +265,8 @@ impl TestSocket {
         Pushed(reference)
     }
 
-    /// Closes the connection: every channel ends with [`Exit::Closed`](crate::Exit::Closed).
-    pub fn close(self) {
-        self.connection.gone();
-    }
+    /// Closes the connection: every channel ends with [`Exit::Closed`](crate::Exit::Closed). As dropping it.
+    pub fn close(self) {}
 
     /// The reply to a push.
     ///
@@ -245,7 +274,7 @@ impl TestSocket {
     /// If none comes.
     pub async fn reply(&mut self, push: Pushed) -> (Status, Value) {
         let reference = Value::String(push.0.as_text().to_owned());
-        let is_reply = |received: &Received| received.event == "phx_reply" && received.reference == reference;
+        let is_reply = |received: &Received| received.event == PHX_REPLY && received.reference == reference;
         let Some(Received { payload, .. }) = self.take(is_reply, PATIENCE).await else {
             panic!("no reply came; instead there are {:#?}", self.received)
         };
@@ -267,7 +296,7 @@ impl TestSocket {
     /// If it is.
     pub async fn refute_reply(&mut self, push: Pushed) {
         let reference = Value::String(push.0.as_text().to_owned());
-        let is_reply = |received: &Received| received.event == "phx_reply" && received.reference == reference;
+        let is_reply = |received: &Received| received.event == PHX_REPLY && received.reference == reference;
         let reply = self.take(is_reply, REFUTE).await;
         assert_eq!(reply, None, "expected no reply");
     }
@@ -358,8 +387,7 @@ impl TestSocket {
             if frames.is_empty() {
                 return None;
             }
-            let texts = frames.into_iter().filter_map(Frame::into_text);
-            self.received.extend(texts.filter_map(|text| received(&text.concat())));
+            self.received.extend(frames.into_iter().filter_map(received));
         }
     }
 
@@ -380,13 +408,55 @@ fn is_push(received: &Received, event: &str) -> bool {
     received.event == event && !received.join_ref.is_null()
 }
 
-fn received(text: &[u8]) -> Option<Received> {
-    let (join_ref, reference, topic, event, payload) = serde_json::from_slice(text).ok()?;
-    Some(Received { join_ref, reference, topic, event, payload })
+/// A message that came, but no close frame.
+fn received(frame: Frame) -> Option<Received> {
+    match frame.clone().into_text() {
+        Some(text) => {
+            let (join_ref, reference, topic, event, payload) = serde_json::from_slice(&text.concat()).ok()?;
+            Some(Received { join_ref, reference, topic, event, payload })
+        }
+        None => received_bytes(&frame.into_message().concat()),
+    }
+}
+
+/// A binary message: its kind, the lengths of its names, the names, the payload.
+fn received_bytes(message: &[u8]) -> Option<Received> {
+    let (kind, rest) = message.split_first()?;
+    let names: &[&str] = match kind {
+        0 => &["join_ref", "topic", "event"],
+        1 => &["join_ref", "ref", "topic", "event"],
+        2 => &["topic", "event"],
+        _ => return None,
+    };
+    let (lengths, mut rest) = rest.split_at_checked(names.len())?;
+    let mut values = [(); 4].map(|()| None);
+    for (name, length) in names.iter().zip(lengths) {
+        let (value, behind) = rest.split_at_checked(usize::from(*length))?;
+        let index = ["join_ref", "ref", "topic", "event"].iter().position(|known| known == name)?;
+        values[index] = Some(String::from_utf8(value.to_vec()).ok()?);
+        rest = behind;
+    }
+    let [join_ref, reference, topic, event] = values;
+    let (join_ref, reference) = (join_ref.into(), reference.into());
+    let (topic, event) = (topic?, event?);
+    if *kind != 1 {
+        return Some(Received { join_ref, reference, topic, event, payload: bytes_as_json(rest) });
+    }
+    // of a reply, the status is in the place of the event
+    let payload = json!({ "status": event, "response": bytes_as_json(rest) });
+    Some(Received { join_ref, reference, topic, event: PHX_REPLY.to_owned(), payload })
+}
+
+/// Bytes as an array of numbers, which no payload of JSON is.
+fn bytes_as_json(bytes: &[u8]) -> Value {
+    bytes.iter().map(|byte| Value::from(*byte)).collect()
 }
 
 fn json_of(broadcast: &Broadcast) -> Value {
-    broadcast.payload.parse().unwrap_or_default()
+    match broadcast.payload.as_binary() {
+        Some(bytes) => bytes_as_json(bytes),
+        None => broadcast.payload.parse().unwrap_or_default(),
+    }
 }
 
 /// A join was refused, with this reply.

@@ -20,7 +20,7 @@ mod topic;
 mod v1;
 mod v2;
 
-pub use event::{DISCONNECT, HEARTBEAT, PHOENIX, PHX_CLOSE, PHX_ERROR, PHX_JOIN, PHX_LEAVE};
+pub use event::{DISCONNECT, HEARTBEAT, PHOENIX, PHX_CLOSE, PHX_ERROR, PHX_JOIN, PHX_LEAVE, PHX_REPLY};
 pub use frame::{CloseCode, Frame, Opcode};
 pub use json::MAX_DEPTH;
 pub use longpoll::{lines, part};

@@ -12,6 +12,8 @@ mod mailbox;
 mod membership;
 mod reply;
 mod task;
+#[cfg(test)]
+mod tests;
 mod timers;
 
 use std::{fmt, future::Future, time::Duration};

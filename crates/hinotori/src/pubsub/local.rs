@@ -192,6 +192,12 @@ impl Local {
         }
     }
 
+    /// Whether nobody of this thread is connected or subscribed.
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.topics.borrow().is_empty() && self.connections.borrow().is_empty()
+    }
+
     pub(super) fn key(&self) -> SubscriberKey {
         self.key
     }

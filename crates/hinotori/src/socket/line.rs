@@ -305,6 +305,7 @@ impl Line {
     pub(crate) fn end(&self) {
         log::debug!("event=disconnected conn={}", self.key);
         self.outbox.finish();
+        self.wake_readers();
         self.seat.take();
         self.local.remove_connection(self.key);
         if let Some(id) = &self.id {
