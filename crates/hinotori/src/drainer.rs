@@ -6,18 +6,24 @@
 use std::{
     future::Future,
     io,
+    net::{Shutdown, TcpListener},
     pin::pin,
     time::{Duration, Instant},
 };
 
 use actix_web::{
     dev::Server,
-    rt::time::{sleep, timeout},
+    rt::{
+        self,
+        time::{sleep, timeout},
+    },
 };
+use socket2::SockRef;
 
 use crate::{
     endpoint::Endpoint,
     pubsub::{Batch, PubSub},
+    telemetry::Quoted,
 };
 
 /// How often a drain looks whether all connections are gone.
@@ -128,20 +134,23 @@ impl Endpoint {
     /// # Errors
     /// What the server itself ends with.
     pub async fn serve(&self, server: Server) -> io::Result<()> {
-        self.serve_until(server, told_to_stop()).await
+        self.serve_until(server, Stop::by_signal(), vec![]).await
     }
 
-    /// The same until `stop` says why.
+    /// The same until `stop`. Where the server's own listening sockets are known, its workers go on until everything that
+    /// they run has ended, also that which has no connection, such as the channels of long polls; else they end with their
+    /// last connection.
     pub(crate) async fn serve_until(
         &self,
         server: Server,
-        stop: impl Future<Output = io::Result<&'static str>>,
+        stop: Stop<impl Future<Output = io::Result<&'static str>>>,
+        listeners: Vec<TcpListener>,
     ) -> io::Result<()> {
         let handle = server.handle();
         let mut server = pin!(server);
         let signal = tokio::select! {
             result = &mut server => return result,
-            signal = stop => signal?,
+            signal = stop.told => signal?,
         };
         let Drainer { grace, batch_size, batch_interval, shutdown } = self.drainer();
         if !grace.is_zero() {
@@ -152,6 +161,9 @@ impl Endpoint {
                 () = sleep(grace) => {}
             }
         }
+        if stop.is_signal {
+            rt::spawn(exit_when_told_again());
+        }
         let begun = Instant::now();
         self.pubsub().begin_drain();
         log::info!(
@@ -160,9 +172,12 @@ impl Endpoint {
             self.pubsub().connections()
         );
         let down = async {
-            // closes the listening sockets now; the workers go on until their connections have ended
-            let stopped = handle.stop(true);
+            // nobody is let in from here on, and all that has begun goes on
+            let stopped = if listeners.is_empty() { Some(handle.stop(true)) } else { None };
+            handle.pause().await;
+            listeners.iter().for_each(close);
             let left = self.drain().await;
+            let stopped = stopped.unwrap_or_else(|| handle.stop(true));
             let (connections, channels) = (self.pubsub().connections(), self.pubsub().telemetry().channels());
             let level = if left > 0 { log::Level::Warn } else { log::Level::Info };
             let took = begun.elapsed();
@@ -183,6 +198,35 @@ impl Endpoint {
             // a server that is dropped stops at once, whatever it still has
             () = &mut down => Ok(()),
         }
+    }
+}
+
+/// When a server stops.
+pub(crate) struct Stop<F> {
+    pub(crate) told: F,
+    /// Whether the process was told, and may be told again.
+    pub(crate) is_signal: bool,
+}
+
+impl Stop<()> {
+    pub(crate) fn by_signal() -> Stop<impl Future<Output = io::Result<&'static str>>> {
+        Stop { told: told_to_stop(), is_signal: true }
+    }
+}
+
+/// A second signal does not wait for anything.
+async fn exit_when_told_again() {
+    if let Ok(signal) = told_to_stop().await {
+        log::warn!("event=drain step=aborted signal={signal}");
+        // as a process that a signal ends
+        std::process::exit(if signal == "SIGINT" { 128 + 2 } else { 128 + 15 });
+    }
+}
+
+/// Closes a listening socket, whoever else has it: clients are refused.
+fn close(listener: &TcpListener) {
+    if let Err(error) = SockRef::from(listener).shutdown(Shutdown::Both) {
+        log::debug!("event=not_closed why={}", Quoted(&error.to_string()));
     }
 }
 

@@ -20,6 +20,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpStream;
 
 use crate::{
+    drainer::Stop,
     endpoint::{Endpoint, on_connect},
     transport::{HttpStream, TakeOver, Transport},
 };
@@ -204,7 +205,8 @@ where
     /// What the system says when the workers are started, or signals cannot be listened for.
     pub async fn run(self) -> io::Result<()> {
         let endpoint = self.endpoint.clone();
-        endpoint.serve(self.start()?).await
+        let listeners = self.listeners()?;
+        endpoint.serve_until(self.start()?, Stop::by_signal(), listeners).await
     }
 
     /// Serves until `stop` is ready instead; signals are left to the application.
@@ -213,12 +215,17 @@ where
     /// As [`Server::run`].
     pub async fn run_until(self, stop: impl Future<Output = ()>) -> io::Result<()> {
         let endpoint = self.endpoint.clone();
-        let server = self.start()?;
-        let stop = async {
+        let listeners = self.listeners()?;
+        let told = async {
             stop.await;
             Ok("none")
         };
-        endpoint.serve_until(server, stop).await
+        endpoint.serve_until(self.start()?, Stop { told, is_signal: false }, listeners).await
+    }
+
+    /// Its listening sockets, to close them while its workers go on.
+    fn listeners(&self) -> io::Result<Vec<net::TcpListener>> {
+        self.bound.iter().map(|bound| bound.listener.try_clone()).collect()
     }
 
     fn start(self) -> io::Result<actix_server::Server> {

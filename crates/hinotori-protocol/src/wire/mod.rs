@@ -27,5 +27,5 @@ pub use longpoll::{lines, part};
 pub use message::Status;
 pub use message::{MAX_NAME, Message, Outgoing, Ref};
 pub use payload::{IntoPayload, InvalidPayload, Payload, PayloadError};
-pub use serializer::Serializer;
+pub use serializer::{EncodeError, Serializer};
 pub use topic::{InvalidPattern, Pattern};

@@ -16,7 +16,7 @@ use bytestring::ByteString;
 
 use super::{Exit, task::Command};
 use crate::{
-    pubsub::{Broadcast, PubSub, Subscriber, SubscriberKey},
+    pubsub::{Broadcast, Local, PubSub, Subscriber, SubscriberKey},
     socket::{ChannelId, Connection, Ended, Joined, Line, Peer},
     wire::{Message, Outgoing, Payload, Ref, Serializer, Status},
 };
@@ -145,9 +145,15 @@ impl Membership {
         // a second join that waited for this one may have ended it already
         if !is_accepted {
             self.mute();
-        } else if !self.muted.get() {
-            self.line.local().subscribe(self.topic(), self.key(), self.clone());
-            self.subscribed.set(true);
+        } else {
+            let this = self.clone();
+            self.line.local().in_order(move |local| this.subscribe(local));
+        }
+    }
+
+    fn subscribe(self: &Rc<Self>, local: &Local) {
+        if !self.muted.get() && !self.subscribed.replace(true) {
+            local.subscribe(self.topic(), self.key(), self.clone());
         }
     }
 

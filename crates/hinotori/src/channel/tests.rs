@@ -166,7 +166,9 @@ async fn a_channel_that_stops_itself_in_join_is_joined_and_closed() {
 
 #[actix_web::test]
 async fn a_callback_that_does_not_end_is_dropped_and_then_terminate_runs() {
-    for (how, exit) in [("leave", "left"), ("rejoin", "replaced by a new join"), ("gone", "connection closed")] {
+    for (how, exit) in
+        [("leave", "left"), ("rejoin", "replaced by a new join"), ("gone", "connection closed")]
+    {
         let endpoint = Endpoint::new();
         let (mut client, log) = joined(&endpoint, "room:1").await;
         begin(&mut client, "room:1", "hang").await;
@@ -183,7 +185,11 @@ async fn a_callback_that_does_not_end_is_dropped_and_then_terminate_runs() {
         }
         log.has(&format!("terminate 1 {exit}")).await;
         let happened = log.take();
-        assert_eq!(happened[..3], ["join 1", "callback dropped", &*format!("terminate 1 {exit}")][..], "{how}");
+        assert_eq!(
+            happened[..3],
+            ["join 1", "callback dropped", &*format!("terminate 1 {exit}")][..],
+            "{how}"
+        );
         drop(client);
         all_over(&endpoint).await;
     }
@@ -211,10 +217,7 @@ async fn a_join_starts_when_the_former_channel_has_terminated_and_other_topics_g
     log.take();
     for n in 2..5 {
         client.subscribe_and_join("room:slow", json!({ "n": n })).await.unwrap();
-        assert_eq!(
-            log.take(),
-            [format!("terminate {} replaced by a new join", n - 1), format!("join {n}")]
-        );
+        assert_eq!(log.take(), [format!("terminate {} replaced by a new join", n - 1), format!("join {n}")]);
     }
     let push = client.push("room:other", "echo", json!({})).unwrap();
     client.assert_reply(push, Status::Ok, json!({})).await;

@@ -2,13 +2,13 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     fmt,
     future::poll_fn,
     rc::{Rc, Weak},
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
@@ -95,6 +95,20 @@ pub(super) fn find(id: u64) -> Option<Rc<Local>> {
     LOCALS.try_with(|locals| locals.borrow().get(&id).cloned()).ok().flatten()
 }
 
+/// For as long as a thread serves its registry: one that is served no more, as the server or the thread's runtime has ended,
+/// must not be found by a later runtime.
+struct Registered(u64);
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        // at the end of a thread its locals may be gone already; what is dropped is so outside of the borrow
+        drop(LOCALS.try_with(|locals| locals.borrow_mut().remove(&self.0)));
+    }
+}
+
+/// What was decided while other threads' messages waited to be delivered.
+type Deferred = Box<dyn FnOnce(&Local)>;
+
 /// Dense to walk in a broadcast, and constant time to leave: ten thousand may leave at once.
 type Subscribers = IndexMap<SubscriberKey, Rc<dyn Subscriber>>;
 
@@ -108,6 +122,11 @@ pub(crate) struct Local {
     pace: Cell<Duration>,
     /// What other threads sent and this one has not delivered yet.
     inbox: RefCell<mpsc::UnboundedReceiver<ToWorker>>,
+    /// How many messages other threads have sent, and how many of them have been delivered.
+    sent: Arc<AtomicU64>,
+    delivered: Cell<u64>,
+    /// What comes behind so many messages of other threads, in order.
+    behind: RefCell<VecDeque<(u64, Deferred)>>,
     /// Those for whom something is queued that is not written yet.
     unwritten: RefCell<Vec<Rc<dyn Member>>>,
     /// The task that delivers and writes, while it waits for either.
@@ -116,7 +135,12 @@ pub(crate) struct Local {
 
 impl Local {
     /// Makes the registry of this thread, and a task that serves its queue until the server is dropped.
-    pub(super) fn start(id: u64, inbox: mpsc::UnboundedReceiver<ToWorker>, counts: Counts) -> Rc<Self> {
+    pub(super) fn start(
+        id: u64,
+        inbox: mpsc::UnboundedReceiver<ToWorker>,
+        sent: Arc<AtomicU64>,
+        counts: Counts,
+    ) -> Rc<Self> {
         let local = Rc::new(Self {
             key: SubscriberKey::new(),
             counts,
@@ -124,6 +148,9 @@ impl Local {
             connections: RefCell::default(),
             pace: Cell::new(MAX_PACE),
             inbox: RefCell::new(inbox),
+            sent,
+            delivered: Cell::new(0),
+            behind: RefCell::default(),
             unwritten: RefCell::default(),
             idle: Cell::default(),
         });
@@ -131,8 +158,8 @@ impl Local {
         actix_web::rt::spawn(look_after(Rc::downgrade(&local)));
         let serving = local.clone();
         actix_web::rt::spawn(async move {
+            let _registered = Registered(id);
             serving.serve().await;
-            LOCALS.with(|locals| locals.borrow_mut().remove(&id));
         });
         local
     }
@@ -157,6 +184,8 @@ impl Local {
                 Poll::Ready(Some(message)) => {
                     self.deliver(&message);
                     bytes += message.size();
+                    self.delivered.set(self.delivered.get() + 1);
+                    self.run_deferred();
                 }
                 Poll::Ready(None) => return Poll::Ready(true),
                 Poll::Pending if self.unwritten.borrow().is_empty() => {
@@ -244,15 +273,37 @@ impl Local {
         }
     }
 
-    /// Delivers all that other threads have sent so far.
+    /// Whether all that other threads have sent so far has been delivered, and all that was decided meanwhile has been done.
+    pub(crate) fn is_caught_up(&self) -> bool {
+        // a message that made this thread decide something came after the broadcasts before it were counted
+        self.delivered.get() >= self.sent.load(Ordering::Acquire) && self.behind.borrow().is_empty()
+    }
+
+    /// Does something after every broadcast that has been made so far, and after all that was asked for before: at once,
+    /// unless other threads' broadcasts wait to be delivered.
     ///
-    /// Whatever is sent to a client directly calls this first, so that it comes after every broadcast that had been made
-    /// when it was decided: a like's reply after the like's broadcast, though the store lives on another thread.
-    pub(crate) fn flush(&self) {
-        loop {
-            let Ok(message) = self.inbox.borrow_mut().try_recv() else { return };
-            self.deliver(&message);
+    /// Whatever a client is sent comes this way, so that it comes after every broadcast that had been made when it was
+    /// decided: a like's reply after the like's broadcast, though the store lives on another thread. So does a subscription:
+    /// nothing reaches it that others received before. No queue is emptied for it, however long it is.
+    pub(crate) fn in_order(&self, what: impl FnOnce(&Self) + 'static) {
+        if self.is_caught_up() {
+            return what(self);
         }
+        let position = self.sent.load(Ordering::Acquire);
+        self.behind.borrow_mut().push_back((position, Box::new(what)));
+    }
+
+    /// Does what had to wait for the messages that have been delivered now.
+    fn run_deferred(&self) {
+        while let Some(what) = self.next_deferred() {
+            what(self);
+        }
+    }
+
+    fn next_deferred(&self) -> Option<Deferred> {
+        let mut behind = self.behind.borrow_mut();
+        let is_due = behind.front().is_some_and(|(position, _)| *position <= self.delivered.get());
+        if is_due { behind.pop_front().map(|(_, what)| what) } else { None }
     }
 
     /// Hands a message to those on this thread whom it concerns.

@@ -98,6 +98,8 @@ pub(crate) struct Shared {
 struct Worker {
     key: SubscriberKey,
     queue: mpsc::UnboundedSender<ToWorker>,
+    /// How many messages have been sent to it.
+    sent: Arc<AtomicU64>,
 }
 
 impl PubSub {
@@ -192,12 +194,14 @@ impl PubSub {
         let own = local::find(self.shared.id);
         let own_key = own.as_ref().map(|local| local.key());
         for worker in self.workers().iter().filter(|worker| Some(worker.key) != own_key) {
+            // counted first: whoever learns of this finds it counted
+            worker.sent.fetch_add(1, Ordering::AcqRel);
             // a worker whose thread has ended has no subscribers left to miss this
             let _ = worker.queue.send(message.clone());
         }
         if let Some(own) = own {
-            own.flush();
-            own.deliver(message);
+            let message = message.clone();
+            own.in_order(move |own| own.deliver(&message));
         }
     }
 
@@ -205,9 +209,13 @@ impl PubSub {
     pub(crate) fn local(&self) -> std::rc::Rc<Local> {
         local::find(self.shared.id).unwrap_or_else(|| {
             let (queue, inbox) = mpsc::unbounded_channel();
-            let local = Local::start(self.shared.id, inbox, self.telemetry().of_worker());
-            let worker = Worker { key: local.key(), queue };
-            self.shared.workers.write().unwrap_or_else(std::sync::PoisonError::into_inner).push(worker);
+            let sent = Arc::new(AtomicU64::new(0));
+            let local = Local::start(self.shared.id, inbox, sent.clone(), self.telemetry().of_worker());
+            let worker = Worker { key: local.key(), queue, sent };
+            let mut workers = self.shared.workers.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+            workers.retain(|worker| !worker.queue.is_closed());
+            workers.push(worker);
+            drop(workers);
             local
         })
     }

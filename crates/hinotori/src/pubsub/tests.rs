@@ -128,29 +128,54 @@ fn every_worker_hears_the_broadcasts_of_one_thread_in_their_order() {
     }
 }
 
-#[test]
-fn a_flush_delivers_what_other_threads_have_sent_before_anything_else_runs() {
-    System::new().block_on(async {
-        let pubsub = PubSub::new();
-        let (ear, _) = Ear::subscribed(&pubsub, "t");
+/// Waits until so many events were heard.
+async fn hears(ear: &Ear, count: usize) -> Vec<String> {
+    let heard = async {
+        while ear.events().len() < count {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), heard).await.expect("something is missing");
+    ear.events()
+}
+
+#[actix_web::test]
+async fn what_is_done_in_order_comes_after_all_that_had_been_sent_and_before_what_comes_later() {
+    let pubsub = PubSub::new();
+    let (ear, _) = Ear::subscribed(&pubsub, "t");
+    let local = pubsub.local();
+    assert!(local.is_caught_up());
+    let send = |event: &'static str| {
         let sender = pubsub.clone();
-        thread::spawn(move || sender.broadcast("t", "far", json!({})).unwrap()).join().unwrap();
-        assert!(ear.events().is_empty(), "the queue is served by a task, which has not run yet");
-        pubsub.local().flush();
-        assert_eq!(ear.events(), ["far"]);
-    });
+        thread::spawn(move || sender.broadcast("t", event, json!({})).unwrap()).join().unwrap();
+    };
+    send("far 1");
+    assert!(!local.is_caught_up() && ear.events().is_empty(), "the queue is served by a task");
+    pubsub.broadcast("t", "near 1", json!({})).unwrap();
+    let late = Rc::new(RefCell::new(None));
+    let (subscribed, of) = (late.clone(), pubsub.clone());
+    local.in_order(move |_| *subscribed.borrow_mut() = Some(Ear::subscribed(&of, "t").0));
+    send("far 2");
+    pubsub.broadcast("t", "near 2", json!({})).unwrap();
+    assert_eq!(hears(&ear, 4).await, ["far 1", "near 1", "far 2", "near 2"]);
+    let late = late.take().expect("it was subscribed");
+    assert_eq!(late.events(), ["far 2", "near 2"], "nothing that others heard before");
+    assert!(local.is_caught_up());
+    pubsub.broadcast("t", "near 3", json!({})).unwrap();
+    assert_eq!(ear.events().len(), 5, "at once, as nothing waits");
 }
 
 #[test]
-fn ones_own_broadcast_comes_after_those_that_came_before() {
-    System::new().block_on(async {
-        let pubsub = PubSub::new();
-        let (ear, _) = Ear::subscribed(&pubsub, "t");
-        let sender = pubsub.clone();
-        thread::spawn(move || sender.broadcast("t", "far", json!({})).unwrap()).join().unwrap();
-        pubsub.broadcast("t", "near", json!({})).unwrap();
-        assert_eq!(ear.events(), ["far", "near"]);
-    });
+fn a_later_runtime_of_a_thread_hears_other_threads() {
+    let pubsub = PubSub::new();
+    for n in 1..4 {
+        System::new().block_on(async {
+            let (ear, _) = Ear::subscribed(&pubsub, "t");
+            let sender = pubsub.clone();
+            thread::spawn(move || sender.broadcast("t", "far", json!({})).unwrap()).join().unwrap();
+            assert_eq!(hears(&ear, 1).await, ["far"], "runtime {n}");
+        });
+    }
 }
 
 #[actix_web::test]

@@ -21,7 +21,7 @@ use crate::{
     channel::{End, Exit, JoinRequest, Membership},
     pubsub::{PubSub, Seat},
     telemetry::{Quoted, Transport},
-    wire::{Message, Outgoing, Payload, Serializer, Status},
+    wire::{EncodeError, Frame, Message, Outgoing, PHOENIX, Payload, Serializer, Status},
 };
 
 /// A client that may have a socket.
@@ -114,13 +114,11 @@ impl Connection {
     fn carry_out(&self, effects: impl IntoIterator<Item = Effect>) {
         for effect in effects {
             match effect {
-                Effect::Reply { join_ref, reference, topic, status, payload } => self.send(Outgoing::Reply {
-                    join_ref: &join_ref,
-                    reference: &reference,
-                    topic: &topic,
-                    status,
-                    payload: &payload,
-                }),
+                Effect::Reply { join_ref, reference, topic, status, payload } => {
+                    let (join_ref, reference, payload) = (&join_ref, &reference, &payload);
+                    let reply = Outgoing::Reply { join_ref, reference, topic: &topic, status, payload };
+                    if topic == PHOENIX { self.send_at_once(reply) } else { self.send(reply) }
+                }
                 Effect::Ended { join_ref, topic, event, payload } => self.send(Outgoing::Push {
                     join_ref: &join_ref,
                     reference: &join_ref,
@@ -167,16 +165,25 @@ impl Connection {
 
     /// Sends a message to this client, after all broadcasts that came before it.
     pub(crate) fn send(&self, message: Outgoing<'_>) {
-        match self.serializer.encode(message) {
-            Ok(frame) => self.line.push(&frame),
-            Err(error) => {
-                log::warn!(
-                    "event=not_sent what=message conn={} why={}",
-                    self.line.number(),
-                    Quoted(&error.to_string())
-                );
-            }
+        if let Some(frame) = self.encode(message) {
+            self.line.push(&frame);
         }
+    }
+
+    /// Sends a message that has nothing to do with any broadcast, however many wait to be delivered.
+    fn send_at_once(&self, message: Outgoing<'_>) {
+        if let Some(frame) = self.encode(message) {
+            self.line.local().counts().sent.add(u64::from(self.line.forward(&frame)));
+        }
+    }
+
+    fn encode(&self, message: Outgoing<'_>) -> Option<Frame> {
+        let encoded = self.serializer.encode(message);
+        let failed = |error: &EncodeError| {
+            let (conn, why) = (self.line.number(), format!("{error}"));
+            log::warn!("event=not_sent what=message conn={conn} why={}", Quoted(&why));
+        };
+        encoded.inspect_err(failed).ok()
     }
 }
 

@@ -139,10 +139,27 @@ impl Line {
         &self.outbox
     }
 
-    /// Sends a frame to this client, after all broadcasts that came before it.
+    /// Sends a frame to this client, after all broadcasts that had been made when this was decided.
     pub(crate) fn push(&self, frame: &Frame) {
-        self.local.flush();
-        self.local.counts().sent.add(u64::from(self.forward(frame)));
+        if self.local.is_caught_up() {
+            return self.local.counts().sent.add(u64::from(self.forward(frame)));
+        }
+        if !self.outbox.is_open() {
+            return;
+        }
+        if !self.outbox.expect(frame) {
+            return self.cut(Closed::SlowReader);
+        }
+        self.local.counts().sent.add(1);
+        self.arrives_later(frame.clone());
+    }
+
+    fn arrives_later(&self, frame: Frame) {
+        let Some(this) = self.this.upgrade() else { return };
+        self.local.in_order(move |_| {
+            this.outbox.arrive(&frame);
+            this.announce();
+        });
     }
 
     /// Sends a frame to this client, which is cut off if it does not read. Says whether it was queued.
@@ -283,8 +300,14 @@ impl Line {
 
     fn say_goodbye(&self, code: Option<CloseCode>) {
         if self.outbox.is_open() {
-            self.outbox.close(&Frame::close(code));
-            self.announce();
+            let frame = Frame::close(code);
+            if self.local.is_caught_up() {
+                self.outbox.close(&frame);
+                self.announce();
+            } else {
+                self.outbox.expect_close(&frame);
+                self.arrives_later(frame);
+            }
             self.outbox.wake();
             self.wake_readers();
         }
@@ -352,10 +375,10 @@ impl Line {
         }
     }
 
-    /// Whether the transport stays although all is said, until it is woken when nothing runs: a worker of a server that
-    /// goes down ends with its last connection, and with it whatever still runs, such as the `terminate` of a channel.
-    pub(crate) fn holds(&self) -> bool {
-        self.running.get() > 0 && self.pubsub.is_draining()
+    /// Whether something of the application's still runs, such as the `terminate` of a channel. The transport's task is woken
+    /// when nothing does.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.running.get() > 0
     }
 
     /// Messages of so many bytes wait to be handled.

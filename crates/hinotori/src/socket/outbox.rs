@@ -116,6 +116,8 @@ pub(crate) struct Outbox {
     /// The peer was offered what waits, and did not take all of it: what waits now is its own fault.
     is_stalled: Cell<bool>,
     queued: Cell<usize>,
+    /// Frames that have their place and are not here yet.
+    expected: Cell<u32>,
     limit: usize,
     frames: RefCell<Queue>,
     /// The transport's task.
@@ -130,6 +132,7 @@ impl Outbox {
             state: Cell::new(State::Open),
             is_stalled: Cell::new(false),
             queued: Cell::new(0),
+            expected: Cell::new(0),
             limit,
             frames: RefCell::default(),
             transport: RefCell::default(),
@@ -145,20 +148,47 @@ impl Outbox {
     /// not read: it is to be cut off.
     #[must_use]
     pub(crate) fn push(&self, frame: &Frame) -> bool {
-        if self.state.get() != State::Open {
-            return true;
-        }
-        let limit = if self.is_stalled.get() { self.limit } else { self.limit.saturating_mul(BURST) };
-        let has_room = self.queued.get() <= limit;
-        if has_room {
+        let has_room = self.has_room();
+        if has_room && self.is_open() {
             self.append(frame);
         }
         has_room
     }
 
+    fn has_room(&self) -> bool {
+        let limit = if self.is_stalled.get() { self.limit } else { self.limit.saturating_mul(BURST) };
+        !self.is_open() || self.queued.get() <= limit
+    }
+
     fn append(&self, frame: &Frame) {
         self.queued.set(self.queued.get() + cost(frame));
         self.frames.borrow_mut().push_back(frame.clone());
+    }
+
+    /// As [`Outbox::push`], for a frame that [comes](Outbox::arrive) later: it counts already.
+    #[must_use]
+    pub(crate) fn expect(&self, frame: &Frame) -> bool {
+        let has_room = self.has_room();
+        if has_room && self.is_open() {
+            self.queued.set(self.queued.get() + cost(frame));
+            self.expected.set(self.expected.get() + 1);
+        }
+        has_room
+    }
+
+    /// Queues a frame that was expected, whatever has been queued since, but for a transport that has ended.
+    pub(crate) fn arrive(&self, frame: &Frame) {
+        self.expected.set(self.expected.get() - 1);
+        if self.state.get() != State::Cut {
+            self.frames.borrow_mut().push_back(frame.clone());
+        }
+    }
+
+    /// Takes nothing any more but this close frame, which comes later.
+    pub(crate) fn expect_close(&self, frame: &Frame) {
+        if self.expect(frame) {
+            self.state.set(State::Closing);
+        }
     }
 
     /// Queues the close frame, after which nothing is taken.
@@ -195,7 +225,7 @@ impl Outbox {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.queued.get() == 0
+        self.frames.borrow().first.is_none()
     }
 
     /// Whether the peer did not take all that it was offered.
@@ -211,9 +241,13 @@ impl Outbox {
     pub(crate) fn end(&self) -> Option<End> {
         match self.state.get() {
             State::Cut => Some(End::Cut),
-            State::Finished if self.is_empty() && !self.is_stalled.get() => Some(End::Written),
+            State::Finished if self.is_written() => Some(End::Written),
             _ => None,
         }
+    }
+
+    fn is_written(&self) -> bool {
+        self.is_empty() && self.expected.get() == 0 && !self.is_stalled.get()
     }
 
     /// Writes what is queued by `write`, which gets pieces in their order and returns how many bytes of them it took.
@@ -227,8 +261,8 @@ impl Outbox {
                 // nearly always
                 [piece] if frames.rest.is_empty() => match write(&[IoSlice::new(piece)]) {
                     Ok(bytes) if bytes == piece.len() => {
+                        self.queued.set(self.queued.get() - cost(first));
                         frames.first = None;
-                        self.queued.set(0);
                         return Ok(());
                     }
                     taken => taken,
@@ -256,8 +290,9 @@ impl Outbox {
 
     /// All frames that are queued.
     pub(crate) fn take_all(&self) -> Vec<Frame> {
-        self.queued.set(0);
-        self.frames.take().into_frames()
+        let frames = self.frames.take().into_frames();
+        self.queued.set(self.queued.get() - frames.iter().map(cost).sum::<usize>());
+        frames
     }
 
     /// Puts frames back that could not be delivered, before any that came since.

@@ -107,17 +107,13 @@ impl Conversation {
             self.part(cx);
         });
         let Some(end) = line.outbox().end() else { return Poll::Pending };
-        if line.holds() {
-            // something of the application's still runs, in a worker that ends with its last connection
-            self.leave();
-            return Poll::Pending;
-        }
         if end == End::Written {
             ready!(line.poll_shutdown(cx));
         }
         line.hang_up();
         self.leave();
-        Poll::Ready(())
+        // a worker that is told to stop ends with its last connection, and with it whatever runs there
+        if line.is_busy() { Poll::Pending } else { Poll::Ready(()) }
     }
 
     /// Tells the peer that nobody listens to it any more.
