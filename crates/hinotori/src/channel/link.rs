@@ -211,6 +211,7 @@ impl fmt::Debug for Link {
 }
 
 #[cfg(test)]
+#[cfg(feature = "metrics")]
 mod tests {
     use actix_web::rt::task::yield_now;
     use prometheus::TextEncoder;

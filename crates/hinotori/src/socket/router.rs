@@ -4,13 +4,11 @@ use std::{marker::PhantomData, rc::Rc};
 
 use actix::Recipient;
 
-use prometheus::IntGauge;
-
 use super::SocketHandler;
 use crate::{
     channel::{Channel, ChannelActor, Command, Link},
     pubsub::PubSub,
-    telemetry::Count,
+    telemetry::{Count, Gauge},
     wire::{Pattern, Payload},
 };
 
@@ -23,7 +21,7 @@ pub struct Routes<S> {
 struct Route<S> {
     pattern: Pattern,
     /// The channels that it has started and that have not ended.
-    running: IntGauge,
+    running: Gauge,
     start: Box<dyn Start<S>>,
 }
 
