@@ -4,8 +4,9 @@
 mod tls;
 #[cfg(not(feature = "tls"))]
 mod tls {
-    //! No address is encrypted.
-    pub(super) use std::convert::Infallible as ServerConfig;
+    /// There is none: no address is encrypted.
+    #[derive(Clone)]
+    pub(super) enum ServerConfig {}
 }
 
 use std::{any::Any, fmt, future::Future, io, marker::PhantomData, net, sync::Arc, time::Duration};
