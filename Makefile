@@ -6,7 +6,7 @@
 # make fuzz   runs each fuzz target for FUZZ_SECONDS (600)
 # make chaos  kills clients and the server, many times; make soak lets clients come and go for ten minutes
 # make bench  measures the server against a floor and writes docs/BENCHMARKS.md
-# make clients  runs the clients of other languages against examples/reference.rs
+# make clients  runs the clients of other languages against the example reference
 
 .PHONY: run test autobahn fuzz chaos soak bench loadgen clients build assets fmt lint chromium nginx systemd clean
 .DEFAULT_GOAL := build
@@ -14,6 +14,9 @@
 CHROMIUM ?= /usr/bin/chromium
 NGINX ?= /usr/sbin/nginx
 export NGINX
+
+# the program, the library and the protocol, with the same features whatever is built of them
+ALL = --locked --workspace --all-features
 
 run: build
 	./target/release/realtime-chat
@@ -29,16 +32,17 @@ node_modules/.package-lock.json: package.json package-lock.json
 	@touch $@
 
 test: lint build chromium nginx systemd
-	cargo test --locked --all-features
+	cargo test $(ALL)
+	cargo test --locked -p hinotori --no-default-features --lib
 	cargo test $(LOADGEN)
 	$(MAKE) fuzz FUZZ_SECONDS=3
 	$(MAKE) autobahn
 	$(MAKE) clients
 	REALTIME_CHAT_BIN=target/release/realtime-chat npm test
 
-# the WebSocket conformance suite, against examples/echo_socket.rs
+# the WebSocket conformance suite, against the example echo_socket
 autobahn:
-	cargo build --locked --example echo_socket
+	cargo build $(ALL) --example echo_socket
 	sh tests/venv.sh autobahn-venv tests/autobahn/requirements.txt
 	target/autobahn-venv/bin/python tests/autobahn/run.py
 
@@ -50,13 +54,13 @@ fuzz:
 
 # a short form of both is part of the tests
 chaos: build
-	cargo build --locked --examples
-	CHAOS_ROUNDS=100 cargo test --locked --all-features --test it -- --nocapture chaos::
+	cargo build $(ALL) --examples
+	CHAOS_ROUNDS=100 cargo test $(ALL) --test it -- --nocapture chaos::
 	CHAOS_KILLS=50 node --test --test-force-exit tests/clients/chaos.test.mjs
 
 soak:
-	cargo build --locked --examples
-	SOAK_SECONDS=600 cargo test --locked --all-features --test it -- --nocapture soak::
+	cargo build $(ALL) --examples
+	SOAK_SECONDS=600 cargo test $(ALL) --test it -- --nocapture soak::
 
 LOADGEN = --locked --manifest-path benches/loadgen/Cargo.toml --target-dir target/loadgen
 
@@ -70,9 +74,9 @@ bench: build loadgen
 	sh tests/venv.sh bench-venv benches/requirements.txt
 	target/bench-venv/bin/python benches/report.py
 
-# channel clients in Python, against examples/reference.rs
+# channel clients in Python, against the example reference
 clients:
-	cargo build --locked --example reference
+	cargo build $(ALL) --example reference
 	sh tests/venv.sh clients-venv tests/clients/python/requirements.txt
 	target/clients-venv/bin/python -B -m unittest discover -s tests/clients/python
 
@@ -91,13 +95,18 @@ fmt:
 	cargo fmt --manifest-path fuzz/Cargo.toml
 	cargo fmt --manifest-path benches/loadgen/Cargo.toml
 
+LIBRARY = --locked -p hinotori --all-targets
+
 lint:
 	cargo fmt --check
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo fmt --check --manifest-path benches/loadgen/Cargo.toml
-	cargo clippy --locked --all-targets --all-features -- -D warnings
+	cargo clippy $(ALL) --all-targets -- -D warnings
+	cargo clippy $(LIBRARY) --no-default-features -- -D warnings
+	cargo clippy $(LIBRARY) --no-default-features --features tls -- -D warnings
+	cargo clippy $(LIBRARY) --no-default-features --features metrics -- -D warnings
 	cargo clippy $(LOADGEN) --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --all-features --no-deps --document-private-items
+	RUSTDOCFLAGS="-D warnings" cargo doc $(ALL) --no-deps --document-private-items
 
 clean:
 	cargo clean

@@ -3,8 +3,9 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 
-use crate::wire::{
-    Frame, MAX_DEPTH, MAX_NAME, Message, Outgoing, Payload, Ref, Serializer, Status, lines, part,
+use hinotori_protocol::wire::{
+    Frame, MAX_DEPTH, MAX_NAME, Message, Outgoing, Payload, Ref, Serializer, Status,
+    longpoll::{NotBase64, Part, lines, part},
 };
 
 pub fn v1_text(data: &[u8]) {
@@ -121,18 +122,18 @@ pub fn longpoll_body(data: &[u8]) {
     assert!(lines(&joined).eq(found.iter().cloned()));
     for line in &found {
         match part(serializer, line) {
-            Ok(message) => {
+            Ok(Part::Text(message)) => {
                 assert_eq!(message, line);
                 text(serializer, &message);
             }
-            Err(Some(message)) => {
+            Ok(Part::Binary(message)) => {
                 assert_eq!(STANDARD.encode(&message).as_bytes(), &line[..]);
                 match serializer {
                     Serializer::V1 => text(serializer, &message),
                     Serializer::V2 => binary(&message),
                 }
             }
-            Err(None) => {}
+            Err(NotBase64) => {}
         }
     }
 }

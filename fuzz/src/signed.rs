@@ -1,12 +1,16 @@
 //! Signed tokens.
 
-use std::{sync::LazyLock, time::Duration};
+use std::{
+    sync::LazyLock,
+    time::{Duration, SystemTime},
+};
 
-use crate::token::{Token, TokenError};
+use hinotori_protocol::token::{Token, TokenError};
 
 static TOKEN: LazyLock<Token> =
     LazyLock::new(|| Token::new("fuzz", &[&[7; 32], &[8; 32]]).expect("the secrets are long enough"));
 
+const NOW: SystemTime = SystemTime::UNIX_EPOCH;
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// Nothing that was not signed verifies; what was signed verifies as it was, and not with a single bit changed. The first
@@ -14,14 +18,14 @@ const DAY: Duration = Duration::from_secs(86_400);
 pub fn token(data: &[u8]) {
     let Some((&[high, low, change], text)) = data.split_first_chunk::<3>() else { return };
     let text = String::from_utf8_lossy(text);
-    assert_eq!(TOKEN.verify::<serde_json::Value>(Some(&text), DAY), Err(TokenError::Invalid), "forged");
+    assert_eq!(TOKEN.verify::<serde_json::Value>(Some(&text), DAY, NOW), Err(TokenError::Invalid), "forged");
 
-    let signed = TOKEN.sign(&text).expect("text is JSON");
-    assert_eq!(TOKEN.verify::<String>(Some(&signed), DAY).as_deref(), Ok(&*text));
+    let signed = TOKEN.sign(&text, NOW).expect("text is JSON");
+    assert_eq!(TOKEN.verify::<String>(Some(&signed), DAY, NOW).as_deref(), Ok(&*text));
     let mut changed = signed.clone().into_bytes();
     let at = usize::from(u16::from_be_bytes([high, low])) % changed.len();
     changed[at] ^= change & 0x7f;
     let changed = String::from_utf8(changed).expect("ASCII stays ASCII without its highest bit");
-    let verified = TOKEN.verify::<String>(Some(&changed), DAY);
+    let verified = TOKEN.verify::<String>(Some(&changed), DAY, NOW);
     assert_eq!(verified.is_ok(), changed == signed, "{signed} as {changed}");
 }

@@ -1,6 +1,9 @@
 //! WebSocket frames.
 
-use crate::{frames::Frames, socket::Incoming, telemetry::Closed};
+use hinotori_protocol::{
+    frames::{Frames, Incoming},
+    reason::Closed,
+};
 
 const MAX_FRAME: usize = 100;
 const MAX_MESSAGE: usize = 500;

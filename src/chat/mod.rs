@@ -13,7 +13,7 @@ mod user_socket;
 pub(crate) use chat_channel::ChatChannel;
 pub(crate) use history::Limit;
 pub(crate) use message_store::{Like, Load, MessageStore, Post, StoreError};
-pub(crate) use page::{NotBuilt, Page};
+pub(crate) use page::Page;
 pub(crate) use user_socket::{Chat, UserSocket};
 
 /// The one topic of the chat.

@@ -1,4 +1,4 @@
-"""All cases of the Autobahn test suite but those of compression, against examples/echo_socket.rs.
+"""All cases of the Autobahn test suite but those of compression, against the example echo_socket.
 
 Fails on any case whose behaviour or close is not OK, NON-STRICT, or INFORMATIONAL (cases that judge nothing).
 """

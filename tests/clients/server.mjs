@@ -19,7 +19,7 @@ export class Server {
     return Server.#start(chat, env)
   }
 
-  /** `examples/reference.rs`, which has a channel for every rule of the protocol. */
+  /** The example `reference`, which has a channel for every rule of the protocol. */
   static reference(env = {}) {
     return Server.#start(reference, env)
   }

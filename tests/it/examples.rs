@@ -1,4 +1,4 @@
-//! The programs of `examples/`: what each of them says that it shows is what a client sees.
+//! The examples of the library: what each of them says that it shows is what a client sees.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -39,7 +39,7 @@ fn post(server: &Server, path: &str, body: &str) -> Reply {
 
 #[test]
 fn every_example_says_how_to_run_it_and_does_run() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/hinotori/examples");
     let files: BTreeSet<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     for file in &files {
         let name = file.file_stem().unwrap().to_str().unwrap();

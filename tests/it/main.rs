@@ -60,13 +60,13 @@ mod settings;
 mod shutdown;
 mod tls;
 
-// what the programs of `examples/` show
+// what the examples show
 mod everywhere;
 mod examples;
 mod proxies;
 
-// the source, not the servers
-mod layers;
+// the packages, not the servers
+mod crates;
 
 /// How long to wait for anything that must come, before the test fails. Far above what a busy machine needs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);

@@ -82,13 +82,13 @@ impl Launch {
         Self::example("reference")
     }
 
-    /// A program of `examples/`.
+    /// An example of the library.
     pub(crate) fn example(name: &str) -> Self {
         let tests = env::current_exe().unwrap();
         let program = tests.ancestors().nth(2).unwrap().join("examples").join(name);
         assert!(
             program.is_file(),
-            "{} is not built: run the whole `cargo test`, which builds the examples, not only this test binary",
+            "{} is not built: run `cargo test --workspace`, which builds the examples, not only this test binary",
             program.display()
         );
         Self::program(program)

@@ -23,21 +23,36 @@ const CLOSE: u8 = 8;
 const PING: u8 = 9;
 const PONG: u8 = 10;
 
-/// What a client says on a WebSocket, frames put together.
+/// What a client sends over a WebSocket, reassembled from its frames.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Incoming {
+    /// A text message, which is valid UTF-8.
     Text(Bytes),
+    /// A binary message.
     Binary(Bytes),
+    /// A ping with its data, at most 125 bytes. Answer it with a [pong](crate::wire::Frame::pong) of the same data.
     Ping(Bytes),
-    /// Says nothing.
+    /// A pong. Its data is dropped.
     Pong,
-    /// The client closes; an empty close frame has no code.
+    /// A close frame with its code, if it has one. The code may be any number: see
+    /// [`CloseCode::is_valid_from_client`].
     Close(Option<CloseCode>),
-    /// The client broke the rules of the transport; nothing that follows can be read.
+    /// The client violated RFC 6455 or a limit: close with [`Closed::code`]. The rest of its bytes cannot be read.
     Broken(Closed),
 }
 
 /// Reads the frames of one client.
+///
+/// ```
+/// use hinotori_protocol::frames::{Frames, Incoming};
+///
+/// // the text "hi", masked with 1 2 3 4, in two pieces as the network may deliver them
+/// let (first, second) = (&[0x81, 0x82, 1, 2, 3][..], &[4, b'h' ^ 1, b'i' ^ 2][..]);
+/// let mut frames = Frames::new(1_024, 4_096);
+/// assert_eq!(frames.next(&mut &first[..]), None);
+/// assert_eq!(frames.next(&mut &second[..]), Some(Incoming::Text("hi".into())));
+/// assert_eq!(frames.held(), 0);
+/// ```
 #[derive(Debug)]
 pub struct Frames {
     max_frame: usize,
@@ -73,7 +88,8 @@ struct Header {
 }
 
 impl Frames {
-    /// Limits in bytes: of one frame's payload, and of a message in any number of frames.
+    /// A reader with two limits, both in bytes: `max_frame` for the payload of one frame, `max_message` for a message in any
+    /// number of frames. Control frames have a limit of their own, 125 bytes.
     pub fn new(max_frame: usize, max_message: usize) -> Self {
         Self { max_frame, max_message, unfinished: None, over: false }
     }
@@ -93,8 +109,8 @@ impl Frames {
         incoming
     }
 
-    /// Bytes that are held: of a header, a frame and a message that are not whole.
-    #[cfg(any(test, fuzzing))]
+    /// Bytes that are buffered: of a header, a frame and a message that are incomplete. At most `max_message` and one
+    /// control frame.
     pub fn held(&self) -> usize {
         self.unfinished.as_ref().map_or(0, |unfinished| {
             unfinished.header.len()

@@ -1,7 +1,7 @@
 //! The Phoenix Channels protocol without I/O: for servers, clients and proxies that speak it.
 //!
-//! Nothing here knows a clock, a runtime, a network or a log. Bytes and events go in, values come out, and whoever calls
-//! carries out what they say. The crate `hinotori` is a server on top of it.
+//! Nothing here has a clock, a runtime, a network or a log. Bytes and events go in, values come out, and the caller carries
+//! out what they say. The crate `hinotori` is a server on top of it.
 //!
 //! | module | what |
 //! |---|---|
@@ -11,7 +11,8 @@
 //! | [`rate`] | how many messages a client may send |
 //! | [`params`] | connect params: what a query string says |
 //! | [`presence`] | who is present, as a data type, and what has changed |
-//! | [`reason`] | why a client is refused or closed, with the close codes |
+//! | [`reason`] | why a client is refused or disconnected, with the close codes |
+//! | [`token`] | what a client carries, signed |
 //!
 //! # Source
 //! Phoenix 1.8.12; each module names its files. RFC 6455 for frames and close codes.
@@ -22,4 +23,10 @@ pub mod presence;
 pub mod rate;
 pub mod reason;
 pub mod session;
+pub mod token;
 pub mod wire;
+
+/// The code of the README is compiled and run as the code here is.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -14,7 +14,7 @@ const MAX_DEPTH: usize = 16;
 /// The params of a connect request.
 ///
 /// ```
-/// # use hinotori::Params;
+/// # use hinotori_protocol::params::Params;
 /// let params = Params::parse("user[id]=7&tag[]=a&tag[]=b&name=%E9%B3%A5").unwrap();
 /// assert_eq!(params.get("name"), Some("鳥"));
 /// assert_eq!(params.as_map()["user"]["id"], "7");

@@ -11,8 +11,11 @@ const SECOND: u64 = 1_000_000_000;
 /// What is to be done with a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
+    /// The message is within the rate.
     Handle,
+    /// The message exceeds the rate: answer it with an error instead.
     Refuse,
+    /// The client has exceeded twice the rate: close its connection.
     Close,
 }
 
@@ -24,14 +27,15 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// So many messages a second, and so many at once; none if the rate is 0, which stands for any number.
+    /// A limit of `per_second` messages per second on average and `burst` at once (0 counts as 1). `None` if `per_second` is
+    /// 0, which means no limit.
     pub fn new(per_second: u32, burst: u32) -> Option<Self> {
         let interval = SECOND.checked_div(per_second.into())?;
         let bucket = || Bucket { interval, size: interval * u64::from(burst.max(1)), full_at: 0 };
         Some(Self { handled: bucket(), refused: bucket() })
     }
 
-    /// Judges a message that comes at `now`, in nanoseconds since any fixed time.
+    /// Judges a message that arrives at `now`, in nanoseconds since any fixed point in time.
     pub fn judge(&mut self, now: u64) -> Verdict {
         if self.handled.take(now) {
             Verdict::Handle

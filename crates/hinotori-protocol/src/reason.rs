@@ -1,10 +1,9 @@
-//! Why a client is not let in, and why its connection is closed: fixed sets of names, so that no client adds to them.
+//! Why a client is refused, and why its connection is closed: fixed sets of names, so that no client can add to the labels of
+//! a metric.
 
 use crate::wire::CloseCode;
 
-/// Makes an enum whose values have a name each, in metrics and in the log.
-#[macro_export]
-#[doc(hidden)]
+/// Defines an enum each of whose values has a name.
 macro_rules! names {
     ($(#[$doc:meta])* $name:ident { $($(#[$value_doc:meta])* $value:ident = $text:literal,)* }) => {
         $(#[$doc])*
@@ -14,10 +13,11 @@ macro_rules! names {
         }
 
         impl $name {
-            /// In the order of their numbers: `ALL[value as usize]` is `value`.
+            /// All values in the order of their numbers: `ALL[value as usize]` is `value`.
             pub const ALL: [Self; [$(Self::$value),*].len()] = [$(Self::$value),*];
 
-            /// The name, in metrics and in the log.
+            /// The name in metrics and log lines.
+            #[must_use]
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Self::$value => $text,)*

@@ -45,26 +45,74 @@ impl Default for ChannelId {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
     /// Send a reply.
-    Reply { join_ref: Ref, reference: Ref, topic: ByteString, status: Status, payload: Payload },
-    /// Send `phx_close` or `phx_error`; `join_ref` goes in both of the first two fields.
-    Ended { join_ref: Ref, topic: ByteString, event: &'static str, payload: Payload },
-    /// Start a channel and run its join.
-    Start { channel: ChannelId, join_ref: Ref, topic: ByteString, payload: Payload },
-    /// Hand a message to the channel's `handle_in`.
-    Deliver { channel: ChannelId, message: Message },
-    /// Let the channel answer the leave, and end.
-    Leave { channel: ChannelId, reference: Ref },
-    /// End the channel without a word to the client; nothing that it still says may be sent.
-    Replace { channel: ChannelId },
+    Reply {
+        /// The join_ref of the reply.
+        join_ref: Ref,
+        /// The ref of the message that is answered.
+        reference: Ref,
+        /// The topic of that message.
+        topic: ByteString,
+        /// Whether it succeeded.
+        status: Status,
+        /// The `response` of the reply.
+        payload: Payload,
+    },
+    /// Send `phx_close` or `phx_error`.
+    Ended {
+        /// The join_ref of the channel, which goes into the first two fields of the message.
+        join_ref: Ref,
+        /// The topic of the channel.
+        topic: ByteString,
+        /// [`PHX_CLOSE`] or [`PHX_ERROR`].
+        event: &'static str,
+        /// `{}`, or the reason of an error.
+        payload: Payload,
+    },
+    /// Start a channel and run its join callback. Report the outcome by [`Session::joined`].
+    Start {
+        /// The new channel.
+        channel: ChannelId,
+        /// The join_ref that its pushes carry.
+        join_ref: Ref,
+        /// The topic that it joins.
+        topic: ByteString,
+        /// The payload of the join.
+        payload: Payload,
+    },
+    /// Hand a message to `handle_in` of a channel.
+    Deliver {
+        /// The channel, which is joined.
+        channel: ChannelId,
+        /// The message.
+        message: Message,
+    },
+    /// Have a channel answer the leave and end.
+    Leave {
+        /// The channel, which is joined.
+        channel: ChannelId,
+        /// The ref of the leave.
+        reference: Ref,
+    },
+    /// End a channel without notifying the client. Nothing that it still pushes may be sent.
+    Replace {
+        /// The channel, which is joined or leaving.
+        channel: ChannelId,
+    },
     /// The client no longer waits for this join: its callback has the time of a shutdown to decide.
-    Hurry { channel: ChannelId },
+    Hurry {
+        /// The channel, which is joining.
+        channel: ChannelId,
+    },
 }
 
 /// How a join callback ended.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Joined {
+    /// The client has joined; the `response` of its reply.
     Ok(Payload),
+    /// The application refused the client; the `response` of its reply.
     Refused(Payload),
+    /// The callback panicked or failed. The reply says no more than that.
     Crashed,
 }
 
@@ -77,7 +125,24 @@ pub enum Ended {
     Crashed,
 }
 
-/// The protocol state of one socket.
+/// The protocol state of one socket: its memberships in topics.
+///
+/// ```
+/// use hinotori_protocol::{
+///     session::{Effect, Joined, Session},
+///     wire::{Payload, Serializer, Status},
+/// };
+///
+/// let mut session = Session::new(100);
+/// let join = Serializer::V2.decode_text(&br#"["1","1","room:lobby","phx_join",{}]"#[..].into())?;
+/// let effects = session.receive(join, |topic| topic == "room:lobby");
+/// let [Effect::Start { channel, .. }] = effects[..] else { panic!("{effects:?}") };
+///
+/// // the application has let the client in
+/// let effects = session.joined(channel, Joined::Ok(Payload::empty()), |_| true);
+/// assert!(matches!(effects[..], [Effect::Reply { status: Status::Ok, .. }]));
+/// # Ok::<_, hinotori_protocol::wire::DecodeError>(())
+/// ```
 #[derive(Debug)]
 pub struct Session {
     /// Few, and nearly always one: a list is smaller than a map, and faster.
@@ -364,6 +429,4 @@ pub fn reason(text: &str) -> Payload {
 }
 
 #[cfg(test)]
-// spelled out, as benches/rules.rs compiles this file from elsewhere
-#[path = "session/tests.rs"]
 mod tests;

@@ -268,11 +268,18 @@ mod tests {
             let request = test::TestRequest::get().uri(path).to_request();
             assert_eq!(test::call_service(&app, request).await.status(), 503, "{path}");
         }
-        let request = test::TestRequest::get().uri("/metrics").to_request();
-        let metrics = String::from_utf8(test::call_and_read_body(&app, request).await.to_vec()).unwrap();
-        assert!(metrics.contains("hinotori_connections_refused_total{reason=\"drain\"} 2\n"), "{metrics}");
+        #[cfg(feature = "metrics")]
+        {
+            let request = test::TestRequest::get().uri("/metrics").to_request();
+            let metrics = String::from_utf8(test::call_and_read_body(&app, request).await.to_vec()).unwrap();
+            assert!(
+                metrics.contains("hinotori_connections_refused_total{reason=\"drain\"} 2\n"),
+                "{metrics}"
+            );
+        }
     }
 
+    #[cfg(feature = "metrics")]
     #[actix_web::test]
     async fn two_endpoints_of_one_process_count_for_themselves() {
         let (busy, idle) = (Endpoint::new(), Endpoint::new());

@@ -4,14 +4,12 @@
 use std::time::Duration;
 use std::{any::Any, io, rc::Rc, sync::Arc};
 
-use actix_tls::accept::rustls_0_23::TlsStream;
 use actix_web::{
     Resource,
     dev::Extensions,
     rt::net::TcpStream,
     web::{self, ServiceConfig},
 };
-use prometheus::Registry;
 use socket2::SockRef;
 
 use crate::{
@@ -140,9 +138,9 @@ impl Endpoint {
     }
 
     /// Mounts what an operator asks of a server, for [`App::configure`](actix_web::App::configure): `/healthz` answers 200
-    /// while the process is alive, `/readyz` 200 while clients are accepted and 503 from the moment a drain begins, and
-    /// `/metrics` the metrics of this endpoint in Prometheus' text format. On an `App` of its own they stay reachable while
-    /// the server of the sockets drains.
+    /// while the process is alive, `/readyz` 200 while clients are accepted and 503 from the moment a drain begins, and, with
+    /// the feature `metrics`, `/metrics` the metrics of this endpoint in Prometheus' text format. On an `App` of its own they
+    /// stay reachable while the server of the sockets drains.
     ///
     /// ```
     /// let endpoint = hinotori::Endpoint::new();
@@ -153,7 +151,7 @@ impl Endpoint {
         move |config| ops::configure(&pubsub, config)
     }
 
-    /// Where the metrics of this endpoint are, for those of the application beside them.
+    /// Where the metrics of this endpoint are, for those of the application beside them. Needs the feature `metrics`.
     ///
     /// ```
     /// use hinotori::prometheus::IntGauge;
@@ -164,8 +162,9 @@ impl Endpoint {
     /// orders.set(3);
     /// # Ok::<_, hinotori::prometheus::Error>(())
     /// ```
+    #[cfg(feature = "metrics")]
     #[must_use]
-    pub fn registry(&self) -> &Registry {
+    pub fn registry(&self) -> &prometheus::Registry {
         self.pubsub.telemetry().registry()
     }
 
@@ -208,8 +207,10 @@ impl Endpoint {
 /// connection. The same holds for connections with TLS by rustls 0.23 (`HttpServer::bind_rustls_0_23`); others are left
 /// as they are.
 pub fn on_connect(connection: &dyn Any, _: &mut Extensions) {
-    let encrypted = connection.downcast_ref().map(|stream: &TlsStream<TcpStream>| stream.get_ref().0);
-    if let Some(stream) = connection.downcast_ref::<TcpStream>().or(encrypted) {
+    let stream = connection.downcast_ref::<TcpStream>();
+    #[cfg(feature = "tls")]
+    let stream = stream.or_else(|| crate::tls::tcp(connection));
+    if let Some(stream) = stream {
         let socket = SockRef::from(stream);
         let set = socket.set_tcp_nodelay(true).and_then(|()| set_user_timeout(&socket));
         if let Err(error) = set {

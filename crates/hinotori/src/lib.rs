@@ -1,9 +1,9 @@
-//! Phoenix Channels for actix-web: clients of phoenix.js stay as they are, the server is Rust.
+//! Phoenix Channels for actix-web: phoenix.js clients connect unchanged, the server is Rust.
 //!
-//! An application writes [`Channel`]s (what happens on a topic) and a [`SocketHandler`] (who may connect, and which channel
+//! An application implements [`Channel`] (what happens on a topic) and [`SocketHandler`] (who may connect, and which channel
 //! serves which topic), and mounts the socket on an ordinary actix-web `App` by an [`Endpoint`].
 //!
-//! A room where everybody hears everybody, whole:
+//! A room where everybody hears everybody:
 //!
 //! ```
 //! use hinotori::{Channel, Context, Join, Payload, Reply, Result};
@@ -45,26 +45,27 @@
 //!     .configure(endpoint.socket::<UserSocket>("/socket", SocketOptions::default()));
 //! ```
 //!
-//! # Map
-//! | module | what |
+//! # Where to look
+//! | for | see |
 //! |---|---|
-//! | `wire` | the format of messages, both versions: pure functions on whole messages |
-//! | `socket` | a client's connection: `session.rs` has the rules of the protocol as a state machine |
-//! | `channel` | the application's code for a topic, and the actor that runs it |
-//! | `pubsub` | broadcasts: one loop a worker, encoded once |
-//! | `presence` | who is on a topic: [`Presence`] |
-//! | `transport` | WebSockets and long polling: handshake, origins, frames |
-//! | `testing` | tests of channels without a network (feature `testing`) |
-//! | [`Endpoint`] | mounts, broadcasts from anywhere |
-//! | [`Server`] | serves an `App` with its sockets |
-//! | [`Drainer`] | how clients are sent away when the server goes down |
-//! | `telemetry` | what is counted; metrics of your own go to [`Endpoint::registry`] |
-//! | `ops` | `/healthz`, `/readyz`, `/metrics`: [`Endpoint::ops`] |
-//! | [`Certificate`] | TLS without a proxy, with a certificate that can be renewed |
-//! | [`TrustedProxies`] | who a client is behind a proxy |
-//! | [`Token`] | what a client carries, signed |
-//! | [`supervise`] | actors that survive a panic |
-//! | [`chat`] | the chat of the program `realtime-chat`, on the public API alone |
+//! | what happens on a topic | [`Channel`], [`Context`], [`Reply`], [`Payload`] |
+//! | who may connect | [`SocketHandler`], [`ConnectInfo`], [`Params`], [`Token`], [`CheckOrigin`] |
+//! | mounting sockets, broadcasts from anywhere, `/healthz` and `/readyz` | [`Endpoint`], [`SocketOptions`] |
+//! | serving an `App` with its sockets | [`Server`] |
+//! | disconnecting clients at shutdown | [`Drainer`] |
+//! | who is on a topic | [`Presence`] |
+//! | a WebSocket with a protocol of its own | [`RawSocket`] |
+//! | clients behind proxies | [`TrustedProxies`] |
+//! | actors that survive a panic | [`supervise`] |
+//!
+//! # Features
+//! | feature | default | what |
+//! |---|---|---|
+//! | `tls` | yes | TLS without a proxy: `Server::bind_tls`, `Certificate`; adds rustls and ring |
+//! | `metrics` | yes | `/metrics` in Prometheus' text format, `Endpoint::registry`; adds prometheus |
+//! | `testing` | no | the module `testing`: tests of channels without a network; adds no dependency |
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub(crate) use hinotori_protocol::wire;
 
@@ -80,6 +81,7 @@ pub mod supervise;
 mod telemetry;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+#[cfg(feature = "tls")]
 mod tls;
 mod token;
 mod transport;
@@ -88,6 +90,7 @@ pub use channel::{BoxError, Channel, Context, Exit, Handle, Join, Reply, ReplyRe
 pub use drainer::Drainer;
 pub use endpoint::{Endpoint, on_connect};
 pub use presence::{Presence, PresenceError, Presences};
+#[cfg(feature = "metrics")]
 pub use prometheus;
 pub use pubsub::PubSub;
 pub use server::Server;
@@ -95,7 +98,13 @@ pub use socket::{
     ConnectInfo, InvalidProxy, Params, RawContext, RawMessage, RawSocket, Refused, Routes, SocketHandler,
     TrustedProxies,
 };
+#[cfg(feature = "tls")]
 pub use tls::{Certificate, CertificateError};
 pub use token::{Token, TokenError, WeakSecret};
 pub use transport::{AllowedOrigin, CheckOrigin, InvalidOrigin, SocketOptions};
 pub use wire::{IntoPayload, InvalidPattern, InvalidPayload, Pattern, Payload, PayloadError, Status};
+
+/// The code of the README is compiled and run as the code here is.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

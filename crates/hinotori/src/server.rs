@@ -1,24 +1,27 @@
 //! A server for an `App` whose WebSockets own their TCP streams.
 
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(not(feature = "tls"))]
+mod tls {
+    /// There is none: no address is encrypted.
+    #[derive(Clone)]
+    pub(super) enum ServerConfig {}
+}
+
 use std::{any::Any, fmt, future::Future, io, marker::PhantomData, net, sync::Arc, time::Duration};
 
 use actix_http::{HttpService, KeepAlive, Request, error::DispatchError};
 use actix_server::{GracefulShutdownSignal, ServerBuilder};
-use actix_service::{
-    IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt as _, apply_fn_factory, map_config,
-};
-use actix_tls::accept::{
-    max_concurrent_tls_connect,
-    rustls_0_23::{Acceptor, AcceptorService, TlsStream},
-};
+use actix_service::{IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt as _, map_config};
 use actix_web::{
     body::MessageBody,
     dev::{AppConfig, Extensions, Response},
 };
-use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpStream;
 
+use self::tls::ServerConfig;
 use crate::{
     drainer::Stop,
     endpoint::{Endpoint, on_connect},
@@ -80,6 +83,7 @@ struct Http {
     keep_alive: KeepAlive,
     request_timeout: Duration,
     disconnect_timeout: Duration,
+    #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "there are no handshakes"))]
     handshake_timeout: Duration,
     on_connect: Option<OnConnect>,
 }
@@ -147,6 +151,7 @@ where
     }
 
     /// How long a client may take for the handshake of TLS. 3 s by default.
+    #[cfg(feature = "tls")]
     #[must_use]
     pub fn tls_handshake_timeout(mut self, timeout: Duration) -> Self {
         self.http.handshake_timeout = timeout;
@@ -176,6 +181,7 @@ where
     ///
     /// # Errors
     /// As [`Server::bind`].
+    #[cfg(feature = "tls")]
     pub fn bind_tls(self, addresses: impl net::ToSocketAddrs, mut config: ServerConfig) -> io::Result<Self> {
         config.alpn_protocols.insert(0, b"http/1.1".to_vec());
         self.listen_on(addresses, Some(config))
@@ -250,13 +256,14 @@ where
                         false,
                     ))
                 })?,
+                #[cfg(feature = "tls")]
                 Some(config) => {
-                    max_concurrent_tls_connect(UNBOUNDED);
+                    tls::max_concurrent_tls_connect(UNBOUNDED);
                     builder.listen(name, listener, move || {
                         let (http, signal) = (http.clone(), signal.clone());
                         let handshake = http.acceptor(config.clone());
                         let service =
-                            http.service::<TlsStream<TcpStream>, _, _, _>(app(), signal, address, true);
+                            http.service::<tls::TlsStream<TcpStream>, _, _, _>(app(), signal, address, true);
                         handshake.and_then(TakeOver(service).map_err(|_| ()))
                     })?
                 }
@@ -318,26 +325,6 @@ impl Http {
             http = http.secure();
         }
         http.h1(map_config(app, config))
-    }
-
-    /// The handshake of TLS.
-    fn acceptor(
-        &self,
-        config: ServerConfig,
-    ) -> impl ServiceFactory<
-        TcpStream,
-        Config = (),
-        Response = TlsStream<TcpStream>,
-        Error = (),
-        InitError = (),
-    > + use<> {
-        let mut acceptor = Acceptor::new(config);
-        acceptor.set_handshake_timeout(self.handshake_timeout);
-        // boxed, so that a connection's task has no room for what is over
-        apply_fn_factory::<_, _, _, _, _, TcpStream, _, _>(acceptor, |stream, acceptor: &AcceptorService| {
-            Box::pin(acceptor.call(stream))
-        })
-        .map_err(|_| ())
     }
 }
 

@@ -18,9 +18,10 @@ use std::{
 };
 
 use actix::{Actor, ActorContext, Context};
-use prometheus::IntCounter;
 
-use crate::{pubsub::PubSub, telemetry::Quoted};
+#[cfg(feature = "metrics")]
+use crate::pubsub::PubSub;
+use crate::telemetry::{Counter, Quoted};
 
 /// So many panics within [`WITHIN`] end the process.
 const MAX_CRASHES: usize = 3;
@@ -70,7 +71,7 @@ pub struct Guard {
     name: &'static str,
     crashes: Vec<Instant>,
     /// Where they are counted.
-    counted: Option<IntCounter>,
+    counted: Option<Counter>,
 }
 
 impl Guard {
@@ -81,6 +82,7 @@ impl Guard {
     }
 
     /// Counts crashes in the metrics of a server, as `hinotori_crashes_total` of the actor's name.
+    #[cfg(feature = "metrics")]
     #[must_use]
     pub fn counted(mut self, pubsub: &PubSub) -> Self {
         self.counted = Some(pubsub.telemetry().crashes_of(self.name));

@@ -1,4 +1,4 @@
-"""Starts examples/reference.rs, on a port that the system chooses, and lets tests kill it and start it again there."""
+"""Starts the example reference, on a port that the system chooses, and lets tests kill it and start it again there."""
 
 import os
 import pathlib

@@ -10,12 +10,16 @@ pub type Presences = Map<String, Value>;
 /// One presence as clients see it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Seen {
+    /// Which presence it is.
     pub tag: Tag,
+    /// The key under which it is tracked, such as the id of a user.
     pub key: String,
+    /// Its meta with its `phx_ref`.
     pub meta: Meta,
 }
 
 impl Seen {
+    /// The presence `tag`, tracked under `key` with `meta`, to which its `phx_ref` is added.
     pub fn new(tag: Tag, key: &str, meta: &Meta) -> Self {
         let mut meta = meta.clone();
         meta.insert("phx_ref".to_owned(), Value::String(tag.phx_ref()));
@@ -38,16 +42,19 @@ pub fn by_key(presences: impl IntoIterator<Item = Seen>) -> Presences {
 /// What has changed on one topic since its last diff.
 #[derive(Debug, Default)]
 pub struct Diff {
+    /// Presences that are new, oldest first.
     pub joins: Vec<Seen>,
+    /// Presences that are gone and that an earlier diff or state has shown, in the order in which they left.
     pub leaves: Vec<Seen>,
 }
 
 impl Diff {
+    /// Adds a presence that is new.
     pub fn join(&mut self, presence: Seen) {
         self.joins.push(presence);
     }
 
-    /// Somebody who came and went between two diffs was never there.
+    /// Adds a presence that is gone. One that joined since the last diff is dropped from both lists instead.
     pub fn leave(&mut self, presence: Seen) {
         match self.joins.iter().position(|joined| joined.tag == presence.tag) {
             Some(index) => _ = self.joins.remove(index),
@@ -55,6 +62,7 @@ impl Diff {
         }
     }
 
+    /// Whether nothing has changed.
     pub fn is_empty(&self) -> bool {
         self.joins.is_empty() && self.leaves.is_empty()
     }

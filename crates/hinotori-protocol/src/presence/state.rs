@@ -31,9 +31,13 @@ impl Tag {
 /// Somebody on a topic; `O` is whoever takes the presence along when it ends.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry<O> {
+    /// Whatever the presence ends with, such as a channel.
     pub owner: O,
+    /// The topic that it is on.
     pub topic: String,
+    /// The key under which it is tracked, such as the id of a user. Presences may share a key.
     pub key: String,
+    /// What it says of itself.
     pub meta: Meta,
 }
 
@@ -86,6 +90,8 @@ pub struct State<O> {
 }
 
 impl<O: Clone> State<O> {
+    /// An empty view. `replica` identifies it: no other replica that it is merged with, at present or in the past, may have
+    /// the same number.
     pub fn new(replica: u64) -> Self {
         Self { replica, seen: Seen::default(), entries: HashMap::new(), topics: HashMap::new() }
     }
@@ -127,11 +133,7 @@ impl<O: Clone> State<O> {
         tags.filter_map(|tag| Some((*tag, self.entries.get(tag)?)))
     }
 
-    /// Takes over what another replica knows; returns the presences that are new here and those that are gone.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "there is one node; the tests show that more would agree")
-    )]
+    /// Adopts what another replica knows. Returns the presences that are new here and those that are gone.
     pub fn merge(&mut self, other: &Self) -> (Vec<Tag>, Vec<(Tag, Entry<O>)>) {
         let mut joined: Vec<Tag> = other.entries.keys().copied().filter(|tag| !self.seen.has(*tag)).collect();
         let gone = |tag: &&Tag| other.seen.has(**tag) && !other.entries.contains_key(tag);

@@ -11,9 +11,13 @@ const MAX_HEADER: usize = 10;
 /// What the frame holds (RFC 6455 §5.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Opcode {
+    /// A text message.
     Text = 1,
+    /// A binary message.
     Binary = 2,
+    /// The last frame of its sender.
     Close = 8,
+    /// The answer to a ping.
     Pong = 10,
 }
 
@@ -115,12 +119,18 @@ impl Frame {
         }
     }
 
-    /// Bytes of the frame.
+    /// The length of the frame in bytes, or of what [`take`](Self::take) has left of it.
     pub fn len(&self) -> usize {
         self.pieces().iter().map(Bytes::len).sum()
     }
 
-    /// Takes some of the first bytes away, at most so many: what is left is not a frame any more. Nothing is copied.
+    /// Whether [`take`](Self::take) has taken all of it.
+    pub fn is_empty(&self) -> bool {
+        self.pieces().iter().all(Bytes::is_empty)
+    }
+
+    /// Takes some of the first bytes away, at most `most`, and returns them: what is left is not a frame any more. Empty if
+    /// nothing is left. Nothing is copied.
     pub fn take(&mut self, most: usize) -> Bytes {
         let piece = self.pieces_mut().iter_mut().find(|piece| !piece.is_empty());
         piece.map(|piece| piece.split_to(most.min(piece.len()))).unwrap_or_default()

@@ -1,11 +1,14 @@
 //! What any JSON from a client must keep to before a part of it may be passed on unread.
 
+use std::fmt;
+
 /// Arrays and objects within each other; what serde_json accepts when it builds a value (its `recursion_limit`), and
 /// so what a receiver in Rust can read.
 pub const MAX_DEPTH: usize = 128;
 
 /// Why JSON that parses is refused all the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Unfit {
     /// Nested deeper than [`MAX_DEPTH`].
     TooDeep,
@@ -13,8 +16,19 @@ pub enum Unfit {
     LoneSurrogate,
 }
 
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooDeep => write!(f, "JSON nested deeper than {MAX_DEPTH} levels"),
+            Self::LoneSurrogate => f.write_str("JSON with an escape of half a character"),
+        }
+    }
+}
+
+impl std::error::Error for Unfit {}
+
 /// Judges JSON text that is known to be well formed, in one pass without recursion.
-pub fn check(json: &[u8]) -> Result<(), Unfit> {
+pub(super) fn check(json: &[u8]) -> Result<(), Unfit> {
     if json.len() <= MAX_DEPTH && !json.contains(&b'\\') {
         // too short to nest so deep
         return Ok(());

@@ -1,14 +1,37 @@
-//! The messages in the body of a long poll's POST.
+//! The messages in the body of a long poll's POST, which may be many: one line for each.
 //!
 //! # Source
 //! Phoenix `lib/phoenix/transports/long_poll.ex` (`publish/4`), 1.8.12.
+
+use std::fmt;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 
 use super::{Serializer, share::share};
 
-/// The lines of a body, without the space around them and without empty ones.
+/// A message, as a WebSocket would have carried it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// A text message, for [`Serializer::decode_text`].
+    Text(Bytes),
+    /// A binary message, for [`Serializer::decode_binary`].
+    Binary(Bytes),
+}
+
+/// A line that is neither text of its version nor base64.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotBase64;
+
+impl fmt::Display for NotBase64 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("expected a message in JSON or a binary message in base64")
+    }
+}
+
+impl std::error::Error for NotBase64 {}
+
+/// The lines of a body, trimmed, without empty ones.
 pub fn lines(body: &Bytes) -> impl Iterator<Item = Bytes> {
     body.split(|byte| *byte == b'\n')
         .map(<[u8]>::trim_ascii)
@@ -16,17 +39,19 @@ pub fn lines(body: &Bytes) -> impl Iterator<Item = Bytes> {
         .map(|line| share(body, line))
 }
 
-/// A line: text as it is, or base64 of a binary message.
-pub fn part(serializer: Serializer, line: &Bytes) -> Result<Bytes, Option<Bytes>> {
+/// The message of a line: text as it is, or base64 of a binary message.
+///
+/// # Errors
+/// [`NotBase64`] if it does not begin like a message of this version and is not base64 either.
+pub fn part(serializer: Serializer, line: &Bytes) -> Result<Part, NotBase64> {
     let opening = match serializer {
         Serializer::V1 => b'{',
         Serializer::V2 => b'[',
     };
     if line.first() == Some(&opening) {
-        Ok(line.clone())
-    } else {
-        Err(STANDARD.decode(line).ok().map(Bytes::from))
+        return Ok(Part::Text(line.clone()));
     }
+    STANDARD.decode(line).map(|data| Part::Binary(data.into())).map_err(|_| NotBase64)
 }
 
 #[cfg(test)]
@@ -39,5 +64,16 @@ mod tests {
         let lines: Vec<Bytes> = lines(&body).collect();
         assert_eq!(lines, ["{}"]);
         assert!(!body.as_ptr_range().contains(&lines[0].as_ptr()));
+    }
+
+    #[test]
+    fn a_line_is_text_or_base64_by_how_it_begins() {
+        let of = |serializer, line: &'static str| part(serializer, &Bytes::from_static(line.as_bytes()));
+        assert_eq!(of(Serializer::V2, "[1]"), Ok(Part::Text("[1]".into())));
+        assert_eq!(of(Serializer::V1, "{}"), Ok(Part::Text("{}".into())));
+        assert_eq!(of(Serializer::V2, "AAE="), Ok(Part::Binary(Bytes::from_static(&[0, 1]))));
+        for (serializer, line) in [(Serializer::V1, "[1]"), (Serializer::V2, "{}"), (Serializer::V2, "AAE")] {
+            assert_eq!(of(serializer, line), Err(NotBase64), "{line}");
+        }
     }
 }

@@ -28,7 +28,9 @@ pub enum Ref {
 pub struct RawNumber(Box<RawValue>);
 
 impl RawNumber {
-    fn digits(&self) -> &str {
+    /// The digits as they were sent.
+    #[must_use]
+    pub fn digits(&self) -> &str {
         self.0.get()
     }
 }
@@ -110,10 +112,13 @@ pub struct Message {
     pub join_ref: Ref,
     /// What a reply must carry.
     pub reference: Ref,
+    /// The topic that it is about.
     pub topic: ByteString,
+    /// The event, such as `new_message` or [`PHX_JOIN`](super::PHX_JOIN).
     pub event: ByteString,
+    /// What it carries.
     pub payload: Payload,
-    /// Bytes of the frame.
+    /// The length of the message in which it came, in bytes.
     pub weight: usize,
 }
 
@@ -173,9 +178,38 @@ impl Status {
 #[derive(Debug, Clone, Copy)]
 pub enum Outgoing<'a> {
     /// The answer to a message.
-    Reply { join_ref: &'a Ref, reference: &'a Ref, topic: &'a str, status: Status, payload: &'a Payload },
-    /// To one client: a push has no `reference`, `phx_close` and `phx_error` carry the join_ref in both places.
-    Push { join_ref: &'a Ref, reference: &'a Ref, topic: &'a str, event: &'a str, payload: &'a Payload },
-    /// The same to every subscriber of the topic.
-    Broadcast { topic: &'a str, event: &'a str, payload: &'a Payload },
+    Reply {
+        /// The join_ref of the channel that answers. Version 1 does not carry it.
+        join_ref: &'a Ref,
+        /// The ref of the message that is answered.
+        reference: &'a Ref,
+        /// The topic of that message.
+        topic: &'a str,
+        /// Whether it succeeded.
+        status: Status,
+        /// The `response`.
+        payload: &'a Payload,
+    },
+    /// A message to one client.
+    Push {
+        /// The join_ref of the channel that pushes. Version 1 does not carry it.
+        join_ref: &'a Ref,
+        /// [`Ref::Null`], but the join_ref once more for `phx_close` and `phx_error`.
+        reference: &'a Ref,
+        /// The topic of the channel.
+        topic: &'a str,
+        /// The event.
+        event: &'a str,
+        /// What it carries.
+        payload: &'a Payload,
+    },
+    /// The same message to every subscriber of a topic, which has no refs.
+    Broadcast {
+        /// The topic.
+        topic: &'a str,
+        /// The event.
+        event: &'a str,
+        /// What it carries.
+        payload: &'a Payload,
+    },
 }

@@ -12,7 +12,7 @@ use serde::{Serialize, de::DeserializeOwned};
 /// Cheap to clone: the bytes are shared.
 ///
 /// ```
-/// use hinotori::{IntoPayload, Payload};
+/// # use hinotori_protocol::wire::{IntoPayload, Payload};
 /// use serde_json::json;
 ///
 /// #[derive(serde::Deserialize)]
@@ -23,7 +23,7 @@ use serde::{Serialize, de::DeserializeOwned};
 /// let payload = json!({ "body": "hi" }).into_payload()?;
 /// assert_eq!(payload.parse::<Post>()?.body, "hi");
 /// assert_eq!(Payload::binary(vec![1, 2]).as_binary(), Some(&[1, 2][..]));
-/// # Ok::<_, hinotori::BoxError>(())
+/// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Payload(Kind);
@@ -101,9 +101,14 @@ impl Payload {
         }
     }
 
-    /// Bytes of the payload itself.
+    /// The length in bytes of the JSON text or the binary payload.
     pub fn len(&self) -> usize {
         self.bytes().len()
+    }
+
+    /// Whether it has no bytes, as only a binary payload may.
+    pub fn is_empty(&self) -> bool {
+        self.bytes().is_empty()
     }
 
     /// Whether this is a JSON object, the only JSON that a push or a broadcast may carry.

@@ -89,6 +89,7 @@ const ENVELOPE: usize = 112;
 
 /// A message that does not decode. It ends its socket (close 1011) and no other.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum DecodeError {
     /// Not JSON, or not the JSON of a message.
     Json(serde_json::Error),
@@ -99,10 +100,20 @@ pub enum DecodeError {
     /// A binary message whose first byte is not that of a push.
     Kind(u8),
     /// A binary message shorter than its own sizes say.
-    Truncated { needs: usize, has: usize },
+    Truncated {
+        /// Bytes that its header and the fields after it need.
+        needs: usize,
+        /// Bytes that it has.
+        has: usize,
+    },
     /// A ref, a topic or an event of absurd length.
-    NameTooLong { field: &'static str, length: usize },
-    /// A message of text, or a field of a binary one, that is not UTF-8.
+    NameTooLong {
+        /// `join_ref`, `ref`, `topic` or `event`.
+        field: &'static str,
+        /// Its length in bytes, above [`MAX_NAME`](super::MAX_NAME).
+        length: usize,
+    },
+    /// A text message, or the named field of a binary one, is not UTF-8.
     Utf8(&'static str),
 }
 
@@ -114,8 +125,7 @@ impl fmt::Display for DecodeError {
                 let (line, column) = (error.line(), error.column());
                 write!(f, "not a message: {:?} error at line {line}, column {column}", error.classify())
             }
-            Self::Unfit(Unfit::TooDeep) => write!(f, "JSON nested deeper than {} levels", super::MAX_DEPTH),
-            Self::Unfit(Unfit::LoneSurrogate) => f.write_str("JSON with an escape of half a character"),
+            Self::Unfit(unfit) => unfit.fmt(f),
             Self::Ref => f.write_str("expected a string, a number or null as join_ref and ref"),
             Self::Kind(kind) => write!(f, "binary frame of kind {kind}: expected 0, a push"),
             Self::Truncated { needs, has } => {
@@ -140,11 +150,17 @@ impl std::error::Error for DecodeError {
 
 /// A message that this version of the format cannot carry.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum EncodeError {
     /// Version 1 has no binary frames.
     BinaryForVersion1,
     /// A binary frame has one byte for the length of each field.
-    FieldTooLong { field: &'static str, length: usize },
+    FieldTooLong {
+        /// `join_ref`, `ref`, `topic` or `event`.
+        field: &'static str,
+        /// Its length in bytes, above 255.
+        length: usize,
+    },
     /// Writing JSON failed.
     Json(serde_json::Error),
 }

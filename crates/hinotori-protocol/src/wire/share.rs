@@ -9,7 +9,7 @@ use bytes::Bytes;
 const REST: usize = 1024;
 
 /// A part of a whole that keeps at most as much again as it is long, or [`REST`].
-pub fn share(whole: &Bytes, part: &[u8]) -> Bytes {
+pub(super) fn share(whole: &Bytes, part: &[u8]) -> Bytes {
     if is_small_part(part.len(), whole.len()) { Bytes::copy_from_slice(part) } else { whole.slice_ref(part) }
 }
 

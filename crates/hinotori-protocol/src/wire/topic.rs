@@ -5,10 +5,11 @@ use std::fmt;
 /// A topic pattern: a whole topic, or the beginning of one and `*`.
 ///
 /// ```
-/// let rooms = hinotori::Pattern::parse("room:*")?;
+/// # use hinotori_protocol::wire::Pattern;
+/// let rooms = Pattern::parse("room:*")?;
 /// assert!(rooms.matches("room:lobby") && rooms.matches("room:"));
 /// assert!(!rooms.matches("rooms"));
-/// # Ok::<_, hinotori::InvalidPattern>(())
+/// # Ok::<_, hinotori_protocol::wire::InvalidPattern>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern {

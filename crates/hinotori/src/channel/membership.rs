@@ -333,7 +333,7 @@ impl fmt::Debug for Membership {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "metrics"))]
 mod tests {
     use actix_web::rt::task::yield_now;
     use prometheus::TextEncoder;

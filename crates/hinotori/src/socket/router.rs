@@ -2,13 +2,12 @@
 
 use std::{marker::PhantomData, rc::Rc};
 
-use prometheus::IntGauge;
 
 use super::SocketHandler;
 use crate::{
     channel::{self, Channel, Membership},
     pubsub::PubSub,
-    telemetry::Count,
+    telemetry::{Count, Gauge},
     wire::{Pattern, Payload},
 };
 
@@ -21,7 +20,7 @@ pub struct Routes<S> {
 struct Route<S> {
     pattern: Pattern,
     /// The channels that it has started and that have not ended.
-    running: IntGauge,
+    running: Gauge,
     start: Box<dyn Start<S>>,
 }
 

@@ -1,22 +1,41 @@
 //! What metrics and log lines are told apart by, beside the reasons of the protocol.
 
-use hinotori_protocol::names;
+use std::fmt;
 
-names! {
-    /// How a client reaches its socket.
-    Transport {
-        WebSocket = "websocket",
-        LongPoll = "longpoll",
+/// How a client reaches its socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Transport {
+    WebSocket,
+    LongPoll,
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::WebSocket => "websocket",
+            Self::LongPoll => "longpoll",
+        })
     }
 }
 
-names! {
-    /// A callback that crashed.
-    Crash {
-        Connect = "connect",
-        Join = "join",
-        Channel = "channel",
-        Terminate = "terminate",
-        RawSocket = "raw_socket",
+/// A callback that crashed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Crash {
+    Connect,
+    Join,
+    Channel,
+    Terminate,
+    RawSocket,
+}
+
+impl fmt::Display for Crash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connect => "connect",
+            Self::Join => "join",
+            Self::Channel => "channel",
+            Self::Terminate => "terminate",
+            Self::RawSocket => "raw_socket",
+        })
     }
 }

@@ -1,178 +1,32 @@
-//! The metrics of one server: each is declared here, once, with its help text.
+//! What one server counts.
 //!
-//! What happens for every message is counted by each worker thread for itself (`worker.rs`) and added up when somebody
-//! asks. All else is rare, and counted in one place for the whole server. Who asks is no matter of this module; nor is
-//! what an application adds to the [`registry`](Telemetry::registry).
+//! The rest of the crate calls [`Telemetry`], of which there are two: with the feature `metrics` it keeps Prometheus'
+//! metrics (`registry.rs`), without it no more than what a drain waits for (`plain.rs`). Who asks is no matter of this
+//! module.
 
 mod labels;
+#[cfg(not(feature = "metrics"))]
+mod plain;
 mod quoted;
+#[cfg(feature = "metrics")]
+mod registry;
 mod worker;
-
-#[cfg(target_os = "linux")]
-use prometheus::process_collector::ProcessCollector;
-use prometheus::{
-    IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, core::Collector, proto::MetricFamily,
-};
 
 pub(crate) use hinotori_protocol::reason::{Closed, Refusal};
 pub(crate) use labels::{Crash, Transport};
+#[cfg(not(feature = "metrics"))]
+pub(crate) use plain::{Counter, Gauge, Telemetry};
 pub(crate) use quoted::{Peer, Quoted};
+#[cfg(feature = "metrics")]
+pub(crate) use registry::{Counter, Gauge, Telemetry};
 pub(crate) use worker::Counts;
-use worker::Workers;
-
-/// See the module. One for each server, as a process may have several.
-#[derive(Debug)]
-pub(crate) struct Telemetry {
-    registry: Registry,
-    connections: [IntGauge; Transport::ALL.len()],
-    opened: [IntCounter; Transport::ALL.len()],
-    refused: [IntCounter; Refusal::ALL.len()],
-    closed: [IntCounter; Closed::ALL.len()],
-    channels: IntGaugeVec,
-    crashes: IntCounterVec,
-    rate_limited: IntCounter,
-    broadcasts: IntCounter,
-    workers: Workers,
-}
-
-impl Telemetry {
-    pub(crate) fn new() -> Self {
-        let registry = Registry::new();
-        let by = |label, name, help| add(&registry, IntCounterVec::new(Opts::new(name, help), &[label]));
-        let gauge_by = |label, name, help| add(&registry, IntGaugeVec::new(Opts::new(name, help), &[label]));
-
-        let connections =
-            gauge_by("transport", "hinotori_connections", "Connections that are open, by transport.");
-        let opened = by(
-            "transport",
-            "hinotori_connections_opened_total",
-            "Connections that have been opened, by transport.",
-        );
-        let refused = by(
-            "reason",
-            "hinotori_connections_refused_total",
-            "Connections that were not opened, by reason.",
-        );
-        let closed = by(
-            "reason",
-            "hinotori_connections_closed_total",
-            "Connections that the server closed, by reason: slow_reader is a client that did not read.",
-        );
-        let channels = gauge_by(
-            "topic",
-            "hinotori_channels",
-            "Channels that have not ended, by the topic pattern of their route.",
-        );
-        let crashes = by(
-            "of",
-            "hinotori_crashes_total",
-            "Callbacks that panicked or failed, by what they were, and restarts of supervised actors, by name.",
-        );
-        let rate_limited = IntCounter::new(
-            "hinotori_messages_refused_total",
-            "Messages that were answered with an error, as their client had sent too many.",
-        );
-        let broadcasts = IntCounter::new("hinotori_broadcasts_total", "Broadcasts that have been made.");
-
-        for crash in Crash::ALL {
-            crashes.with_label_values(&[crash.name()]);
-        }
-        #[cfg(target_os = "linux")]
-        register(&registry, ProcessCollector::for_self());
-        Self {
-            connections: Transport::ALL.map(|label| connections.with_label_values(&[label.name()])),
-            opened: Transport::ALL.map(|label| opened.with_label_values(&[label.name()])),
-            refused: Refusal::ALL.map(|label| refused.with_label_values(&[label.name()])),
-            closed: Closed::ALL.map(|label| closed.with_label_values(&[label.name()])),
-            channels,
-            crashes,
-            rate_limited: add(&registry, rate_limited),
-            broadcasts: add(&registry, broadcasts),
-            workers: add(&registry, Workers::new()),
-            registry,
-        }
-    }
-
-    /// Where the metrics are, and those of the application beside them.
-    pub(crate) fn registry(&self) -> &Registry {
-        &self.registry
-    }
-
-    /// A connection has opened; it is counted until the guard is dropped.
-    pub(crate) fn opened(&self, transport: Transport) -> Count {
-        self.opened[transport as usize].inc();
-        Count::new(self.connections[transport as usize].clone())
-    }
-
-    /// A client was not let in.
-    pub(crate) fn refused(&self, why: Refusal) {
-        self.refused[why as usize].inc();
-    }
-
-    /// The server closes a connection that was open.
-    pub(crate) fn closed(&self, why: Closed) {
-        self.closed[why as usize].inc();
-    }
-
-    /// A callback crashed.
-    pub(crate) fn crashed(&self, what: Crash) {
-        self.crashes_of(what.name()).inc();
-    }
-
-    /// How often the supervised actor of a name has crashed.
-    pub(crate) fn crashes_of(&self, actor: &'static str) -> IntCounter {
-        self.crashes.with_label_values(&[actor])
-    }
-
-    /// A message was one too many for its client's rate.
-    pub(crate) fn rate_limited(&self) {
-        self.rate_limited.inc();
-    }
-
-    /// A broadcast was made, whether anybody gets it or not.
-    pub(crate) fn broadcast(&self) {
-        self.broadcasts.inc();
-    }
-
-    /// The channels of one route: the pattern, never the client's topic, of which there may be any number.
-    pub(crate) fn channels_of(&self, pattern: &str) -> IntGauge {
-        self.channels.with_label_values(&[pattern])
-    }
-
-    /// What one worker thread counts.
-    pub(crate) fn of_worker(&self) -> Counts {
-        self.workers.add()
-    }
-
-    /// Channels that have not ended.
-    pub(crate) fn channels(&self) -> usize {
-        let families = self.channels.collect();
-        let metrics = families.iter().flat_map(MetricFamily::get_metric);
-        metrics.map(|metric| metric.get_gauge().get_value().max(0.0) as usize).sum()
-    }
-}
-
-#[expect(clippy::expect_used, reason = "fails only over a malformed name, and all of them stand above")]
-fn add<C: Collector + Clone + 'static>(registry: &Registry, metric: prometheus::Result<C>) -> C {
-    let metric = metric.expect("the name of a metric or label is malformed");
-    register(registry, metric.clone());
-    metric
-}
-
-#[expect(
-    clippy::expect_used,
-    reason = "fails only over a name that is there twice, and all of them stand above"
-)]
-fn register(registry: &Registry, metrics: impl Collector + 'static) {
-    registry.register(Box::new(metrics)).expect("a metric is declared twice");
-}
 
 /// Keeps one thing counted.
 #[derive(Debug)]
-pub(crate) struct Count(IntGauge);
+pub(crate) struct Count(Gauge);
 
 impl Count {
-    pub(crate) fn new(gauge: IntGauge) -> Self {
+    pub(crate) fn new(gauge: Gauge) -> Self {
         gauge.inc();
         Self(gauge)
     }

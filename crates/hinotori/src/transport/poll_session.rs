@@ -22,7 +22,6 @@ use actix::{
     Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, ResponseActFuture,
     WrapFuture,
 };
-use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::body::{Bodies, Body};
@@ -30,7 +29,10 @@ use crate::{
     socket::{Connection, Peer},
     telemetry::Closed,
     token::Token,
-    wire::{Frame, lines, part},
+    wire::{
+        Frame,
+        longpoll::{NotBase64, Part, lines, part},
+    },
 };
 
 /// How long a session's token is good; a session that lives longer must be opened anew (Phoenix's `:max_age`).
@@ -230,7 +232,7 @@ impl Handler<Publish> for PollSession {
         let connection = self.connection.clone();
         let publish = async move {
             if !is_ndjson {
-                return receive(&connection, Ok(body.bytes.clone())).await;
+                return receive(&connection, Ok(Part::Text(body.bytes.clone()))).await;
             }
             for line in lines(&body.bytes) {
                 match receive(&connection, part(connection.serializer(), &line)).await {
@@ -250,12 +252,12 @@ impl Handler<Publish> for PollSession {
 }
 
 /// Takes one message: text, binary, or nothing that can be read. Waits while too much of the client's is unhandled.
-async fn receive(connection: &Connection, part: Result<Bytes, Option<Bytes>>) -> Published {
+async fn receive(connection: &Connection, part: Result<Part, NotBase64>) -> Published {
     poll_fn(|cx| connection.line().poll_readable(cx)).await;
     let received = match part {
-        Ok(text) => connection.receive(true, &text),
-        Err(Some(data)) => connection.receive(false, &data),
-        Err(None) => return Published::NotBase64,
+        Ok(Part::Text(text)) => connection.receive(true, &text),
+        Ok(Part::Binary(data)) => connection.receive(false, &data),
+        Err(NotBase64) => return Published::NotBase64,
     };
     match received {
         Ok(()) if !connection.line().outbox().is_open() => Published::Ended,

@@ -21,7 +21,6 @@ use std::{
 };
 
 use actix_service::{Service, ServiceFactory};
-use actix_tls::accept::rustls_0_23::TlsStream;
 use actix_web::{
     body::{BodySize, MessageBody},
     dev,
@@ -60,21 +59,9 @@ impl Transport for TcpStream {
     }
 }
 
-impl Transport for TlsStream<TcpStream> {
-    fn tcp(&self) -> &TcpStream {
-        self.get_ref().0
-    }
-}
-
 impl From<TcpStream> for socket::Stream {
     fn from(stream: TcpStream) -> Self {
         Self::Tcp(stream)
-    }
-}
-
-impl From<TlsStream<TcpStream>> for socket::Stream {
-    fn from(stream: TlsStream<TcpStream>) -> Self {
-        Self::Other(Box::new(stream))
     }
 }
 

@@ -1,7 +1,4 @@
-//! TLS for a server that clients reach without a proxy in front: a certificate from files, which are read again while it
-//! runs.
-//!
-//! The handshakes and connections themselves are those of actix-web (`HttpServer::bind_rustls_0_23`).
+//! A certificate from files, which are read again while the server runs.
 
 use std::{
     error::Error,

@@ -1,0 +1,35 @@
+//! The page that Prometheus scrapes.
+
+use actix_web::{
+    HttpResponse,
+    web::{self, ServiceConfig},
+};
+use prometheus::TextEncoder;
+
+use super::{answer, at};
+use crate::{pubsub::PubSub, telemetry::Quoted};
+
+/// Prometheus' text format, in which help texts and labels are UTF-8.
+const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Mounts `/metrics`.
+pub(super) fn configure(pubsub: &PubSub, config: &mut ServiceConfig) {
+    let of = pubsub.clone();
+    config.service(at("/metrics", move || metrics(of.clone())));
+}
+
+/// All metrics. They are gathered on a thread beside the workers: the process's own are read from files.
+async fn metrics(pubsub: PubSub) -> HttpResponse {
+    let gathered = web::block(move || {
+        TextEncoder::new()
+            .encode_to_string(&pubsub.telemetry().registry().gather())
+            .map_err(|e| e.to_string())
+    });
+    match gathered.await.map_err(|error| error.to_string()).and_then(|metrics| metrics) {
+        Ok(metrics) => answer(&mut HttpResponse::Ok(), FORMAT, metrics),
+        Err(why) => {
+            log::error!("event=no_metrics why={}", Quoted(&why));
+            HttpResponse::InternalServerError().finish()
+        }
+    }
+}

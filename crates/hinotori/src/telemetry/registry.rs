@@ -1,0 +1,168 @@
+//! The metrics of one server: each is declared here, once, with its help text.
+//!
+//! What happens for every message is counted by each worker thread for itself (`worker.rs`) and added up when somebody
+//! asks (`collector.rs`). All else is rare, and counted in one place for the whole server. What an application adds to the
+//! [`registry`](Telemetry::registry) is no matter of this module.
+
+mod collector;
+
+#[cfg(target_os = "linux")]
+use prometheus::process_collector::ProcessCollector;
+pub(crate) use prometheus::{IntCounter as Counter, IntGauge as Gauge};
+use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry, core::Collector, proto::MetricFamily};
+
+use self::collector::Workers;
+use super::{Closed, Count, Counts, Crash, Refusal, Transport};
+
+/// In the order of their numbers.
+const TRANSPORTS: [Transport; 2] = [Transport::WebSocket, Transport::LongPoll];
+
+/// Those that are there at 0 before any has happened.
+const CRASHES: [Crash; 5] = [Crash::Connect, Crash::Join, Crash::Channel, Crash::Terminate, Crash::RawSocket];
+
+/// See the module. One for each server, as a process may have several.
+#[derive(Debug)]
+pub(crate) struct Telemetry {
+    registry: Registry,
+    connections: [Gauge; TRANSPORTS.len()],
+    opened: [Counter; TRANSPORTS.len()],
+    refused: [Counter; Refusal::ALL.len()],
+    closed: [Counter; Closed::ALL.len()],
+    channels: IntGaugeVec,
+    crashes: IntCounterVec,
+    rate_limited: Counter,
+    broadcasts: Counter,
+    workers: Workers,
+}
+
+impl Telemetry {
+    pub(crate) fn new() -> Self {
+        let registry = Registry::new();
+        let by = |label, name, help| add(&registry, IntCounterVec::new(Opts::new(name, help), &[label]));
+        let gauge_by = |label, name, help| add(&registry, IntGaugeVec::new(Opts::new(name, help), &[label]));
+
+        let connections =
+            gauge_by("transport", "hinotori_connections", "Connections that are open, by transport.");
+        let opened = by(
+            "transport",
+            "hinotori_connections_opened_total",
+            "Connections that have been opened, by transport.",
+        );
+        let refused = by(
+            "reason",
+            "hinotori_connections_refused_total",
+            "Connections that were not opened, by reason.",
+        );
+        let closed = by(
+            "reason",
+            "hinotori_connections_closed_total",
+            "Connections that the server closed, by reason: slow_reader is a client that did not read.",
+        );
+        let channels = gauge_by(
+            "topic",
+            "hinotori_channels",
+            "Channels that have not ended, by the topic pattern of their route.",
+        );
+        let crashes = by(
+            "of",
+            "hinotori_crashes_total",
+            "Callbacks that panicked or failed, by what they were, and restarts of supervised actors, by name.",
+        );
+        let rate_limited = Counter::new(
+            "hinotori_messages_refused_total",
+            "Messages that were answered with an error, as their client had sent too many.",
+        );
+        let broadcasts = Counter::new("hinotori_broadcasts_total", "Broadcasts that have been made.");
+
+        for crash in CRASHES {
+            crashes.with_label_values(&[&crash.to_string()]);
+        }
+        #[cfg(target_os = "linux")]
+        register(&registry, ProcessCollector::for_self());
+        Self {
+            connections: TRANSPORTS.map(|label| connections.with_label_values(&[&label.to_string()])),
+            opened: TRANSPORTS.map(|label| opened.with_label_values(&[&label.to_string()])),
+            refused: Refusal::ALL.map(|label| refused.with_label_values(&[label.name()])),
+            closed: Closed::ALL.map(|label| closed.with_label_values(&[label.name()])),
+            channels,
+            crashes,
+            rate_limited: add(&registry, rate_limited),
+            broadcasts: add(&registry, broadcasts),
+            workers: add(&registry, Workers::new()),
+            registry,
+        }
+    }
+
+    /// Where the metrics are, and those of the application beside them.
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// A connection has opened; it is counted until the guard is dropped.
+    pub(crate) fn opened(&self, transport: Transport) -> Count {
+        self.opened[transport as usize].inc();
+        Count::new(self.connections[transport as usize].clone())
+    }
+
+    /// A client was not let in.
+    pub(crate) fn refused(&self, why: Refusal) {
+        self.refused[why as usize].inc();
+    }
+
+    /// The server closes a connection that was open.
+    pub(crate) fn closed(&self, why: Closed) {
+        self.closed[why as usize].inc();
+    }
+
+    /// A callback crashed.
+    pub(crate) fn crashed(&self, what: Crash) {
+        self.crashes_of(&what.to_string()).inc();
+    }
+
+    /// How often the callback or the supervised actor of a name has crashed.
+    pub(crate) fn crashes_of(&self, actor: &str) -> Counter {
+        self.crashes.with_label_values(&[actor])
+    }
+
+    /// A message was one too many for its client's rate.
+    pub(crate) fn rate_limited(&self) {
+        self.rate_limited.inc();
+    }
+
+    /// A broadcast was made, whether anybody gets it or not.
+    pub(crate) fn broadcast(&self) {
+        self.broadcasts.inc();
+    }
+
+    /// The channels of one route: the pattern, never the client's topic, of which there may be any number.
+    pub(crate) fn channels_of(&self, pattern: &str) -> Gauge {
+        self.channels.with_label_values(&[pattern])
+    }
+
+    /// What one worker thread counts.
+    pub(crate) fn of_worker(&self) -> Counts {
+        self.workers.add()
+    }
+
+    /// Channels that have not ended.
+    pub(crate) fn channels(&self) -> usize {
+        let families = self.channels.collect();
+        let metrics = families.iter().flat_map(MetricFamily::get_metric);
+        metrics.map(|metric| metric.get_gauge().get_value().max(0.0) as usize).sum()
+    }
+}
+
+#[expect(clippy::expect_used, reason = "fails only over a malformed name, and all of them stand above")]
+fn add<C: Collector + Clone + 'static>(registry: &Registry, metric: prometheus::Result<C>) -> C {
+    let metric = metric.expect("the name of a metric or label is malformed");
+    register(registry, metric.clone());
+    metric
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "fails only over a name that is there twice, and all of them stand above"
+)]
+fn register(registry: &Registry, metrics: impl Collector + 'static) {
+    registry.register(Box::new(metrics)).expect("a metric is declared twice");
+}
