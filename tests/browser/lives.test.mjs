@@ -4,6 +4,7 @@ import assert from "node:assert/strict"
 import { after, afterEach, before, beforeEach, test } from "node:test"
 import { Server } from "../clients/server.mjs"
 import { until } from "../clients/until.mjs"
+import { Lobby, M } from "./lobby.mjs"
 import { ChatPage, launch } from "./page.mjs"
 
 let browser, server, chat, joins
@@ -18,36 +19,11 @@ after(async () => {
 })
 
 beforeEach(async () => {
-  joins = new Queue()
   chat = await ChatPage.blank(browser)
-  await chat.page.routeWebSocket(/\/socket\/websocket/, socket => socket.onMessage(text => {
-    const [joinRef, ref, topic, event] = JSON.parse(text)
-    if (event !== "phx_join") return
-    socket.send(JSON.stringify([joinRef, ref, topic, "phx_reply", { status: "ok", response: {} }]))
-    joins.put(new Connection(socket))
-  }))
+  joins = await Lobby.open(chat.page)
   await chat.page.goto(server.url)
 })
 afterEach(() => chat.close())
-
-class Queue {
-  #items = []
-  #takers = []
-  put(item) { (this.#takers.shift() ?? (() => this.#items.push(item)))(item) }
-  take() { return this.#items.length ? this.#items.shift() : new Promise(taker => this.#takers.push(taker)) }
-}
-
-class Connection {
-  constructor(socket) { this.socket = socket }
-  #send(event, payload) { this.socket.send(JSON.stringify([null, null, "chat:lobby", event, payload])) }
-  history(...messages) { this.#send("load_messages", { messages }) }
-  message(message) { this.#send("new_message", { message }) }
-  liked(message) { this.#send("message_liked", { message }) }
-  async lost() { await this.socket.close({ code: 1012 }) }
-}
-
-const M = (id, content, likes = 0, reply_to_content = null) =>
-  ({ id, content, likes, reply_to_content, reply_to_id: reply_to_content && 1, timestamp: "2025-01-01T00:00:00.000000Z" })
 
 /** Waits until exactly these are shown: "id content likes", with a ~ in front of what is stale. */
 const shows = (...lines) => until(async () => (await chat.messages())

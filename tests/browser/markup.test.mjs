@@ -50,7 +50,7 @@ test("markup is shown as text and never runs: in messages, quotes, the preview, 
     assert.deepEqual(made, {
       ran: undefined,
       tags: ["button", "div", "li", "p", "span"],
-      attributes: ["aria-label", "class", "data-content", "data-message-id", "title"],
+      attributes: ["aria-label", "class", "data-content", "data-message-id", "dir", "title"],
       data: HOSTILE,
     })
     await tab.close()

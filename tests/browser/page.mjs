@@ -7,15 +7,15 @@ import { until } from "../clients/until.mjs"
 
 const screenshots = resolve(import.meta.dirname, "../../target/screenshots")
 
-export function launch() {
-  return chromium.launch({
-    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-    args: [
-      "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-      "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    ],
-  })
+export const launchOptions = {
+  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+  args: [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+  ],
 }
+
+export const launch = () => chromium.launch(launchOptions)
 
 export const DESKTOP = { width: 1280, height: 800 }
 export const PHONE = { width: 390, height: 844 }
@@ -26,9 +26,14 @@ export class ChatPage {
 
   /** An empty tab that will tell of errors, of a browser with or without WebSockets. */
   static async blank(browser, { webSockets = true, ...options } = {}) {
+    const context = await browser.newContext({ viewport: DESKTOP, ...options })
+    if (!webSockets) await context.addInitScript(() => { delete window.WebSocket })
+    return ChatPage.of(context)
+  }
+
+  static async of(context) {
     const chat = new ChatPage()
-    chat.context = await browser.newContext({ viewport: DESKTOP, ...options })
-    if (!webSockets) await chat.context.addInitScript(() => { delete window.WebSocket })
+    chat.context = context
     chat.page = await chat.context.newPage()
     chat.page.on("console", message => {
       if (message.type() === "error") chat.errors.push(message.text())
@@ -44,10 +49,14 @@ export class ChatPage {
 
   static async open(browser, url, options) {
     const chat = await ChatPage.blank(browser, options)
-    const loaded = chat.historyLoaded()
-    await chat.page.goto(url)
-    await loaded
+    await chat.goto(url)
     return chat
+  }
+
+  async goto(url) {
+    const loaded = this.historyLoaded()
+    await this.page.goto(url)
+    await loaded
   }
 
   /** Resolves once app.js has appended both histories that it gets when it joins. */
@@ -80,6 +89,18 @@ export class ChatPage {
       stale: li.classList.contains("stale"),
     })))
   }
+
+  /** What is shown as unsent: [{ content, quote, state, actions }]. */
+  unsent() {
+    return this.page.locator("#unsent > li").evaluateAll(items => items.map(li => ({
+      content: li.querySelector(".text").textContent,
+      quote: li.querySelector(".quote").hidden ? null : li.querySelector(".quote .italic").textContent,
+      state: li.querySelector(".state").textContent,
+      actions: Array.from(li.querySelectorAll("button:not([hidden])"), button => button.textContent),
+    })))
+  }
+
+  get unsentCount() { return this.page.locator("#unsent-status").textContent() }
 
   async contents() { return (await this.messages()).map(message => message.content) }
 

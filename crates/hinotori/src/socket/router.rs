@@ -2,7 +2,6 @@
 
 use std::{marker::PhantomData, rc::Rc};
 
-
 use super::SocketHandler;
 use crate::{
     channel::{self, Channel, Membership},
