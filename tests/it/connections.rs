@@ -23,7 +23,11 @@ const WEBSOCKET: &str = "/socket/websocket?vsn=2.0.0";
 const LONG_POLL: &str = "/socket/longpoll?vsn=2.0.0";
 
 fn with_room_for(connections: usize) -> Server {
-    Launch::reference().set("MAX_CONNECTIONS", connections).set("WORKERS", 3).start()
+    with_room(Launch::reference(), connections)
+}
+
+fn with_room(launch: Launch, connections: usize) -> Server {
+    launch.set("MAX_CONNECTIONS", connections).set("WORKERS", 3).start()
 }
 
 #[test]
@@ -86,43 +90,47 @@ fn has_room(server: &Server, after: &str) -> Upgrade {
 
 #[test]
 fn a_place_is_free_again_however_a_connection_ends() {
-    type End<'a> = &'a dyn Fn(&mut Client);
-    let server = with_room_for(1);
-    let endings: [(&str, End); 7] = [
-        ("a close", &|client| client.bytes(&masked(true, CLOSE, &1000_u16.to_be_bytes()))),
-        ("a frame without a mask", &|client| client.bytes(b"\x81\x02[]")),
-        ("a frame too long", &|client| client.bytes(&header(0x80 | TEXT, 1 << 40))),
-        ("a message that does not decode", &|client| client.text("no message")),
-        ("half a frame and the end", &|client| client.bytes(&masked(true, TEXT, b"half")[..5])),
-        ("a crash of its channel and the end", &|client| {
-            client.send(&json!(["1", "2", "ref:room", "crash", {}]))
-        }),
-        ("a long callback and the end", &|client| {
-            client.send(&json!(["1", "2", "ref:room", "sleep", {"ms": 60_000}]));
-        }),
-    ];
-    for (how, end) in endings {
-        let mut client = Client::over(has_room(&server, how));
-        client.join("1", "ref:room");
-        end(&mut client);
-        drop(client);
-        has_room(&server, how);
-    }
+    Launch::on_both(|launch| {
+        type End<'a> = &'a dyn Fn(&mut Client);
+        let server = with_room(launch, 1);
+        let endings: [(&str, End); 7] = [
+            ("a close", &|client| client.bytes(&masked(true, CLOSE, &1000_u16.to_be_bytes()))),
+            ("a frame without a mask", &|client| client.bytes(b"\x81\x02[]")),
+            ("a frame too long", &|client| client.bytes(&header(0x80 | TEXT, 1 << 40))),
+            ("a message that does not decode", &|client| client.text("no message")),
+            ("half a frame and the end", &|client| client.bytes(&masked(true, TEXT, b"half")[..5])),
+            ("a crash of its channel and the end", &|client| {
+                client.send(&json!(["1", "2", "ref:room", "crash", {}]))
+            }),
+            ("a long callback and the end", &|client| {
+                client.send(&json!(["1", "2", "ref:room", "sleep", {"ms": 60_000}]));
+            }),
+        ];
+        for (how, end) in endings {
+            let mut client = Client::over(has_room(&server, how));
+            client.join("1", "ref:room");
+            end(&mut client);
+            drop(client);
+            has_room(&server, how);
+        }
+    });
 }
 
 #[test]
 fn a_place_is_free_again_when_a_client_is_silent_or_stays_away() {
-    let server = with_room_for(1);
-    let silent = Client::open(server.port, "/idle/websocket?vsn=2.0.0");
-    silent.closes(1002);
-    has_room(&server, "silence");
-    drop(silent);
-    let until = Instant::now() + PATIENCE;
-    // the place may be taken for a moment more
-    while get(server.port, "/idle/longpoll?vsn=2.0.0", &[]).status == 503 {
-        assert!(Instant::now() < until);
-    }
-    has_room(&server, "a long poll that was not polled");
+    Launch::on_both(|launch| {
+        let server = with_room(launch, 1);
+        let silent = Client::open(server.port, "/idle/websocket?vsn=2.0.0");
+        silent.closes(1002);
+        has_room(&server, "silence");
+        drop(silent);
+        let until = Instant::now() + PATIENCE;
+        // the place may be taken for a moment more
+        while get(server.port, "/idle/longpoll?vsn=2.0.0", &[]).status == 503 {
+            assert!(Instant::now() < until);
+        }
+        has_room(&server, "a long poll that was not polled");
+    });
 }
 
 #[test]
@@ -155,14 +163,16 @@ fn a_client_that_is_not_let_in_takes_no_place() {
 
 #[test]
 fn a_client_that_is_gone_before_it_is_answered_takes_no_place() {
-    let server = with_room_for(1);
-    for _ in 0..20 {
-        let mut stream = std::net::TcpStream::connect(("127.0.0.1", server.port)).unwrap();
-        let request = "GET /socket/websocket?vsn=2.0.0 HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+    Launch::on_both(|launch| {
+        let server = with_room(launch, 1);
+        for _ in 0..20 {
+            let mut stream = std::net::TcpStream::connect(("127.0.0.1", server.port)).unwrap();
+            let request = "GET /socket/websocket?vsn=2.0.0 HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-        stream.write_all(request.as_bytes()).unwrap();
-    }
-    let mut stream = has_room(&server, "20 that went at once").stream;
-    stream.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
-    assert!(stream.read(&mut [0]).is_err(), "it is open");
+            stream.write_all(request.as_bytes()).unwrap();
+        }
+        let mut stream = has_room(&server, "20 that went at once").stream;
+        stream.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+        assert!(stream.read(&mut [0]).is_err(), "it is open");
+    });
 }

@@ -69,17 +69,18 @@ fn of_four_clients_and_batches_of_two_one_half_goes_and_the_other_is_served_on()
 
 #[test]
 fn the_batches_follow_each_other_until_all_are_gone() {
-    let mut server =
-        Launch::reference().set("WORKERS", 3).set("DRAIN_BATCH", 2).set("DRAIN_INTERVAL", 50).start();
-    let clients = clients(&server, 5);
-    server.signal("TERM");
-    clients.iter().for_each(|client| client.closes(1012));
-    exits_with_0(&mut server);
-    let log = server.log();
-    assert_eq!(numbers(&log, "batch", "batch"), [1, 2, 3], "{log}");
-    assert_eq!(numbers(&log, "batch", "closed"), [2, 2, 1], "{log}");
-    assert_eq!(numbers(&log, "begin", "connections"), [5], "{log}");
-    assert_eq!(numbers(&log, "end", "connections"), [0], "{log}");
+    Launch::on_both(|launch| {
+        let mut server = launch.set("WORKERS", 3).set("DRAIN_BATCH", 2).set("DRAIN_INTERVAL", 50).start();
+        let clients = clients(&server, 5);
+        server.signal("TERM");
+        clients.iter().for_each(|client| client.closes(1012));
+        exits_with_0(&mut server);
+        let log = server.log();
+        assert_eq!(numbers(&log, "batch", "batch"), [1, 2, 3], "{log}");
+        assert_eq!(numbers(&log, "batch", "closed"), [2, 2, 1], "{log}");
+        assert_eq!(numbers(&log, "begin", "connections"), [5], "{log}");
+        assert_eq!(numbers(&log, "end", "connections"), [0], "{log}");
+    });
 }
 
 #[test]
@@ -99,13 +100,15 @@ fn a_long_poll_is_of_the_batch_and_its_poll_is_answered() {
 
 #[test]
 fn the_end_of_a_channel_is_waited_for_however_soon_its_client_has_gone() {
-    let mut server = Launch::reference().set("WORKERS", 1).start();
-    let client = Client::joined(server.port, "ref:slow_end");
-    server.signal("TERM");
-    client.closes(1012);
-    exits_with_0(&mut server);
-    assert!(server.log().contains("a slow end has come to its end"), "{}", server.log());
-    assert_eq!(numbers(&server.log(), "end", "channels"), [0]);
+    Launch::on_both(|launch| {
+        let mut server = launch.set("WORKERS", 1).start();
+        let client = Client::joined(server.port, "ref:slow_end");
+        server.signal("TERM");
+        client.closes(1012);
+        exits_with_0(&mut server);
+        assert!(server.log().contains("a slow end has come to its end"), "{}", server.log());
+        assert_eq!(numbers(&server.log(), "end", "channels"), [0]);
+    });
 }
 
 #[test]
@@ -119,29 +122,30 @@ fn nobody_waits_for_a_batch_that_would_be_empty() {
 
 #[test]
 fn whom_no_batch_has_reached_is_told_before_the_deadline() {
-    let mut server = Launch::reference()
-        .set("DRAIN_BATCH", 1)
-        .set("DRAIN_INTERVAL", NEVER)
-        .set("DRAIN_DEADLINE", 2_000)
-        .start();
-    let clients = clients(&server, 10);
-    server.signal("TERM");
-    clients.iter().for_each(|client| client.closes(1012));
-    exits_with_0(&mut server);
-    assert_eq!(numbers(&server.log(), "batch", "closed"), [1, 9]);
+    Launch::on_both(|launch| {
+        let mut server =
+            launch.set("DRAIN_BATCH", 1).set("DRAIN_INTERVAL", NEVER).set("DRAIN_DEADLINE", 2_000).start();
+        let clients = clients(&server, 10);
+        server.signal("TERM");
+        clients.iter().for_each(|client| client.closes(1012));
+        exits_with_0(&mut server);
+        assert_eq!(numbers(&server.log(), "batch", "closed"), [1, 9]);
+    });
 }
 
 #[test]
 fn what_is_left_at_the_deadline_is_logged_and_the_process_exits_with_0() {
-    let mut server = Launch::reference().set("DRAIN_DEADLINE", 1_500).start();
-    let mut busy = Client::joined(server.port, "ref:slow");
-    busy.send(&json!(["1", "2", "ref:slow", "sleep", { "ms": NEVER }]));
-    busy.beat();
-    server.signal("TERM");
-    busy.closes(1012);
-    exits_with_0(&mut server);
-    let end = step(&server, "end");
-    assert!(end.contains("WARN") && end.contains("connections=0 channels=1 "), "{end}");
+    Launch::on_both(|launch| {
+        let mut server = launch.set("DRAIN_DEADLINE", 1_500).start();
+        let mut busy = Client::joined(server.port, "ref:slow");
+        busy.send(&json!(["1", "2", "ref:slow", "sleep", { "ms": NEVER }]));
+        busy.beat();
+        server.signal("TERM");
+        busy.closes(1012);
+        exits_with_0(&mut server);
+        let end = step(&server, "end");
+        assert!(end.contains("WARN") && end.contains("connections=0 channels=1 "), "{end}");
+    });
 }
 
 #[test]

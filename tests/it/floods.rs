@@ -26,7 +26,11 @@ const GROWTH: u64 = 16 * MIB;
 
 /// One worker: then nobody is out of reach of what another does.
 fn one_worker() -> Server {
-    Launch::reference().set("WORKERS", 1).start()
+    of_one_worker(Launch::reference())
+}
+
+fn of_one_worker(launch: Launch) -> Server {
+    launch.set("WORKERS", 1).start()
 }
 
 fn grows_less_than(server: &Server, limit: u64, before: u64) {
@@ -137,25 +141,27 @@ fn names_of_megabytes_end_their_socket_and_are_neither_kept_nor_logged() {
 
 #[test]
 fn a_message_in_a_million_fragments_most_of_them_empty_comes_out_whole_and_delays_nobody() {
-    const EMPTY: usize = 1_000_000;
-    let server = one_worker();
-    let mut other = Client::joined(server.port, "ref:room");
-    let stream = Upgrade::granted(server.port, "/socket/websocket?vsn=2.0.0").stream;
-    let heartbeat = json!([null, "1", "phoenix", "heartbeat", {"x": "y".repeat(20_000)}]).to_string();
-    let mut bytes = masked(false, TEXT, b"");
-    bytes.extend(masked(false, CONTINUATION, b"").repeat(EMPTY));
-    for byte in heartbeat.as_bytes().chunks(1) {
-        bytes.extend(masked(false, CONTINUATION, byte));
-    }
-    bytes.extend(masked(true, CONTINUATION, b""));
-    let before = server.memory("VmRSS");
-    let sent = send(&stream, bytes);
-    while !sent.is_finished() {
-        other.beat();
-    }
-    let answer = Frames::of(stream).message();
-    assert_eq!(answer, json!([null, "1", "phoenix", "phx_reply", {"status": "ok", "response": {}}]));
-    grows_less_than(&server, GROWTH, before);
+    Launch::on_both(|launch| {
+        const EMPTY: usize = 1_000_000;
+        let server = of_one_worker(launch);
+        let mut other = Client::joined(server.port, "ref:room");
+        let stream = Upgrade::granted(server.port, "/socket/websocket?vsn=2.0.0").stream;
+        let heartbeat = json!([null, "1", "phoenix", "heartbeat", {"x": "y".repeat(20_000)}]).to_string();
+        let mut bytes = masked(false, TEXT, b"");
+        bytes.extend(masked(false, CONTINUATION, b"").repeat(EMPTY));
+        for byte in heartbeat.as_bytes().chunks(1) {
+            bytes.extend(masked(false, CONTINUATION, byte));
+        }
+        bytes.extend(masked(true, CONTINUATION, b""));
+        let before = server.memory("VmRSS");
+        let sent = send(&stream, bytes);
+        while !sent.is_finished() {
+            other.beat();
+        }
+        let answer = Frames::of(stream).message();
+        assert_eq!(answer, json!([null, "1", "phoenix", "phx_reply", {"status": "ok", "response": {}}]));
+        grows_less_than(&server, GROWTH, before);
+    });
 }
 
 #[test]
@@ -199,24 +205,26 @@ fn a_flood_of_joins_and_leaves_of_one_topic_has_each_answered_once_and_leaves_no
 
 #[test]
 fn a_flood_of_pings_is_answered_by_as_many_pongs_and_one_who_does_not_take_them_is_not_read_from() {
-    const PINGS: usize = 100_000;
-    let server = one_worker();
-    let mut other = Client::joined(server.port, "ref:room");
-    let stream = Upgrade::granted(server.port, "/socket/websocket?vsn=2.0.0").stream;
-    let before = server.memory("VmRSS");
-    let sent = send(&stream, masked(true, PING, &[b'x'; 125]).repeat(PINGS));
-    // nothing is read yet: 12 MB of pongs would have nowhere to go
-    for _ in 0..100 {
-        other.beat();
-    }
-    grows_less_than(&server, GROWTH, before);
-    let mut frames = Frames::of(stream);
-    for _ in 0..PINGS {
-        let pong = frames.next();
-        assert_eq!((pong.opcode, pong.payload.len()), (PONG, 125));
-    }
-    sent.join().unwrap();
-    grows_less_than(&server, GROWTH, before);
+    Launch::on_both(|launch| {
+        const PINGS: usize = 100_000;
+        let server = of_one_worker(launch);
+        let mut other = Client::joined(server.port, "ref:room");
+        let stream = Upgrade::granted(server.port, "/socket/websocket?vsn=2.0.0").stream;
+        let before = server.memory("VmRSS");
+        let sent = send(&stream, masked(true, PING, &[b'x'; 125]).repeat(PINGS));
+        // nothing is read yet: 12 MB of pongs would have nowhere to go
+        for _ in 0..100 {
+            other.beat();
+        }
+        grows_less_than(&server, GROWTH, before);
+        let mut frames = Frames::of(stream);
+        for _ in 0..PINGS {
+            let pong = frames.next();
+            assert_eq!((pong.opcode, pong.payload.len()), (PONG, 125));
+        }
+        sent.join().unwrap();
+        grows_less_than(&server, GROWTH, before);
+    });
 }
 
 /// How far each reader is, so that the speaker is never far ahead of the slowest.
@@ -224,58 +232,60 @@ type Progress = Arc<(Mutex<Vec<usize>>, Condvar)>;
 
 #[test]
 fn of_120_mb_past_a_reader_who_stalls_the_others_get_all_in_order_and_the_server_keeps_little() {
-    let _turn = heavy();
-    const MESSAGES: usize = 1_920;
-    const SIZE: usize = 64 * 1024;
-    const READERS: usize = 6;
-    /// Messages that a reader who reads may lag behind: far below the bound of its outbox.
-    const AHEAD: usize = 6;
-    let server = Launch::reference().start();
-    let join = |stream: &mut TcpStream| {
-        let join = json!(["1", "1", "ref:room", "phx_join", {}]).to_string();
-        stream.write_all(&masked(true, TEXT, join.as_bytes())).unwrap();
-    };
-    let open = || Upgrade::granted(server.port, "/socket/websocket?vsn=2.0.0").stream;
-    let mut stalled = open();
-    join(&mut stalled);
-    stalled.set_read_timeout(Some(PATIENCE)).unwrap();
-    stalled.peek(&mut [0]).unwrap();
+    Launch::on_both(|launch| {
+        let _turn = heavy();
+        const MESSAGES: usize = 1_920;
+        const SIZE: usize = 64 * 1024;
+        const READERS: usize = 6;
+        /// Messages that a reader who reads may lag behind: far below the bound of its outbox.
+        const AHEAD: usize = 6;
+        let server = launch.start();
+        let join = |stream: &mut TcpStream| {
+            let join = json!(["1", "1", "ref:room", "phx_join", {}]).to_string();
+            stream.write_all(&masked(true, TEXT, join.as_bytes())).unwrap();
+        };
+        let open = || Upgrade::granted(server.port, "/socket/websocket?vsn=2.0.0").stream;
+        let mut stalled = open();
+        join(&mut stalled);
+        stalled.set_read_timeout(Some(PATIENCE)).unwrap();
+        stalled.peek(&mut [0]).unwrap();
 
-    let progress: Progress = Arc::new((Mutex::new(vec![0; READERS]), Condvar::new()));
-    let readers: Vec<_> = (0..READERS)
-        .map(|reader| {
-            let mut stream = open();
-            join(&mut stream);
-            let mut frames = Frames::of(stream);
-            assert_eq!(frames.message()[3], "phx_reply");
-            let progress = progress.clone();
-            thread::spawn(move || {
-                for n in 0..MESSAGES {
-                    let frame = frames.next();
-                    let begin = format!(r#"[null,null,"ref:room","bcast",{{"n":{n},"#);
-                    assert!(frame.payload.starts_with(begin.as_bytes()) && frame.payload.len() > SIZE);
-                    progress.0.lock().unwrap()[reader] = n + 1;
-                    progress.1.notify_all();
-                }
+        let progress: Progress = Arc::new((Mutex::new(vec![0; READERS]), Condvar::new()));
+        let readers: Vec<_> = (0..READERS)
+            .map(|reader| {
+                let mut stream = open();
+                join(&mut stream);
+                let mut frames = Frames::of(stream);
+                assert_eq!(frames.message()[3], "phx_reply");
+                let progress = progress.clone();
+                thread::spawn(move || {
+                    for n in 0..MESSAGES {
+                        let frame = frames.next();
+                        let begin = format!(r#"[null,null,"ref:room","bcast",{{"n":{n},"#);
+                        assert!(frame.payload.starts_with(begin.as_bytes()) && frame.payload.len() > SIZE);
+                        progress.0.lock().unwrap()[reader] = n + 1;
+                        progress.1.notify_all();
+                    }
+                })
             })
-        })
-        .collect();
-    let mut speaker = Client::joined(server.port, "ref:speaker");
-    speaker.send(&json!(["2", "2", "ref:room", "phx_join", {}]));
-    assert_eq!(speaker.message()[3], "phx_reply");
-    let before = server.memory("VmRSS");
-    let content = "x".repeat(SIZE);
-    for n in 0..MESSAGES {
-        let seen = progress.0.lock().unwrap();
-        let is_far = |seen: &mut Vec<usize>| seen.iter().any(|seen| seen + AHEAD < n);
-        let (seen, timeout) = progress.1.wait_timeout_while(seen, PATIENCE, is_far).unwrap();
-        assert!(!timeout.timed_out(), "of {n} came {seen:?}");
-        drop(seen);
-        speaker.text(&format!(r#"["2",null,"ref:room","bcast",{{"n":{n},"x":"{content}"}}]"#));
-        assert!(matches!(speaker.next(), Item::Text(_)));
-    }
-    readers.into_iter().for_each(|reader| reader.join().unwrap());
-    grows_less_than(&server, 64 * MIB, before);
-    // the one who stalls, and nobody else
-    comes_to(&server, "hinotori_connections_closed_total{reason=\"slow_reader\"}", 1.0);
+            .collect();
+        let mut speaker = Client::joined(server.port, "ref:speaker");
+        speaker.send(&json!(["2", "2", "ref:room", "phx_join", {}]));
+        assert_eq!(speaker.message()[3], "phx_reply");
+        let before = server.memory("VmRSS");
+        let content = "x".repeat(SIZE);
+        for n in 0..MESSAGES {
+            let seen = progress.0.lock().unwrap();
+            let is_far = |seen: &mut Vec<usize>| seen.iter().any(|seen| seen + AHEAD < n);
+            let (seen, timeout) = progress.1.wait_timeout_while(seen, PATIENCE, is_far).unwrap();
+            assert!(!timeout.timed_out(), "of {n} came {seen:?}");
+            drop(seen);
+            speaker.text(&format!(r#"["2",null,"ref:room","bcast",{{"n":{n},"x":"{content}"}}]"#));
+            assert!(matches!(speaker.next(), Item::Text(_)));
+        }
+        readers.into_iter().for_each(|reader| reader.join().unwrap());
+        grows_less_than(&server, 64 * MIB, before);
+        // the one who stalls, and nobody else
+        comes_to(&server, "hinotori_connections_closed_total{reason=\"slow_reader\"}", 1.0);
+    });
 }

@@ -17,7 +17,11 @@ use crate::{
 
 /// One worker: then nobody is out of reach of what another does.
 fn one_worker() -> Server {
-    Launch::reference().set("WORKERS", 1).start()
+    of_one_worker(Launch::reference())
+}
+
+fn of_one_worker(launch: Launch) -> Server {
+    launch.set("WORKERS", 1).start()
 }
 
 /// Long enough that everything else comes first, unless it has to wait.
@@ -68,31 +72,36 @@ fn messages_to_a_busy_channel_wait_and_keep_their_order() {
 #[test]
 fn a_client_that_sends_100_000_events_in_one_write_gets_each_answer_in_order_and_others_are_served_meanwhile()
 {
-    const EVENTS: usize = 100_000;
-    let server = one_worker();
-    let mut other = Client::joined(server.port, "ref:other");
-    let mut flood = Upgrade::granted(server.port, "/socket/websocket?vsn=2.0.0").stream;
-    let events = (0..EVENTS).map(|n| json!(["1", n, "ref:flood", "echo", {"n": n}]));
-    let events = std::iter::once(json!(["1", "join", "ref:flood", "phx_join", {}])).chain(events);
-    let bytes: Vec<u8> =
-        events.flat_map(|event| frame::masked(true, frame::TEXT, event.to_string().as_bytes())).collect();
+    Launch::on_both(|launch| {
+        const EVENTS: usize = 100_000;
+        let server = of_one_worker(launch);
+        let mut other = Client::joined(server.port, "ref:other");
+        let mut flood = Upgrade::granted(server.port, "/socket/websocket?vsn=2.0.0").stream;
+        let events = (0..EVENTS).map(|n| json!(["1", n, "ref:flood", "echo", {"n": n}]));
+        let events = std::iter::once(json!(["1", "join", "ref:flood", "phx_join", {}])).chain(events);
+        let bytes: Vec<u8> =
+            events.flat_map(|event| frame::masked(true, frame::TEXT, event.to_string().as_bytes())).collect();
 
-    let reading = flood.try_clone().unwrap();
-    let reader = spawn(move || read_frames(reading, 1 + EVENTS));
-    let writer = spawn(move || flood.write_all(&bytes).map(|()| flood));
-    let mut beats = 0;
-    while !reader.is_finished() {
-        other.beat();
-        beats += 1;
-    }
-    let _open = writer.join().unwrap().expect("the server takes all that is sent");
-    let answers = reader.join().unwrap();
-    assert_eq!(answers.len(), 1 + EVENTS);
-    for (n, answer) in answers[1..].iter().enumerate() {
-        let answer: Value = serde_json::from_slice(answer).unwrap();
-        assert_eq!(answer, json!(["1", n, "ref:flood", "phx_reply", {"status": "ok", "response": {"n": n}}]));
-    }
-    assert!(beats > 20, "{beats} heartbeats were answered beside {EVENTS} events");
+        let reading = flood.try_clone().unwrap();
+        let reader = spawn(move || read_frames(reading, 1 + EVENTS));
+        let writer = spawn(move || flood.write_all(&bytes).map(|()| flood));
+        let mut beats = 0;
+        while !reader.is_finished() {
+            other.beat();
+            beats += 1;
+        }
+        let _open = writer.join().unwrap().expect("the server takes all that is sent");
+        let answers = reader.join().unwrap();
+        assert_eq!(answers.len(), 1 + EVENTS);
+        for (n, answer) in answers[1..].iter().enumerate() {
+            let answer: Value = serde_json::from_slice(answer).unwrap();
+            assert_eq!(
+                answer,
+                json!(["1", n, "ref:flood", "phx_reply", {"status": "ok", "response": {"n": n}}])
+            );
+        }
+        assert!(beats > 20, "{beats} heartbeats were answered beside {EVENTS} events");
+    });
 }
 
 /// Payloads of the next frames, until there are `count` of them or the connection ends.
@@ -111,22 +120,24 @@ fn read_frames(mut stream: TcpStream, count: usize) -> Vec<Vec<u8>> {
 
 #[test]
 fn connections_reset_in_the_middle_of_a_frame_disturb_nobody() {
-    let server = one_worker();
-    let mut other = Client::joined(server.port, "ref:room");
-    for _ in 0..50 {
-        let mut stream = Upgrade::granted(server.port, "/socket/websocket?vsn=2.0.0").stream;
-        let join = json!(["1", "1", "ref:room", "phx_join", {}]).to_string();
-        stream.write_all(&frame::masked(true, frame::TEXT, join.as_bytes())).unwrap();
-        // an answer that has come and is never read makes the system reset the connection when it is closed
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.peek(&mut [0]).unwrap();
-        let event = json!(["1", "2", "ref:room", "echo", {}]).to_string();
-        let half = frame::masked(true, frame::TEXT, event.as_bytes());
-        stream.write_all(&half[..half.len() / 2]).unwrap();
-        drop(stream);
-        other.beat();
-    }
-    other.send(&json!(["1", "3", "ref:room", "bcast", {"n": 1}]));
-    other.expect(&json!([null, null, "ref:room", "bcast", {"n": 1}]));
-    assert!(!server.log().contains("panicked"), "{}", server.log());
+    Launch::on_both(|launch| {
+        let server = of_one_worker(launch);
+        let mut other = Client::joined(server.port, "ref:room");
+        for _ in 0..50 {
+            let mut stream = Upgrade::granted(server.port, "/socket/websocket?vsn=2.0.0").stream;
+            let join = json!(["1", "1", "ref:room", "phx_join", {}]).to_string();
+            stream.write_all(&frame::masked(true, frame::TEXT, join.as_bytes())).unwrap();
+            // an answer that has come and is never read makes the system reset the connection when it is closed
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            stream.peek(&mut [0]).unwrap();
+            let event = json!(["1", "2", "ref:room", "echo", {}]).to_string();
+            let half = frame::masked(true, frame::TEXT, event.as_bytes());
+            stream.write_all(&half[..half.len() / 2]).unwrap();
+            drop(stream);
+            other.beat();
+        }
+        other.send(&json!(["1", "3", "ref:room", "bcast", {"n": 1}]));
+        other.expect(&json!([null, null, "ref:room", "bcast", {"n": 1}]));
+        assert!(!server.log().contains("panicked"), "{}", server.log());
+    });
 }

@@ -21,19 +21,21 @@ const GROWTH: u64 = 16 * MIB;
 
 #[test]
 fn a_frame_declared_as_one_tebibyte_is_1009_before_any_of_it_has_come() {
-    let server = Launch::reference().start();
-    for first in [0x80 | TEXT, 0x80 | frame::BINARY, TEXT] {
-        let mut client = Client::joined(server.port, "ref:room");
-        client.bytes(&header(first, 1 << 40));
-        client.closes(1009);
-    }
-    for length in [1 << 63, u64::MAX] {
-        // a length with its highest bit set is no length at all, so 1002 would be as good
-        let mut client = Client::joined(server.port, "ref:room");
-        client.bytes(&header(0x80 | TEXT, length));
-        let got = client.next();
-        assert!(matches!(got, Item::Close(Some(1002 | 1009))), "{length:#x}: {got:?}");
-    }
+    Launch::on_both(|launch| {
+        let server = launch.start();
+        for first in [0x80 | TEXT, 0x80 | frame::BINARY, TEXT] {
+            let mut client = Client::joined(server.port, "ref:room");
+            client.bytes(&header(first, 1 << 40));
+            client.closes(1009);
+        }
+        for length in [1 << 63, u64::MAX] {
+            // a length with its highest bit set is no length at all, so 1002 would be as good
+            let mut client = Client::joined(server.port, "ref:room");
+            client.bytes(&header(0x80 | TEXT, length));
+            let got = client.next();
+            assert!(matches!(got, Item::Close(Some(1002 | 1009))), "{length:#x}: {got:?}");
+        }
+    });
 }
 
 /// Sends until the server has had enough, and reads all that it says.
@@ -108,45 +110,49 @@ fn the_limit_of_a_frame_is_the_last_length_that_is_taken() {
 
 #[test]
 fn a_client_is_not_cut_off_for_the_replies_that_it_asked_for() {
-    const ECHOES: u64 = 1_000;
-    let server = Launch::reference().set("WORKERS", 1).start();
-    let mut client = Client::joined(server.port, "ref:room");
-    let content = "x".repeat(20 * 1024);
-    // 20 MB of them are on their way before the first reply is looked at
-    for n in 0..ECHOES {
-        client.send(&json!(["1", n, "ref:room", "echo", {"n": n, "x": content}]));
-    }
-    for n in 0..ECHOES {
-        assert_eq!(client.message()[1], n);
-    }
+    Launch::on_both(|launch| {
+        const ECHOES: u64 = 1_000;
+        let server = launch.set("WORKERS", 1).start();
+        let mut client = Client::joined(server.port, "ref:room");
+        let content = "x".repeat(20 * 1024);
+        // 20 MB of them are on their way before the first reply is looked at
+        for n in 0..ECHOES {
+            client.send(&json!(["1", n, "ref:room", "echo", {"n": n, "x": content}]));
+        }
+        for n in 0..ECHOES {
+            assert_eq!(client.message()[1], n);
+        }
+    });
 }
 
 #[test]
 fn a_client_that_never_reads_is_cut_off_and_the_others_hear_everything() {
-    let server = Launch::reference().set("WORKERS", 1).set("RUST_LOG", "info").start();
-    let mut stalled = Upgrade::granted(server.port, "/socket/websocket?vsn=2.0.0").stream;
-    let join = json!(["1", "1", "ref:room", "phx_join", {}]).to_string();
-    stalled.write_all(&masked(true, TEXT, join.as_bytes())).unwrap();
-    stalled.set_read_timeout(Some(PATIENCE)).unwrap();
-    stalled.peek(&mut [0]).unwrap();
-    let mut speaker = Client::joined(server.port, "ref:room");
-    let before = server.memory("VmRSS");
-    let content = "x".repeat(32 * 1024);
-    for n in 0..1024 {
-        speaker.send(&json!(["1", n, "ref:room", "bcast", {"n": n, "x": content}]));
-        assert_eq!(speaker.message()[4]["n"], n);
-    }
-    let grown = server.memory("VmHWM").saturating_sub(before);
-    assert!(grown < GROWTH, "grown by {grown} bytes for a client that does not read");
-    // its channel has ended and its topic is left, though it still reads nothing and its connection cannot end
-    server.log_line(|line| line.contains("event=ended") && line.contains("topic=\"ref:room\""));
-    // what the system had buffered comes, then the end
-    stalled.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-    let mut rest = Vec::new();
-    let end = stalled.read_to_end(&mut rest);
-    let open = end
-        .as_ref()
-        .is_err_and(|e| matches!(e.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut));
-    assert!(!open, "still connected, {} bytes read", rest.len());
-    assert!(rest.len() < 32 * MIB as usize, "all {} bytes were kept for it", rest.len());
+    Launch::on_both(|launch| {
+        let server = launch.set("WORKERS", 1).set("RUST_LOG", "info").start();
+        let mut stalled = Upgrade::granted(server.port, "/socket/websocket?vsn=2.0.0").stream;
+        let join = json!(["1", "1", "ref:room", "phx_join", {}]).to_string();
+        stalled.write_all(&masked(true, TEXT, join.as_bytes())).unwrap();
+        stalled.set_read_timeout(Some(PATIENCE)).unwrap();
+        stalled.peek(&mut [0]).unwrap();
+        let mut speaker = Client::joined(server.port, "ref:room");
+        let before = server.memory("VmRSS");
+        let content = "x".repeat(32 * 1024);
+        for n in 0..1024 {
+            speaker.send(&json!(["1", n, "ref:room", "bcast", {"n": n, "x": content}]));
+            assert_eq!(speaker.message()[4]["n"], n);
+        }
+        let grown = server.memory("VmHWM").saturating_sub(before);
+        assert!(grown < GROWTH, "grown by {grown} bytes for a client that does not read");
+        // its channel has ended and its topic is left, though it still reads nothing and its connection cannot end
+        server.log_line(|line| line.contains("event=ended") && line.contains("topic=\"ref:room\""));
+        // what the system had buffered comes, then the end
+        stalled.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let mut rest = Vec::new();
+        let end = stalled.read_to_end(&mut rest);
+        let open = end.as_ref().is_err_and(|e| {
+            matches!(e.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut)
+        });
+        assert!(!open, "still connected, {} bytes read", rest.len());
+        assert!(rest.len() < 32 * MIB as usize, "all {} bytes were kept for it", rest.len());
+    });
 }

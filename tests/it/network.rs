@@ -204,18 +204,20 @@ fn converse(
 
 #[test]
 fn frames_cut_anywhere_and_many_in_one_piece_are_the_same_conversation() {
-    let server = Launch::reference().start();
-    // join; 30 echoes and heartbeats; fragments; binary; broadcast; push; error; deny; two joins and a close; a crash;
-    // unmatched; leave and close; two pongs
-    const FRAMES: usize = 1 + 60 + 1 + 1 + 1 + 1 + 1 + 1 + 3 + 1 + 1 + 2 + 2;
-    let whole = told(converse(&server, Network::without_cuts(), Network::without_cuts(), FRAMES));
-    assert_eq!(whole.values().map(Vec::len).sum::<usize>(), FRAMES + 1, "{:?}", whole.keys());
-    assert_eq!(whole[&format!("opcode {CLOSE}")], [json!([3, 232])]);
-    for seed in seeds() {
-        let seed = Seed(seed);
-        let (network, reading) = (Network::of(seed.0), Network::of(!seed.0));
-        assert_eq!(told(converse(&server, network, reading, FRAMES)), whole);
-    }
+    Launch::on_both(|launch| {
+        let server = launch.start();
+        // join; 30 echoes and heartbeats; fragments; binary; broadcast; push; error; deny; two joins and a close; a crash;
+        // unmatched; leave and close; two pongs
+        const FRAMES: usize = 1 + 60 + 1 + 1 + 1 + 1 + 1 + 1 + 3 + 1 + 1 + 2 + 2;
+        let whole = told(converse(&server, Network::without_cuts(), Network::without_cuts(), FRAMES));
+        assert_eq!(whole.values().map(Vec::len).sum::<usize>(), FRAMES + 1, "{:?}", whole.keys());
+        assert_eq!(whole[&format!("opcode {CLOSE}")], [json!([3, 232])]);
+        for seed in seeds() {
+            let seed = Seed(seed);
+            let (network, reading) = (Network::of(seed.0), Network::of(!seed.0));
+            assert_eq!(told(converse(&server, network, reading, FRAMES)), whole);
+        }
+    });
 }
 
 #[test]

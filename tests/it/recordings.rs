@@ -10,6 +10,10 @@ fn reference(workers: usize) -> impl Fn() -> Server + Sync {
     move || Launch::reference().set("WORKERS", workers).start()
 }
 
+fn on_http_server() -> Server {
+    Launch::reference_on_http_server().start()
+}
+
 #[test]
 fn protocol_goes_as_recorded_on_one_worker() {
     play_all(&Conversation::read("protocol.json"), reference(1));
@@ -23,6 +27,16 @@ fn protocol_goes_as_recorded_on_three_workers() {
 #[test]
 fn connecting_tokens_limits_and_long_poll_go_as_recorded() {
     play_all(&Conversation::read("auth.json"), reference(2));
+}
+
+#[test]
+fn protocol_goes_as_recorded_on_actix_webs_own_server() {
+    play_all(&Conversation::read("protocol.json"), on_http_server);
+}
+
+#[test]
+fn connecting_tokens_limits_and_long_poll_go_as_recorded_on_actix_webs_own_server() {
+    play_all(&Conversation::read("auth.json"), on_http_server);
 }
 
 #[test]

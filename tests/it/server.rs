@@ -55,6 +55,7 @@ pub(crate) const VARIABLES: &[&str] = &[
     "DRAIN_BATCH",
     "DRAIN_INTERVAL",
     "DRAIN_DEADLINE",
+    "HTTP_SERVER",
 ];
 
 /// A server about to be started.
@@ -80,6 +81,18 @@ impl Launch {
     /// The example that speaks every part of the protocol.
     pub(crate) fn reference() -> Self {
         Self::example("reference")
+    }
+
+    /// The same, served by `actix_web::HttpServer`.
+    pub(crate) fn reference_on_http_server() -> Self {
+        Self::reference().set("HTTP_SERVER", "actix")
+    }
+
+    /// Runs a test with both of them.
+    pub(crate) fn on_both(test: impl Fn(Self)) {
+        test(Self::reference());
+        println!("on actix-web's own server:");
+        test(Self::reference_on_http_server());
     }
 
     /// An example of the library.

@@ -15,7 +15,7 @@ use crate::{
     frame::{TEXT, masked},
     guest::Guest,
     http::get,
-    metrics::scrape,
+    metrics::{comes_to, scrape},
     poller::Poller,
     server::{Launch, Server},
 };
@@ -199,4 +199,20 @@ fn peers_that_are_gone_without_a_word_are_closed_and_their_channels_end() {
     }
     server.settles_at(before);
     other.client.beat();
+}
+
+#[test]
+fn peers_that_are_gone_without_a_word_are_closed_on_either_server() {
+    const GONE: usize = 20;
+    Launch::on_both(|launch| {
+        let server = launch.set("WORKERS", 1).start();
+        // the worker has all of its own by then
+        assert_eq!(get(server.port, "/", &[]).text(), "ok");
+        let before = server.descriptors();
+        let _gone: Vec<Upgrade> =
+            (0..GONE).map(|_| Upgrade::granted(server.port, "/idle/websocket?vsn=2.0.0")).collect();
+        comes_to(&server, "hinotori_connections_closed_total{reason=\"idle\"}", GONE as f64);
+        comes_to(&server, "hinotori_connections{transport=\"websocket\"}", 0.0);
+        server.settles_at(before);
+    });
 }

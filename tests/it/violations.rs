@@ -10,16 +10,18 @@ use crate::{
 
 /// Sends each on a connection of its own, where a channel is joined; the server must close it with `code`.
 fn each_is_closed(code: u16, cases: &[(&str, Vec<u8>)]) {
-    let server = Launch::reference().set("WORKERS", 1).start();
-    let mut other = Client::joined(server.port, "ref:room");
-    for (what, bytes) in cases {
-        let mut client = Client::joined(server.port, "ref:room");
-        client.bytes(bytes);
-        let got = [client.next(), client.next()];
-        assert_eq!(got, [Item::Close(Some(code)), Item::Eof], "{what}");
-        other.beat();
-    }
-    assert!(!server.log().contains("panicked"), "{}", server.log());
+    Launch::on_both(|launch| {
+        let server = launch.set("WORKERS", 1).start();
+        let mut other = Client::joined(server.port, "ref:room");
+        for (what, bytes) in cases {
+            let mut client = Client::joined(server.port, "ref:room");
+            client.bytes(bytes);
+            let got = [client.next(), client.next()];
+            assert_eq!(got, [Item::Close(Some(code)), Item::Eof], "{what}");
+            other.beat();
+        }
+        assert!(!server.log().contains("panicked"), "{}", server.log());
+    });
 }
 
 #[test]

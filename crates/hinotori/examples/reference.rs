@@ -1,14 +1,16 @@
 //! A server with a channel for every rule of the protocol: what the recorded conversations in `tests/fixtures` talk to.
 //!
 //! Run it with `cargo run --example reference`; HOST, PORT, WORKERS, MAX_CONNECTIONS and
-//! DRAIN_GRACE, DRAIN_BATCH, DRAIN_INTERVAL and DRAIN_DEADLINE are taken from the environment.
+//! DRAIN_GRACE, DRAIN_BATCH, DRAIN_INTERVAL and DRAIN_DEADLINE are taken from the environment. With `HTTP_SERVER=actix` the
+//! same is served by `actix_web::HttpServer`, with the settings that sockets want of it.
 
 use std::{
     env,
+    net::SocketAddr,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use actix_web::{App, HttpResponse, web};
+use actix_web::{App, HttpResponse, HttpServer, web};
 use hinotori::{
     Channel, CheckOrigin, ConnectInfo, Context, Drainer, Endpoint, Exit, Join, Params, Payload, Presence,
     RawContext, RawMessage, RawSocket, Refused, Reply, Result, Routes, Server, SocketHandler, SocketOptions,
@@ -320,7 +322,7 @@ async fn main() -> std::io::Result<()> {
         Endpoint::new().with_max_connections(setting("MAX_CONNECTIONS", usize::MAX)).with_drainer(drainer);
     let data = Data { presence: Presence::new(endpoint.pubsub()), endpoint: endpoint.clone() };
     let sockets = endpoint.clone();
-    let server = Server::new(&endpoint, move || {
+    let app = move || {
         let options = SocketOptions { check_origin: CheckOrigin::Off, ..SocketOptions::default() };
         let idle = SocketOptions {
             timeout: Duration::from_millis(700),
@@ -340,11 +342,29 @@ async fn main() -> std::io::Result<()> {
             .configure(sockets.raw_socket::<Raw>("/raw", small))
             .configure(sockets.ops())
             .default_service(web::to(async || HttpResponse::NotFound().body("Not Found")))
-    })
-    .workers(setting("WORKERS", 2))
-    .bind((setting("HOST", "127.0.0.1".to_owned()), setting("PORT", 4000)))?;
-    for address in server.addrs() {
+    };
+    let (workers, address) =
+        (setting("WORKERS", 2), (setting("HOST", "127.0.0.1".to_owned()), setting("PORT", 4000)));
+    if setting("HTTP_SERVER", String::new()) == "actix" {
+        let server = HttpServer::new(app)
+            .workers(workers)
+            .client_disconnect_timeout(Duration::ZERO)
+            .h1_write_buffer_size(4096)
+            .on_connect(hinotori::on_connect)
+            .disable_signals()
+            .shutdown_timeout(drainer.shutdown.as_secs() + 10)
+            .bind(address)?;
+        listening(&server.addrs());
+        endpoint.serve(server.run()).await
+    } else {
+        let server = Server::new(&endpoint, app).workers(workers).bind(address)?;
+        listening(&server.addrs());
+        server.run().await
+    }
+}
+
+fn listening(addresses: &[SocketAddr]) {
+    for address in addresses {
         println!("reference listening on http://{address}");
     }
-    server.run().await
 }

@@ -119,10 +119,10 @@ where
         Self { endpoint: endpoint.clone(), app, workers: None, http, bound: vec![], _of: PhantomData }
     }
 
-    /// Threads that serve clients, at least 1. One for each core by default.
+    /// Threads that serve clients, from 1 to 512. One for each core by default.
     ///
     /// # Panics
-    /// If it is 0, when the server runs.
+    /// If there are fewer or more, when the server runs.
     #[must_use]
     pub fn workers(self, count: usize) -> Self {
         Self { workers: Some(count), ..self }
@@ -169,10 +169,11 @@ where
         self
     }
 
-    /// Listens on an address, or on all that a name stands for; port 0 takes any that is free.
+    /// Listens on an address; port 0 takes any that is free. Of a name that stands for several, such as `localhost`, on
+    /// all that the system has.
     ///
     /// # Errors
-    /// What the system says, such as that the address is in use.
+    /// What the system says, such as that the address is in use, if it cannot listen on any of them.
     pub fn bind(self, addresses: impl net::ToSocketAddrs) -> io::Result<Self> {
         self.listen_on(addresses, None)
     }
@@ -192,12 +193,14 @@ where
         addresses: impl net::ToSocketAddrs,
         tls: Option<ServerConfig>,
     ) -> io::Result<Self> {
+        let (before, mut failed) = (self.bound.len(), nowhere());
         for address in addresses.to_socket_addrs()? {
-            let listener = listener(address)?;
-            let address = listener.local_addr()?;
-            self.bound.push(Bound { listener, address, tls: tls.clone() });
+            match Bound::new(address, tls.clone()) {
+                Ok(bound) => self.bound.push(bound),
+                Err(error) => failed = error,
+            }
         }
-        Ok(self)
+        if self.bound.len() == before { Err(failed) } else { Ok(self) }
     }
 
     /// Where it listens.
@@ -208,7 +211,8 @@ where
     /// Serves until SIGTERM or SIGINT, then drains as [`Endpoint::serve`] describes.
     ///
     /// # Errors
-    /// What the system says when the workers are started, or signals cannot be listened for.
+    /// `InvalidInput` if it was bound to no address; else what the system says when the workers are started, or signals
+    /// cannot be listened for.
     pub async fn run(self) -> io::Result<()> {
         let endpoint = self.endpoint.clone();
         let listeners = self.listeners()?;
@@ -235,6 +239,9 @@ where
     }
 
     fn start(self) -> io::Result<actix_server::Server> {
+        if self.bound.is_empty() {
+            return Err(nowhere());
+        }
         let deadline = self.endpoint.drainer().shutdown.saturating_add(SPARE);
         let mut builder = ServerBuilder::new()
             .max_concurrent_connections(UNBOUNDED)
@@ -328,6 +335,17 @@ impl Http {
     }
 }
 
+impl Bound {
+    fn new(address: net::SocketAddr, tls: Option<ServerConfig>) -> io::Result<Self> {
+        let listener = listener(address)?;
+        Ok(Self { address: listener.local_addr()?, listener, tls })
+    }
+}
+
+fn nowhere() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "the server has no address to listen on")
+}
+
 fn listener(address: net::SocketAddr) -> io::Result<net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // a server that is started again need not wait for the connections of its former life; elsewhere it would let two
@@ -338,3 +356,6 @@ fn listener(address: net::SocketAddr) -> io::Result<net::TcpListener> {
     socket.listen(BACKLOG)?;
     Ok(socket.into())
 }
+
+#[cfg(test)]
+mod tests;

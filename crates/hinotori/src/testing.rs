@@ -136,7 +136,6 @@ impl ChannelTest {
         rt::spawn(end_when_closed(connection.line().clone(), Rc::downgrade(&connection)));
         Ok(TestSocket {
             connection,
-            endpoint: self.endpoint,
             next_ref: 0,
             join_refs: vec![],
             received: vec![],
@@ -179,7 +178,6 @@ struct Received {
 #[derive(Debug)]
 pub struct TestSocket {
     connection: Rc<Connection>,
-    endpoint: Endpoint,
     next_ref: u64,
     /// The join_ref of each topic that was joined.
     join_refs: Vec<(String, Ref)>,

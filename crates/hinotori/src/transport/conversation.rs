@@ -213,7 +213,7 @@ impl Conversation {
     /// Sees to it that a connection which one side has closed ends.
     fn part(&mut self, cx: &mut Context<'_>) {
         let line = self.peer.line();
-        if line.outbox().is_open() || line.outbox().end().is_some() {
+        if line.outbox().is_open() || line.outbox().end() == Some(End::Cut) {
             return;
         }
         let goodbye = self.goodbye.get_or_insert_with(|| {
@@ -277,26 +277,41 @@ impl Drop for Conversation {
 
 #[cfg(test)]
 mod tests {
-    use std::future::poll_fn;
-
-    use actix_web::rt::{
-        self,
-        time::{sleep, timeout},
+    use std::{
+        future::{Future, poll_fn},
+        io::{self, IoSlice},
+        iter::Cycle,
+        vec,
     };
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    use actix_http::BoxedPayloadStream;
+    use actix_web::{
+        body::MessageBody,
+        dev,
+        rt::{
+            self, System,
+            time::{sleep, timeout},
+        },
+    };
+    use futures_util::{StreamExt, future::join, stream};
+    use proptest::prelude::*;
+    use tokio::io::{
+        AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex, split,
+    };
 
     use super::*;
     use crate::{
         pubsub::{Member, PubSub},
         socket::Limits,
         telemetry::Transport,
+        transport::piped::pipe,
     };
 
     const LIMITS: Limits =
         Limits { max_channels: 1, outbox: 1_000, max_message: 1_000, message_rate: (0, 0) };
 
-    /// Answers each message with itself, ten times.
-    struct Echo(Rc<Line>);
+    /// Answers each message with itself, so many times.
+    struct Echo(Rc<Line>, usize);
 
     impl Peer for Echo {
         fn line(&self) -> &Rc<Line> {
@@ -304,7 +319,7 @@ mod tests {
         }
 
         fn receive(&self, _: bool, data: &Bytes) -> Result<(), String> {
-            (0..10).for_each(|_| self.0.push(&Frame::pong(data)));
+            (0..self.1).for_each(|_| self.0.push(&Frame::pong(data)));
             Ok(())
         }
 
@@ -319,10 +334,15 @@ mod tests {
         let (client, stream) = duplex(buffer);
         let frames = Frames::new(1_000, 1_000);
         let mut conversation =
-            Conversation::new(Rc::new(Echo(line.clone())), frames, Duration::from_secs(60));
+            Conversation::new(Rc::new(Echo(line.clone(), 10)), frames, Duration::from_secs(60));
         conversation.begin(Stream::Other(Box::new(stream)), Bytes::new());
         rt::spawn(async move { poll_fn(|cx| conversation.poll(cx)).await });
         (line, client)
+    }
+
+    /// All that a client says by way of HTTP.
+    fn payload(pieces: Vec<Bytes>) -> dev::Payload {
+        dev::Payload::Stream { payload: Box::pin(stream::iter(pieces).map(Ok)) as BoxedPayloadStream }
     }
 
     async fn ends(pubsub: &PubSub) {
@@ -334,9 +354,17 @@ mod tests {
         timeout(Duration::from_secs(20), ended).await.expect("it is kept for as long as the client likes");
     }
 
-    /// A client's frame; its mask is nothing.
+    /// A client's frame of bytes; its mask is nothing.
     fn frame(payload: &[u8]) -> Vec<u8> {
-        [&[0x82, 0x80 | payload.len() as u8, 0, 0, 0, 0], payload].concat()
+        frame_of(0x82, payload)
+    }
+
+    fn frame_of(first: u8, payload: &[u8]) -> Vec<u8> {
+        let length = match payload.len() {
+            length @ 0..126 => vec![0x80 | length as u8],
+            length => [&[0x80 | 126][..], &(length as u16).to_be_bytes()].concat(),
+        };
+        [&[first], &length[..], &[0; 4], payload].concat()
     }
 
     #[actix_web::test]
@@ -369,13 +397,27 @@ mod tests {
         let pubsub = PubSub::new();
         let (line, client) = open(&pubsub, 10);
         line.push(&Frame::pong(&[b'x'; 100]));
-        let mut conversation = Conversation::new(Rc::new(Echo(line)), Frames::new(1, 1), Duration::MAX);
+        let mut conversation = Conversation::new(Rc::new(Echo(line, 1)), Frames::new(1, 1), Duration::MAX);
         conversation.leave();
         let goodbye = conversation.goodbye.as_ref().unwrap();
         assert!(goodbye.stop.is_some_and(|stop| stop > Instant::now()));
         conversation.stop();
         assert_eq!(conversation.line().outbox().end(), Some(End::Cut));
         drop(client);
+        ends(&pubsub).await;
+    }
+
+    #[actix_web::test]
+    async fn a_client_that_has_closed_and_takes_nothing_more_does_not_keep_its_place() {
+        let pubsub = PubSub::new();
+        let line = Line::open(LIMITS, Transport::WebSocket, pubsub.seat().unwrap(), pubsub.clone(), None);
+        let frames = Frames::new(1_000, 1_000);
+        let mut conversation = Conversation::new(Rc::new(Echo(line, 1)), frames, Duration::from_secs(60));
+        let close = Bytes::from(frame_of(0x88, b""));
+        // nobody comes for what is written
+        let (stream, _body) = pipe(payload(vec![close]));
+        conversation.begin(Stream::Other(Box::new(stream)), Bytes::new());
+        rt::spawn(async move { poll_fn(|cx| conversation.poll(cx)).await });
         ends(&pubsub).await;
     }
 
@@ -389,6 +431,164 @@ mod tests {
                 client.read_exact(&mut read).await.unwrap();
                 assert_eq!(read, [&[0x8a, 5], &message[..]].concat().repeat(10), "{buffer}");
             }
+        }
+    }
+
+    /// A stream that gives and takes some part of what it could, and nothing at all before each part of 0 bytes.
+    struct Fickle<S>(S, [Cycle<vec::IntoIter<usize>>; 3]);
+
+    /// What is asked of a stream: each has its own parts, so that none gets nothing for ever.
+    enum Ask {
+        Read,
+        Write,
+        Flush,
+    }
+
+    impl<S> Fickle<S> {
+        fn new(stream: S, parts: Vec<usize>) -> Self {
+            Self(stream, [(); 3].map(|()| parts.clone().into_iter().cycle()))
+        }
+
+        fn poll_part(&mut self, ask: Ask, cx: &Context<'_>) -> Poll<usize> {
+            match self.1[ask as usize].next() {
+                Some(part @ 1..) => Poll::Ready(part),
+                _ => {
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
+                }
+            }
+        }
+    }
+
+    impl<S: AsyncRead + Unpin> AsyncRead for Fickle<S> {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            let mut bytes = vec![0; ready!(self.poll_part(Ask::Read, cx)).min(buffer.remaining())];
+            let mut part = ReadBuf::new(&mut bytes);
+            ready!(Pin::new(&mut self.0).poll_read(cx, &mut part))?;
+            buffer.put_slice(part.filled());
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl<S: AsyncWrite + Unpin> AsyncWrite for Fickle<S> {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            let part = ready!(self.poll_part(Ask::Write, cx)).min(bytes.len());
+            Pin::new(&mut self.0).poll_write(cx, &bytes[..part])
+        }
+
+        /// Takes of several pieces, if it takes so much.
+        fn poll_write_vectored(
+            self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            pieces: &[IoSlice<'_>],
+        ) -> Poll<io::Result<usize>> {
+            let bytes: Vec<u8> = pieces.iter().flat_map(|piece| piece.iter().copied()).collect();
+            self.poll_write(cx, &bytes)
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            ready!(self.poll_part(Ask::Flush, cx));
+            Pin::new(&mut self.0).poll_flush(cx)
+        }
+
+        fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            ready!(self.poll_part(Ask::Flush, cx));
+            Pin::new(&mut self.0).poll_shutdown(cx)
+        }
+    }
+
+    /// All that a client says until it closes, and what it is answered.
+    fn talk(messages: &[(bool, Vec<u8>)]) -> (Vec<u8>, Vec<u8>) {
+        let said = messages.iter().flat_map(|(is_ping, payload)| match is_ping {
+            true => frame_of(0x89, &payload[..payload.len().min(125)]),
+            false => frame(payload),
+        });
+        let answered = messages.iter().flat_map(|(is_ping, payload)| {
+            let length = if *is_ping { payload.len().min(125) } else { payload.len() };
+            Frame::pong(&payload[..length]).pieces().concat()
+        });
+        let close = [0x88, 0x80, 0, 0, 0, 0];
+        (said.chain(close).collect(), answered.chain([0x88, 0]).collect())
+    }
+
+    fn any_messages() -> impl Strategy<Value = Vec<(bool, Vec<u8>)>> {
+        prop::collection::vec((any::<bool>(), prop::collection::vec(any::<u8>(), 0..300)), 0..40)
+    }
+
+    fn any_parts() -> impl Strategy<Value = Vec<usize>> {
+        // one of them is a part, so that it goes on
+        prop::collection::vec(prop_oneof![Just(0), 1usize..20, 20usize..2_000], 1..20)
+            .prop_map(|parts| [parts, vec![7]].concat())
+    }
+
+    /// A conversation that answers each message once, to its end.
+    async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, unread: Bytes) {
+        let (pubsub, limits) = (PubSub::new(), Limits { outbox: 1_000_000, ..LIMITS });
+        let line = Line::open(limits, Transport::WebSocket, pubsub.seat().unwrap(), pubsub.clone(), None);
+        let (echo, frames) = (Rc::new(Echo(line, 1)), Frames::new(1_000, 1_000));
+        let mut conversation = Conversation::new(echo, frames, Duration::from_secs(600));
+        conversation.begin(Stream::Other(Box::new(stream)), unread);
+        poll_fn(|cx| conversation.poll(cx)).await;
+        assert_eq!(pubsub.connections(), 0);
+    }
+
+    fn block_on<T>(future: impl Future<Output = T>) -> T {
+        System::new()
+            .block_on(async { timeout(Duration::from_secs(60), future).await.expect("it stands still") })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(100))]
+
+        /// What has been taken in part is not said again, and no waker is lost.
+        #[test]
+        fn what_is_said_does_not_depend_on_how_much_the_stream_gives_and_takes_at_a_time(
+            messages in any_messages(), begun in 0usize..500, room in 1usize..3_000, server in any_parts(), client in any_parts()
+        ) {
+            let (said, answered) = talk(&messages);
+            let (unread, later) = said.split_at(begun.min(said.len()));
+            let heard = block_on(async {
+                let (near, far) = duplex(room);
+                let (mut reader, mut writer) = split(Fickle::new(far, client));
+                let conversation = converse(Fickle::new(near, server), Bytes::copy_from_slice(unread));
+                let mut heard = vec![];
+                let speak = async {
+                    // the server need not take what it does not need any more
+                    let _ = writer.write_all(later).await;
+                    let _ = writer.flush().await;
+                };
+                let (_, read) = join(conversation, join(speak, reader.read_to_end(&mut heard))).await;
+                read.1.unwrap();
+                heard
+            });
+            prop_assert_eq!(heard, answered);
+        }
+
+        #[test]
+        fn the_same_is_said_by_way_of_a_payload_and_a_body(messages in any_messages(), cut in 1usize..5_000) {
+            let (said, answered) = talk(&messages);
+            let pieces = said.chunks(cut).map(Bytes::copy_from_slice).collect();
+            let heard = block_on(async {
+                let (stream, body) = pipe(payload(pieces));
+                let mut body = Box::pin(body);
+                let mut heard = vec![];
+                let read = async {
+                    while let Some(piece) = poll_fn(|cx| body.as_mut().poll_next(cx)).await {
+                        heard.extend(piece.unwrap());
+                    }
+                };
+                join(converse(stream, Bytes::new()), read).await;
+                heard
+            });
+            prop_assert_eq!(heard, answered);
         }
     }
 }

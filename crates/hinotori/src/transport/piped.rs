@@ -15,7 +15,7 @@ use actix_web::{
     dev,
     error::PayloadError,
 };
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use futures_util::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -23,14 +23,19 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// with which actix-http begins: more would leave each connection with a larger buffer after its first history.
 pub(super) const PIECE: usize = 4 * 1024;
 
+/// Bytes that the stream takes before HTTP comes for them: a burst then leaves in one turn of the connection's task, and
+/// does not look as if the client were not reading.
+const WINDOW: usize = 64 * 1024;
+
 /// What is between the stream and the body.
 #[derive(Default)]
 struct Pipe {
-    piece: RefCell<Option<Bytes>>,
+    /// What was written and the body has not given away. While there is nothing, it has no memory.
+    waiting: RefCell<BytesMut>,
     state: Cell<State>,
-    /// Waits for a piece.
+    /// Waits for something to give away.
     body: RefCell<Option<Waker>>,
-    /// Waits until the piece has been taken, or for the connection to end.
+    /// Waits for room, or for the connection to end.
     stream: RefCell<Option<Waker>>,
 }
 
@@ -38,7 +43,7 @@ struct Pipe {
 enum State {
     #[default]
     Open,
-    /// The stream was shut down: the body ends after the piece.
+    /// The stream was shut down: the body ends after what waits.
     Shut,
     /// One of both sides is gone.
     Broken,
@@ -49,6 +54,13 @@ impl Pipe {
         self.state.set(state);
         wake(&self.body);
         wake(&self.stream);
+    }
+
+    /// The next piece of what waits.
+    fn take(&self) -> Option<Bytes> {
+        let waiting = &mut *self.waiting.borrow_mut();
+        let piece = if waiting.len() > PIECE { waiting.split_to(PIECE) } else { std::mem::take(waiting) };
+        (!piece.is_empty()).then(|| piece.freeze())
     }
 }
 
@@ -110,35 +122,35 @@ impl AsyncWrite for PipedStream {
         if self.pipe.state.get() == State::Broken {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        let mut piece = self.pipe.piece.borrow_mut();
-        if piece.is_some() {
+        let mut waiting = self.pipe.waiting.borrow_mut();
+        let before = waiting.len();
+        if before >= WINDOW {
             self.pipe.stream.replace(Some(cx.waker().clone()));
             return Poll::Pending;
         }
-        let mut bytes = Vec::with_capacity(PIECE.min(slices.iter().map(|slice| slice.len()).sum()));
         for slice in slices {
-            bytes.extend_from_slice(&slice[..slice.len().min(PIECE - bytes.len())]);
+            let room = WINDOW - waiting.len();
+            waiting.extend_from_slice(&slice[..slice.len().min(room)]);
         }
-        let length = bytes.len();
-        *piece = Some(bytes.into());
         wake(&self.pipe.body);
-        Poll::Ready(Ok(length))
+        Poll::Ready(Ok(waiting.len() - before))
     }
 
     fn is_write_vectored(&self) -> bool {
         true
     }
 
-    /// Ready when the body has given the last piece away.
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.pipe.piece.borrow().is_none() {
-            return Poll::Ready(Ok(()));
-        }
-        self.pipe.stream.replace(Some(cx.waker().clone()));
-        Poll::Pending
+    /// HTTP comes for what waits by itself.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Ready when the body has given all away.
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.pipe.state.get() == State::Open && !self.pipe.waiting.borrow().is_empty() {
+            self.pipe.stream.replace(Some(cx.waker().clone()));
+            return Poll::Pending;
+        }
         if self.pipe.state.get() == State::Open {
             self.pipe.set(State::Shut);
         }
@@ -169,7 +181,7 @@ impl MessageBody for PipedBody {
         if pipe.state.get() == State::Broken {
             return Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())));
         }
-        if let Some(piece) = pipe.piece.take() {
+        if let Some(piece) = pipe.take() {
             wake(&pipe.stream);
             return Poll::Ready(Some(Ok(piece)));
         }
@@ -184,5 +196,95 @@ impl MessageBody for PipedBody {
 impl Drop for PipedBody {
     fn drop(&mut self) {
         self.0.set(State::Broken);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicBool, Ordering},
+        },
+        task::Wake,
+    };
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn write(stream: &mut PipedStream, waker: &Waker, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(stream).poll_write(&mut Context::from_waker(waker), bytes)
+    }
+
+    /// What the body gives away before it waits, or its end.
+    fn take(body: &mut PipedBody, waker: &Waker) -> (Vec<usize>, Poll<Option<io::Result<Bytes>>>) {
+        let mut lengths = vec![];
+        loop {
+            match Pin::new(&mut *body).poll_next(&mut Context::from_waker(waker)) {
+                Poll::Ready(Some(Ok(piece))) => lengths.push(piece.len()),
+                end => return (lengths, end),
+            }
+        }
+    }
+
+    #[test]
+    fn a_burst_is_taken_before_http_comes_for_it_and_leaves_in_pieces() {
+        let (mut stream, mut body) = pipe(dev::Payload::None);
+        let (writes, reads) = (Arc::new(Woken::default()), Arc::new(Woken::default()));
+        let (writer, reader) = (Waker::from(writes.clone()), Waker::from(reads.clone()));
+        assert!(matches!(take(&mut body, &reader), (lengths, Poll::Pending) if lengths.is_empty()));
+        assert!(matches!(write(&mut stream, &writer, &[b'x'; 10]), Poll::Ready(Ok(10))));
+        assert!(reads.0.load(Ordering::Relaxed));
+        let burst = vec![b'x'; WINDOW];
+        assert!(
+            matches!(write(&mut stream, &writer, &burst), Poll::Ready(Ok(taken)) if taken == WINDOW - 10)
+        );
+        assert!(write(&mut stream, &writer, &burst).is_pending());
+        assert!(!writes.0.load(Ordering::Relaxed));
+        let (lengths, end) = take(&mut body, &reader);
+        assert_eq!(lengths, [PIECE; WINDOW / PIECE]);
+        assert!(end.is_pending() && writes.0.load(Ordering::Relaxed));
+        assert_eq!(stream.pipe.waiting.borrow().capacity(), 0, "an idle connection keeps nothing");
+    }
+
+    #[test]
+    fn the_end_of_the_stream_comes_behind_what_was_written() {
+        let (mut stream, mut body) = pipe(dev::Payload::None);
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(woken.clone());
+        let mut shut = || Pin::new(&mut stream).poll_shutdown(&mut Context::from_waker(&waker));
+        assert!(shut().is_ready());
+        assert!(matches!(take(&mut body, Waker::noop()), (_, Poll::Ready(None))));
+
+        let (mut stream, mut body) = pipe(dev::Payload::None);
+        assert!(write(&mut stream, &waker, b"last").is_ready());
+        let mut shut = || Pin::new(&mut stream).poll_shutdown(&mut Context::from_waker(&waker));
+        assert!(shut().is_pending());
+        assert!(matches!(take(&mut body, Waker::noop()), (lengths, Poll::Pending) if lengths == [4]));
+        assert!(woken.0.load(Ordering::Relaxed) && shut().is_ready());
+        assert!(matches!(take(&mut body, Waker::noop()), (_, Poll::Ready(None))));
+    }
+
+    #[test]
+    fn whichever_side_is_gone_the_other_fails() {
+        let (mut stream, body) = pipe(dev::Payload::None);
+        drop(body);
+        assert!(matches!(write(&mut stream, Waker::noop(), b"x"), Poll::Ready(Err(_))));
+        let (mut read, mut cx) = ([0; 8], Context::from_waker(Waker::noop()));
+        assert!(matches!(
+            Pin::new(&mut stream).poll_read(&mut cx, &mut ReadBuf::new(&mut read)),
+            Poll::Ready(Err(_))
+        ));
+        let (stream, mut body) = pipe(dev::Payload::None);
+        drop(stream);
+        assert!(matches!(take(&mut body, Waker::noop()), (_, Poll::Ready(Some(Err(_))))));
     }
 }

@@ -1,0 +1,200 @@
+//! From HTTP to a WebSocket on one stream: not a byte is lost, added or out of order, and nothing of HTTP is left.
+
+use actix_web::rt::{task::yield_now, time::timeout};
+use futures_util::future::{join, join3};
+
+use super::{
+    ALL, PATIENCE, SERVER, Settings, Way,
+    client::{BINARY, CLOSE, Client, PING, PONG, frame, get, upgrade},
+    until,
+};
+use crate::Endpoint;
+
+const ECHO: &str = "/echo/websocket";
+
+/// So many messages of up to 1,000 bytes, as frames.
+fn messages(count: usize) -> (Vec<u8>, Vec<Vec<u8>>) {
+    let payloads: Vec<Vec<u8>> = (0..count).map(|n| format!("{n:0$}", 8 + n * 37 % 1_000).into()).collect();
+    (payloads.iter().flat_map(|payload| frame(BINARY, payload)).collect(), payloads)
+}
+
+async fn expect(client: &mut Client, payloads: &[Vec<u8>], context: &str) {
+    for payload in payloads {
+        assert_eq!(client.reader.message().await, (BINARY, payload.clone()), "{context}");
+    }
+}
+
+#[actix_web::test]
+async fn messages_that_come_with_the_request_cut_anywhere_are_answered_in_order() {
+    let request = upgrade(ECHO);
+    let (frames, payloads) = messages(4);
+    let all = [request.as_bytes(), &frames].concat();
+    for way in ALL {
+        let server = way.start(Settings::default());
+        // every other place with TLS, whose handshakes take long
+        for cut in (1..=all.len()).step_by(if way.is_tls() { 9 } else { 1 }) {
+            let context = format!("{way:?} cut at {cut}");
+            let mut client = server.connect().await;
+            let (first, second) = all.split_at(cut);
+            client.send(first).await;
+            if cut < request.len() {
+                yield_now().await;
+                client.send(second).await;
+                assert_eq!(client.reader.answer().await.status(), "101", "{context}");
+            } else {
+                assert_eq!(client.reader.answer().await.status(), "101", "{context}");
+                client.send(second).await;
+            }
+            expect(&mut client, &payloads, &context).await;
+        }
+        server.stop().await;
+    }
+}
+
+#[actix_web::test]
+async fn more_than_any_buffer_of_http_holds_may_come_behind_the_request() {
+    for way in ALL {
+        let server = way.start(Settings::default());
+        for count in [100, 1_500] {
+            let mut client = server.connect().await;
+            let (frames, payloads) = messages(count);
+            let all = [upgrade(ECHO).as_bytes(), &frames].concat();
+            let (reader, writer) = (&mut client.reader, &mut client.writer);
+            let read = async {
+                assert_eq!(reader.answer().await.status(), "101", "{way:?}");
+                for payload in &payloads {
+                    assert_eq!(reader.message().await, (BINARY, payload.clone()), "{way:?}");
+                }
+            };
+            join(writer.send(&all), read).await;
+        }
+        server.stop().await;
+    }
+}
+
+#[actix_web::test]
+async fn what_comes_while_the_application_decides_is_answered_once_the_socket_is_let_in() {
+    for way in ALL {
+        let server = way.start(Settings::default());
+        for count in [1, 100, 1_500] {
+            let mut client = server.connect().await;
+            let (frames, payloads) = messages(count);
+            client.send(upgrade(&format!("{ECHO}?wait=1"))).await;
+            until(|| server.endpoint.pubsub().connections() == 1).await;
+            let (reader, writer) = (&mut client.reader, &mut client.writer);
+            let let_in = async {
+                // as much has come by then as there is room for
+                for _ in 0..100 {
+                    yield_now().await;
+                }
+                server.gate.add_permits(1);
+            };
+            let read = async {
+                assert_eq!(reader.answer().await.status(), "101", "{way:?}");
+                for payload in &payloads {
+                    assert_eq!(reader.message().await, (BINARY, payload.clone()), "{way:?}");
+                }
+            };
+            join3(writer.send(&frames), let_in, read).await;
+            drop(client);
+            until(|| server.endpoint.pubsub().connections() == 0).await;
+        }
+        server.stop().await;
+    }
+}
+
+#[actix_web::test]
+async fn a_client_that_has_said_all_with_its_request_is_answered_before_its_connection_ends() {
+    for way in ALL {
+        let server = way.start(Settings::default());
+        let mut client = server.connect().await;
+        let all = [upgrade(ECHO).into_bytes(), frame(PING, b"1"), frame(PING, b"2"), frame(CLOSE, b"")];
+        client.send(all.concat()).await;
+        client.writer.shutdown().await;
+        assert_eq!(client.reader.answer().await.status(), "101", "{way:?}");
+        for ping in [b"1", b"2"] {
+            assert_eq!(client.reader.message().await, (PONG, ping.to_vec()), "{way:?}");
+        }
+        assert_eq!(client.reader.message().await, (CLOSE, vec![]), "{way:?}");
+        assert_eq!(client.reader.rest().await, b"", "{way:?}");
+        until(|| server.endpoint.pubsub().connections() == 0).await;
+        server.stop().await;
+    }
+}
+
+#[actix_web::test]
+async fn nothing_of_a_socket_precedes_the_head_of_its_answer_however_slowly_that_is_read() {
+    // far more than the system keeps of it
+    const CHUNKS: usize = 8;
+    for way in ALL {
+        let server = way.start(Settings { is_narrow: true, ..Settings::default() });
+        let mut client = server.connect().await;
+        let (frames, payloads) = messages(20);
+        let before = get(&format!("/stream?chunks={CHUNKS}"));
+        let all = [before.as_bytes(), upgrade(ECHO).as_bytes(), &frames].concat();
+        client.send(all).await;
+        // the answer that precedes fills the connection, so that the head cannot leave at once
+        assert_eq!(client.reader.answer().await.body.len(), CHUNKS * 64 * 1024, "{way:?}");
+        assert_eq!(client.reader.answer().await.status(), "101", "{way:?}");
+        expect(&mut client, &payloads, &format!("{way:?}")).await;
+        client.beat().await;
+        server.stop().await;
+    }
+}
+
+#[actix_web::test]
+async fn nothing_of_http_is_left_once_a_socket_has_its_stream() {
+    for way in SERVER {
+        let mut server = way.start(Settings::default());
+        let mut client = server.connect().await;
+        client.get("/facts").await;
+        assert!(server.gone.is_empty());
+        client.upgrade(ECHO).await;
+        client.beat().await;
+        // the dispatcher had it, and all that hangs on it
+        let gone = timeout(PATIENCE, server.gone.recv()).await;
+        assert_eq!(gone.expect("it is kept"), Some(client.local), "{way:?}");
+        client.beat().await;
+        server.stop().await;
+    }
+}
+
+#[actix_web::test]
+async fn a_refused_upgrade_gets_an_ordinary_answer_the_same_as_under_http_server() {
+    let answers = async |way: Way| {
+        let server =
+            way.start(Settings { endpoint: Endpoint::new().with_max_connections(1), ..Settings::default() });
+        let mut only = server.connect().await;
+        let mut answers = vec![];
+        let missing = "GET /echo/websocket HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned();
+        let denied = upgrade(&format!("{ECHO}?deny=1"));
+        for (request, status) in [(missing, "400"), (denied, "403"), (upgrade(ECHO), "503")] {
+            if status == "503" {
+                only.upgrade(ECHO).await;
+            }
+            let mut client = server.connect().await;
+            client.send(&request).await;
+            let answer = client.reader.answer().await;
+            assert_eq!(answer.status(), status, "{way:?}");
+            // after a request for an upgrade all that comes is its payload (actix-http), so that nothing can follow it
+            let is_last = answer.header("connection") == Some("close");
+            assert_eq!(is_last, request.contains("Upgrade"), "{way:?} {answer:?}");
+            if is_last {
+                client.writer.shutdown().await;
+                assert_eq!(client.reader.rest().await, b"", "{way:?}");
+            } else {
+                assert_eq!(client.get("/facts").await.status(), "200", "{way:?}");
+            }
+            let mut lines: Vec<&str> =
+                answer.head.lines().filter(|line| !line.starts_with("date: ")).collect();
+            lines.sort_unstable();
+            answers.push(format!("{}{}", lines.join("\n"), answer.text()));
+        }
+        server.stop().await;
+        answers
+    };
+    let expected = answers(Way::HttpServer).await;
+    for way in [Way::Server, Way::ServerTls, Way::HttpServerTls] {
+        assert_eq!(answers(way).await, expected, "{way:?}");
+    }
+}
