@@ -358,4 +358,5 @@ fn listener(address: net::SocketAddr) -> io::Result<net::TcpListener> {
 }
 
 #[cfg(test)]
+#[cfg(feature = "tls")]
 mod tests;

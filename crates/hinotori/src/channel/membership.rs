@@ -333,7 +333,8 @@ impl fmt::Debug for Membership {
     }
 }
 
-#[cfg(all(test, feature = "metrics"))]
+#[cfg(test)]
+#[cfg(feature = "metrics")]
 mod tests {
     use actix_web::rt::task::yield_now;
     use prometheus::TextEncoder;
