@@ -13,6 +13,8 @@ mod frame;
 mod json;
 mod longpoll;
 mod message;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod oracle;
 mod payload;
 mod serializer;
 mod share;
@@ -22,6 +24,7 @@ mod v2;
 
 pub(crate) use event::{DISCONNECT, HEARTBEAT, PHOENIX, PHX_CLOSE, PHX_ERROR, PHX_JOIN, PHX_LEAVE};
 pub(crate) use frame::{CloseCode, Frame, Opcode};
+#[cfg(any(test, fuzzing))]
 pub(crate) use json::MAX_DEPTH;
 pub(crate) use longpoll::{lines, part};
 pub use message::Status;
