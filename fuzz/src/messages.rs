@@ -4,7 +4,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 
 use crate::wire::{
-    Frame, MAX_DEPTH, MAX_NAME, Message, Outgoing, Payload, Ref, Serializer, Status, lines, part,
+    Frame, MAX_DEPTH, MAX_NAME, Message, Outgoing, Payload, Ref, Serializer, Status, lines, oracle, part,
 };
 
 pub fn v1_text(data: &[u8]) {
@@ -19,9 +19,11 @@ pub fn v2_binary(data: &[u8]) {
     binary(&Bytes::copy_from_slice(data));
 }
 
-/// Text that decodes has names within bounds and a payload that others can read, and says the same when it is sent on.
+/// Text says what serde_json reads in it. If it decodes, it has names within bounds and a payload that others can read, and says the same when it is sent on.
 fn text(serializer: Serializer, text: &Bytes) {
-    let Ok(message) = serializer.decode_text(text) else { return };
+    let decoded = serializer.decode_text(text).ok();
+    assert_eq!(decoded, oracle::decode(serializer, text));
+    let Some(message) = decoded else { return };
     let Message { join_ref, reference, topic, event, payload, .. } = &message;
     for name in [join_ref.as_text(), reference.as_text(), topic, event] {
         assert!(name.len() <= MAX_NAME);
