@@ -6,6 +6,7 @@ use bytes::Bytes;
 use hinotori_protocol::wire::{
     Frame, MAX_DEPTH, MAX_NAME, Message, Outgoing, Payload, Ref, Serializer, Status,
     longpoll::{NotBase64, Part, lines, part},
+    oracle,
 };
 
 pub fn v1_text(data: &[u8]) {
@@ -20,9 +21,11 @@ pub fn v2_binary(data: &[u8]) {
     binary(&Bytes::copy_from_slice(data));
 }
 
-/// Text that decodes has names within bounds and a payload that others can read, and says the same when it is sent on.
+/// Text says what serde_json reads in it. If it decodes, it has names within bounds and a payload that others can read, and says the same when it is sent on.
 fn text(serializer: Serializer, text: &Bytes) {
-    let Ok(message) = serializer.decode_text(text) else { return };
+    let decoded = serializer.decode_text(text).ok();
+    assert_eq!(decoded, oracle::decode(serializer, text));
+    let Some(message) = decoded else { return };
     let Message { join_ref, reference, topic, event, payload, .. } = &message;
     for name in [join_ref.as_text(), reference.as_text(), topic, event] {
         assert!(name.len() <= MAX_NAME);

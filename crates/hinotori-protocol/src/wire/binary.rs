@@ -17,8 +17,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::{
-    Message, Outgoing, Payload, Ref,
-    frame::Writer,
+    Frame, Message, Opcode, Outgoing, Payload, Ref,
     serializer::{DecodeError, EncodeError},
 };
 
@@ -64,40 +63,46 @@ pub(super) fn decode(data: &Bytes) -> Result<Message, DecodeError> {
     })
 }
 
-pub(super) fn encode(out: &mut Writer, message: Outgoing<'_>, data: &Bytes) -> Result<(), EncodeError> {
+pub(super) fn encode(message: Outgoing<'_>, data: &Bytes) -> Result<Frame, EncodeError> {
     match message {
         Outgoing::Reply { join_ref, reference, topic, status, .. } => {
-            out.bytes.push(REPLY);
             let (join_ref, reference) = (join_ref.as_text(), reference.as_text());
             let status = status.as_str();
-            fields(
-                &mut out.bytes,
-                &[("join_ref", join_ref), ("ref", reference), ("topic", topic), ("status", status)],
-            )?;
+            frame(
+                REPLY,
+                [("join_ref", join_ref), ("ref", reference), ("topic", topic), ("status", status)],
+                data,
+            )
         }
         Outgoing::Push { join_ref, topic, event, .. } => {
-            out.bytes.push(PUSH);
-            fields(&mut out.bytes, &[("join_ref", join_ref.as_text()), ("topic", topic), ("event", event)])?;
+            frame(PUSH, [("join_ref", join_ref.as_text()), ("topic", topic), ("event", event)], data)
         }
         Outgoing::Broadcast { topic, event, .. } => {
-            out.bytes.push(BROADCAST);
-            fields(&mut out.bytes, &[("topic", topic), ("event", event)])?;
+            frame(BROADCAST, [("topic", topic), ("event", event)], data)
         }
     }
-    out.payload(data);
-    Ok(())
 }
 
-/// The sizes of all fields, then the fields.
-fn fields(out: &mut Vec<u8>, fields: &[(&'static str, &str)]) -> Result<(), EncodeError> {
-    for (field, text) in fields {
+/// The kind, the sizes of all fields, the fields, and the payload.
+fn frame<const N: usize>(
+    kind: u8,
+    fields: [(&'static str, &str); N],
+    data: &Bytes,
+) -> Result<Frame, EncodeError> {
+    let mut sizes = [0; N];
+    for (size, (field, text)) in sizes.iter_mut().zip(fields) {
         let length = text.len();
-        out.push(u8::try_from(length).map_err(|_| EncodeError::FieldTooLong { field, length })?);
+        *size = u8::try_from(length).map_err(|_| EncodeError::FieldTooLong { field, length })?;
     }
-    for (_, text) in fields {
-        out.extend_from_slice(text.as_bytes());
-    }
-    Ok(())
+    let around = 1 + N + sizes.iter().map(|size| usize::from(*size)).sum::<usize>();
+    let before = |out: &mut Vec<u8>| {
+        out.push(kind);
+        out.extend_from_slice(&sizes);
+        for (_, text) in fields {
+            out.extend_from_slice(text.as_bytes());
+        }
+    };
+    Ok(Frame::build(Opcode::Binary, around, before, data, |_| {}))
 }
 
 #[cfg(test)]
@@ -105,14 +110,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::wire::{Frame, Opcode, Serializer, Status};
+    use crate::wire::{Serializer, Status};
 
     /// The push of the recordings: join_ref "3", ref "4", topic "ref:a", event "bin".
     const BIN: &[u8] = b"\0\x01\x01\x05\x0334ref:abin\0\x01\xffdata";
 
     fn encoded(message: Outgoing<'_>, data: &[u8]) -> Vec<u8> {
-        let data = Bytes::copy_from_slice(data);
-        let frame = Frame::build(Opcode::Binary, 0, |out| encode(out, message, &data)).unwrap();
+        let frame = encode(message, &Bytes::copy_from_slice(data)).unwrap();
         frame.into_message().concat()
     }
 

@@ -36,53 +36,36 @@ enum Kind {
     Parts(Box<[Bytes; 3]>),
 }
 
-/// Where a message is written.
-#[derive(Debug)]
-pub(super) struct Writer {
-    pub(super) bytes: Vec<u8>,
-    /// A long payload, and where among the bytes it goes.
-    shared: Option<(usize, Bytes)>,
-}
-
-impl Writer {
-    fn new(size: usize) -> Self {
-        let mut bytes = Vec::with_capacity(MAX_HEADER + size.min(SHARED));
-        bytes.resize(MAX_HEADER, 0);
-        Self { bytes, shared: None }
-    }
-
-    /// Writes the payload, of which a message has one.
-    pub(super) fn payload(&mut self, payload: &Bytes) {
-        if payload.len() < SHARED {
-            self.bytes.extend_from_slice(payload);
-        } else {
-            self.shared = Some((self.bytes.len(), payload.clone()));
-        }
-    }
-}
-
 impl Frame {
-    /// Frames the message that `write` writes; `size` is a guess of its length.
-    pub(super) fn build<E>(
+    /// Frames a payload between what `before` and `after` write: so many bytes `around` it, as far as the caller knows. If
+    /// the caller is right, the frame is written once and is one allocation, or two beside a long payload.
+    pub(super) fn build(
         opcode: Opcode,
-        size: usize,
-        write: impl FnOnce(&mut Writer) -> Result<(), E>,
-    ) -> Result<Self, E> {
-        let mut writer = Writer::new(size);
-        write(&mut writer)?;
-        let Writer { mut bytes, shared } = writer;
-        let payload = shared.as_ref().map_or(0, |(_, payload)| payload.len());
-        let (header, length) = header(opcode, bytes.len() - MAX_HEADER + payload);
-        let start = MAX_HEADER - length;
-        bytes[start..MAX_HEADER].copy_from_slice(&header[..length]);
-        let mut bytes = Bytes::from(bytes);
-        Ok(Self(match shared {
-            None => Kind::Whole(bytes.split_off(start)),
-            Some((at, payload)) => {
-                let after = bytes.split_off(at);
-                Kind::Parts(Box::new([bytes.split_off(start), payload, after]))
-            }
-        }))
+        around: usize,
+        before: impl Fn(&mut Vec<u8>),
+        payload: &Bytes,
+        after: impl Fn(&mut Vec<u8>),
+    ) -> Self {
+        let is_shared = payload.len() >= SHARED;
+        let (header, start) = header(opcode, around + payload.len());
+        let copied = if is_shared { 0 } else { payload.len() };
+        let mut bytes = Vec::with_capacity(start + around + copied);
+        bytes.extend_from_slice(&header[..start]);
+        before(&mut bytes);
+        let at = bytes.len();
+        if !is_shared {
+            bytes.extend_from_slice(payload);
+        }
+        after(&mut bytes);
+        let written = bytes.len() - start - copied;
+        if written != around {
+            return Self::build(opcode, written, before, payload, after);
+        }
+        if !is_shared {
+            return Self(Kind::Whole(bytes.into()));
+        }
+        let after = bytes.split_off(at);
+        Self(Kind::Parts(Box::new([bytes.into(), payload.clone(), after.into()])))
     }
 
     /// Frames a message that is there already.
@@ -205,24 +188,21 @@ impl CloseCode {
 mod tests {
     use super::*;
 
-    fn framed(length: usize) -> Frame {
-        Frame::build(Opcode::Text, 0, |out| {
-            out.bytes.resize(out.bytes.len() + length, b'x');
-            Ok::<_, ()>(())
-        })
-        .unwrap()
+    /// A frame of `[`, a payload and `]`, made by one who says that this is so long.
+    fn bracketed(around: usize, payload: &Bytes) -> Frame {
+        Frame::build(Opcode::Text, around, |out| out.push(b'['), payload, |out| out.push(b']'))
     }
 
     #[test]
     fn the_header_has_the_shortest_form_for_each_length() {
         for (length, header) in [
-            (0, &[0x81, 0][..]),
+            (2, &[0x81, 2][..]),
             (125, &[0x81, 125]),
             (126, &[0x81, 126, 0, 126]),
             (65_535, &[0x81, 126, 0xff, 0xff]),
             (65_536, &[0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
         ] {
-            let frame = framed(length);
+            let frame = bracketed(2, &Bytes::from(vec![b'x'; length - 2]));
             assert_eq!(&frame.pieces()[0][..header.len()], header);
             assert_eq!(frame.len(), header.len() + length);
             assert_eq!(frame.into_message().concat().len(), length);
@@ -231,18 +211,9 @@ mod tests {
 
     #[test]
     fn a_long_payload_is_shared_and_its_frame_is_the_same_bytes() {
-        let around = |payload: &Bytes| {
-            Frame::build(Opcode::Text, 0, |out| {
-                out.bytes.push(b'[');
-                out.payload(payload);
-                out.bytes.push(b']');
-                Ok::<_, ()>(())
-            })
-            .unwrap()
-        };
         for length in [0, SHARED - 1, SHARED, 70_000] {
             let payload = Bytes::from(vec![b'x'; length]);
-            let mut frame = around(&payload);
+            let mut frame = bracketed(2, &payload);
             let copied = frame.pieces().iter().all(|piece| piece.as_ptr() != payload.as_ptr());
             assert_eq!(copied, length < SHARED, "{length}");
             let message = [b"[", &payload[..], b"]"].concat();
@@ -255,6 +226,16 @@ mod tests {
                 std::iter::from_fn(|| Some(frame.take(999)).filter(|piece| !piece.is_empty())).collect();
             assert!(pieces.iter().all(|piece| piece.len() <= 999));
             assert_eq!(pieces.concat(), whole);
+        }
+    }
+
+    #[test]
+    fn a_wrong_guess_of_the_length_makes_the_same_frame() {
+        // the header is longer from 126 bytes on, and from 65,536
+        for length in [0, 122, 123, 124, 65_532, 65_533, 65_534] {
+            let payload = Bytes::from(vec![b'x'; length]);
+            assert_eq!(bracketed(0, &payload), bracketed(2, &payload), "{length}");
+            assert_eq!(bracketed(9, &payload), bracketed(2, &payload), "{length}");
         }
     }
 

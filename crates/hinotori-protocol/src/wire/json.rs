@@ -1,103 +1,411 @@
-//! What any JSON from a client must keep to before a part of it may be passed on unread.
+//! Reads the JSON of a client's message: checks all of it and finds its parts. Builds nothing.
+//!
+//! A payload is mostly passed on unread, so a look at each of its bytes is all that it should cost: one pass, without
+//! recursion. What is taken is what serde_json takes, less what [`Fault`] names; `oracle.rs` compares the two.
+//!
+//! # Source
+//! RFC 8259.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 /// Arrays and objects within each other; what serde_json accepts when it builds a value (its `recursion_limit`), and
 /// so what a receiver in Rust can read.
 pub const MAX_DEPTH: usize = 128;
 
-/// Why JSON that parses is refused all the same.
+/// Why the text of a message is refused before anyone reads what it says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Unfit {
+pub enum Fault {
+    /// Not JSON; the index of what cannot stand where it does, or the length of a text that ends too soon.
+    Syntax {
+        /// In bytes from the beginning of the text.
+        at: usize,
+    },
     /// Nested deeper than [`MAX_DEPTH`].
     TooDeep,
     /// An escape such as `\ud800` that stands for no character: strict parsers of other clients would fail on it.
     LoneSurrogate,
 }
 
-impl fmt::Display for Unfit {
+impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            // what stands there is what a user wrote, which no log should have
+            Self::Syntax { at } => write!(f, "not JSON at byte {at}"),
             Self::TooDeep => write!(f, "JSON nested deeper than {MAX_DEPTH} levels"),
             Self::LoneSurrogate => f.write_str("JSON with an escape of half a character"),
         }
     }
 }
 
-impl std::error::Error for Unfit {}
+/// A value within a text.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Value<'a> {
+    /// As it is written.
+    pub(super) json: &'a str,
+    /// It is a string, and written without escapes.
+    is_plain: bool,
+}
 
-/// Judges JSON text that is known to be well formed, in one pass without recursion.
-pub(super) fn check(json: &[u8]) -> Result<(), Unfit> {
-    if json.len() <= MAX_DEPTH && !json.contains(&b'\\') {
-        // too short to nest so deep
-        return Ok(());
+impl<'a> Value<'a> {
+    pub(super) const NULL: Self = Self { json: "null", is_plain: false };
+
+    /// What it says, if it is a string: a part of the text unless it is written with escapes.
+    pub(super) fn text(self) -> Option<Cow<'a, str>> {
+        if self.is_plain {
+            return Some(Cow::Borrowed(&self.json[1..self.json.len() - 1]));
+        }
+        serde_json::from_str(self.json).ok().map(Cow::Owned)
     }
-    let mut depth = 0usize;
-    let mut at = 0;
-    while at < json.len() {
-        match json[at] {
+}
+
+/// Reads a text that is one array or one object, part by part. All of the text has been checked only when there are no
+/// more parts.
+#[derive(Debug)]
+pub(super) struct Reader<'a> {
+    text: &'a str,
+    /// Where the next part begins.
+    at: usize,
+    /// What ends the array or the object.
+    close: u8,
+    is_over: bool,
+}
+
+impl<'a> Reader<'a> {
+    /// Begins to read an array; none if the text is something else.
+    pub(super) fn array(text: &'a str) -> Result<Option<Self>, Fault> {
+        Self::new(text, b'[', b']')
+    }
+
+    /// Begins to read an object; none if the text is something else.
+    pub(super) fn object(text: &'a str) -> Result<Option<Self>, Fault> {
+        Self::new(text, b'{', b'}')
+    }
+
+    fn new(text: &'a str, open: u8, close: u8) -> Result<Option<Self>, Fault> {
+        let (byte, at) = token(text.as_bytes(), 0);
+        if byte != open {
+            return Ok(None);
+        }
+        let mut reader = Self { text, at: at + 1, close, is_over: false };
+        if let (byte, at) = token(text.as_bytes(), at + 1)
+            && byte == close
+        {
+            reader.end(at + 1)?;
+        }
+        Ok(Some(reader))
+    }
+
+    /// The array's next element; none after the last, where the whole text ends.
+    pub(super) fn element(&mut self) -> Result<Option<Value<'a>>, Fault> {
+        if self.is_over { Ok(None) } else { self.value().map(Some) }
+    }
+
+    /// The object's next key and its value; none after the last, where the whole text ends.
+    pub(super) fn entry(&mut self) -> Result<Option<(Value<'a>, Value<'a>)>, Fault> {
+        if self.is_over {
+            return Ok(None);
+        }
+        let json = self.text.as_bytes();
+        let (_, start) = token(json, self.at);
+        let plain = plain_string(json, start);
+        let end = plain.map_or_else(|| string(json, start), Ok)?;
+        let key = Value { json: &self.text[start..end], is_plain: plain.is_some() };
+        self.at = expect(json, end, b':')?;
+        self.value().map(|value| Some((key, value)))
+    }
+
+    /// A value, and the comma or the end behind it.
+    fn value(&mut self) -> Result<Value<'a>, Fault> {
+        let json = self.text.as_bytes();
+        let (_, start) = token(json, self.at);
+        let plain = plain_string(json, start);
+        let end = plain.map_or_else(|| value(json, start), Ok)?;
+        let value = Value { json: &self.text[start..end], is_plain: plain.is_some() };
+        let (byte, at) = token(json, end);
+        if byte == b',' {
+            self.at = at + 1;
+        } else if byte == self.close {
+            self.end(at + 1)?;
+        } else {
+            return Err(Fault::Syntax { at });
+        }
+        Ok(value)
+    }
+
+    fn end(&mut self, at: usize) -> Result<(), Fault> {
+        self.is_over = true;
+        match token(self.text.as_bytes(), at) {
+            (_, at) if at == self.text.len() => Ok(()),
+            (_, at) => Err(Fault::Syntax { at }),
+        }
+    }
+}
+
+/// The end of the value that begins at `at`.
+fn value(json: &[u8], mut at: usize) -> Result<usize, Fault> {
+    // the array or the object around it is a level too
+    let mut depth = 1;
+    // a bit for each level, the innermost lowest: whether it is an object
+    let mut objects = 0_u128;
+    loop {
+        let byte;
+        (byte, at) = token(json, at);
+        at = match byte {
+            b'"' => string(json, at)?,
+            b'-' | b'0'..=b'9' => number(json, at)?,
+            b't' => word(json, at, b"true")?,
+            b'f' => word(json, at, b"false")?,
+            b'n' => word(json, at, b"null")?,
             b'[' | b'{' => {
                 depth += 1;
                 if depth > MAX_DEPTH {
-                    return Err(Unfit::TooDeep);
+                    return Err(Fault::TooDeep);
+                }
+                let is_object = byte == b'{';
+                objects = objects << 1 | u128::from(is_object);
+                let (next, begin) = token(json, at + 1);
+                match next {
+                    b']' if !is_object => begin,
+                    b'}' if is_object => begin,
+                    _ => {
+                        at = if is_object { key(json, begin)? } else { begin };
+                        continue;
+                    }
                 }
             }
-            b']' | b'}' => depth = depth.saturating_sub(1),
-            b'"' => at = string_end(json, at + 1)?,
-            _ => {}
+            _ => return Err(Fault::Syntax { at }),
+        };
+        // a value has ended, or nothing was in what has been opened: what ends with it?
+        loop {
+            if depth == 1 {
+                return Ok(at);
+            }
+            let is_object = objects & 1 == 1;
+            let (byte, next) = token(json, at);
+            match byte {
+                b',' => {
+                    at = if is_object { key(json, next + 1)? } else { next + 1 };
+                    break;
+                }
+                b']' if !is_object => at = next + 1,
+                b'}' if is_object => at = next + 1,
+                _ => return Err(Fault::Syntax { at: next }),
+            }
+            depth -= 1;
+            objects >>= 1;
         }
-        at += 1;
     }
-    Ok(())
 }
 
-/// The index of the quote that ends the string whose text begins at `at`.
-fn string_end(json: &[u8], mut at: usize) -> Result<usize, Unfit> {
-    while at < json.len() {
-        match json[at] {
-            b'"' => break,
-            b'\\' => match code_unit(json, at) {
-                Some(0xD800..0xDC00) => match code_unit(json, at + 6) {
-                    Some(0xDC00..0xE000) => at += 12,
-                    _ => return Err(Unfit::LoneSurrogate),
-                },
-                Some(0xDC00..0xE000) => return Err(Unfit::LoneSurrogate),
-                Some(_) => at += 6,
-                None => at += 2,
-            },
-            _ => at += 1,
+/// The end of a key and its colon.
+fn key(json: &[u8], at: usize) -> Result<usize, Fault> {
+    let (_, at) = token(json, at);
+    expect(json, string(json, at)?, b':')
+}
+
+/// The end of the string that begins at `at`, if it is one without escapes.
+fn plain_string(json: &[u8], at: usize) -> Option<usize> {
+    let end = (json.get(at) == Some(&b'"')).then(|| plain_end(json, at + 1))?;
+    (json.get(end) == Some(&b'"')).then_some(end + 1)
+}
+
+/// The end of the string whose quote is to be at `at`.
+fn string(json: &[u8], at: usize) -> Result<usize, Fault> {
+    let mut at = expect(json, at, b'"')?;
+    loop {
+        at = plain_end(json, at);
+        match json.get(at) {
+            Some(b'"') => return Ok(at + 1),
+            Some(b'\\') => at = escape(json, at)?,
+            _ => return Err(Fault::Syntax { at }),
         }
+    }
+}
+
+fn escape(json: &[u8], at: usize) -> Result<usize, Fault> {
+    match json.get(at + 1) {
+        Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(at + 2),
+        _ => match code_unit(json, at)? {
+            0xD800..0xDC00 => match code_unit(json, at + 6) {
+                Ok(0xDC00..0xE000) => Ok(at + 12),
+                _ => Err(Fault::LoneSurrogate),
+            },
+            0xDC00..0xE000 => Err(Fault::LoneSurrogate),
+            _ => Ok(at + 6),
+        },
+    }
+}
+
+/// The UTF-16 code unit of the escape at `at`, which is `\u` and four digits.
+fn code_unit(json: &[u8], at: usize) -> Result<u32, Fault> {
+    let escape = json.get(at..at + 6).and_then(|escape| escape.strip_prefix(br"\u"));
+    let mut digits = escape.ok_or(Fault::Syntax { at })?.iter();
+    let unit = digits.try_fold(0_u32, |unit, digit| Some(unit << 4 | char::from(*digit).to_digit(16)?));
+    unit.ok_or(Fault::Syntax { at })
+}
+
+fn number(json: &[u8], at: usize) -> Result<usize, Fault> {
+    let mut at = at + usize::from(json[at] == b'-');
+    at = match json.get(at) {
+        // nothing but a fraction or an exponent may follow a zero
+        Some(b'0') => at + 1,
+        _ => digits(json, at)?,
+    };
+    if json.get(at) == Some(&b'.') {
+        at = digits(json, at + 1)?;
+    }
+    if let Some(b'e' | b'E') = json.get(at) {
+        let is_signed = matches!(json.get(at + 1), Some(b'+' | b'-'));
+        at = digits(json, at + 1 + usize::from(is_signed))?;
     }
     Ok(at)
 }
 
-/// The UTF-16 code unit that an escape (`\u` and four digits) at `at` spells, if there is one.
-fn code_unit(json: &[u8], at: usize) -> Option<u16> {
-    let escape = json.get(at..at + 6)?.strip_prefix(br"\u")?;
-    u16::from_str_radix(std::str::from_utf8(escape).ok()?, 16).ok()
+/// The end of digits, of which there must be one.
+fn digits(json: &[u8], at: usize) -> Result<usize, Fault> {
+    let end =
+        json[at..].iter().position(|byte| !byte.is_ascii_digit()).map_or(json.len(), |length| at + length);
+    if end == at { Err(Fault::Syntax { at }) } else { Ok(end) }
+}
+
+fn word(json: &[u8], at: usize, word: &[u8]) -> Result<usize, Fault> {
+    if json[at..].starts_with(word) { Ok(at + word.len()) } else { Err(Fault::Syntax { at }) }
+}
+
+/// The end of this byte, which must be next but for space.
+fn expect(json: &[u8], at: usize, expected: u8) -> Result<usize, Fault> {
+    match token(json, at) {
+        (byte, at) if byte == expected => Ok(at + 1),
+        (_, at) => Err(Fault::Syntax { at }),
+    }
+}
+
+/// The first byte that is not space, and where it is; a zero, which JSON has nowhere, where the text ends.
+fn token(json: &[u8], mut at: usize) -> (u8, usize) {
+    loop {
+        match json.get(at) {
+            Some(b' ' | b'\n' | b'\r' | b'\t') => at += 1,
+            byte => return (byte.copied().unwrap_or(0), at),
+        }
+    }
+}
+
+/// Where something comes that does not stand for itself in a string: its end, an escape, or what may not be there.
+fn plain_end(json: &[u8], mut at: usize) -> usize {
+    // eight bytes at a time: the high bit of each that is less than another or equal to it, exact up to the first
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    while let Some(bytes) = json[at..].first_chunk() {
+        let bytes = u64::from_le_bytes(*bytes);
+        // the quote changes places with a space, and so comes right behind the control characters
+        let quote_or_control = (bytes ^ (ONES * 2)).wrapping_sub(ONES * 0x21);
+        let backslash = (bytes ^ (ONES * u64::from(b'\\'))).wrapping_sub(ONES);
+        let found = (quote_or_control | backslash) & !bytes & (ONES << 7);
+        if found != 0 {
+            return at + found.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    at + json[at..].iter().take_while(|byte| **byte >= b' ' && !matches!(byte, b'"' | b'\\')).count()
+}
+
+/// Writes a text as a JSON string: two bytes longer than it is, unless something in it must be escaped.
+pub(super) fn write(out: &mut Vec<u8>, text: &str) {
+    if plain_end(text.as_bytes(), 0) == text.len() {
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+    } else {
+        out.extend_from_slice(serde_json::Value::from(text).to_string().as_bytes());
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// What is wrong with a text, if it is read as an element of an array.
+    fn judged(json: &str) -> Result<(), Fault> {
+        let array = format!("[{json}]");
+        let mut reader = Reader::array(&array)?.unwrap();
+        assert_eq!(reader.element()?.unwrap().json, json);
+        assert!(reader.element()?.is_none());
+        Ok(())
+    }
+
     #[test]
     fn nesting_is_counted_outside_of_strings_only() {
-        let deep = format!("{}{}", "[".repeat(MAX_DEPTH), "]".repeat(MAX_DEPTH));
-        assert_eq!(check(deep.as_bytes()), Ok(()));
-        assert_eq!(check(format!("[{deep}]").as_bytes()), Err(Unfit::TooDeep));
-        assert_eq!(check(format!("\"{}\"", "[".repeat(MAX_DEPTH + 1)).as_bytes()), Ok(()));
-        assert_eq!(check("[1],".repeat(1_000).as_bytes()), Ok(()), "siblings do not nest");
+        let deep = format!("{}{}", "[".repeat(MAX_DEPTH - 1), "]".repeat(MAX_DEPTH - 1));
+        assert_eq!(judged(&deep), Ok(()));
+        assert_eq!(judged(&format!("[{deep}]")), Err(Fault::TooDeep));
+        assert_eq!(judged(&format!("\"{}\"", "[".repeat(MAX_DEPTH + 1))), Ok(()));
+        assert_eq!(judged(&format!("[{}1]", "[1],".repeat(1_000))), Ok(()), "siblings do not nest");
+    }
+
+    #[test]
+    fn objects_and_arrays_are_closed_by_their_own_bracket_at_every_depth() {
+        for wrong in ["[}", "{]", "[{]}", "[1}", "{\"a\":1]"] {
+            assert!(matches!(judged(wrong), Err(Fault::Syntax { .. })), "{wrong}");
+        }
+        let open = "[{\"a\":".repeat(MAX_DEPTH / 2 - 1);
+        let close = "}]".repeat(MAX_DEPTH / 2 - 1);
+        assert_eq!(judged(&format!("{open}1{close}")), Ok(()));
+        let at = 1 + open.len() + 1;
+        for wrong in ["]", "]}", ","] {
+            let json = format!("{open}1{wrong}{}", &close[1..]);
+            assert!(matches!(judged(&json), Err(Fault::Syntax { at: found }) if found >= at), "{json}");
+        }
     }
 
     #[test]
     fn a_pair_of_surrogates_is_fine_and_a_lone_one_is_not() {
-        assert_eq!(check(br#""\ud83d\udc4b""#), Ok(()));
-        assert_eq!(check(br#""\ud83d""#), Err(Unfit::LoneSurrogate));
-        assert_eq!(check(br#""\ud83dx\udc4b""#), Err(Unfit::LoneSurrogate));
-        assert_eq!(check(br#""\udc4b""#), Err(Unfit::LoneSurrogate));
-        assert_eq!(check(br#""\\ud83d""#), Ok(()), "an escaped backslash begins no escape");
-        assert_eq!(check(br#""\"\u00e9[""#), Ok(()));
+        assert_eq!(judged(r#""\ud83d\udc4b""#), Ok(()));
+        assert_eq!(judged(r#""\ud83d""#), Err(Fault::LoneSurrogate));
+        assert_eq!(judged(r#""\ud83dx\udc4b""#), Err(Fault::LoneSurrogate));
+        assert_eq!(judged(r#""\udc4b""#), Err(Fault::LoneSurrogate));
+        assert_eq!(judged(r#""\ud7ff\ue000\ud800\udc00\udbff\udfff""#), Ok(()));
+        assert_eq!(judged(r#""\ud800\ue000""#), Err(Fault::LoneSurrogate));
+        assert_eq!(judged(r#""\\ud83d""#), Ok(()), "an escaped backslash begins no escape");
+        assert_eq!(judged(r#""\"\u00e9[""#), Ok(()));
+    }
+
+    #[test]
+    fn the_end_of_what_is_plain_is_found_wherever_it_is() {
+        for length in 0..40 {
+            let text = "\u{e9}".repeat(length / 2) + &"~".repeat(length % 2);
+            for other in ['"', '\\', '\0', '\u{1f}'] {
+                for rest in 0..20 {
+                    let json = format!("{text}{other}{}", "\"".repeat(rest));
+                    assert_eq!(plain_end(json.as_bytes(), 0), length, "{json:?}");
+                }
+            }
+            for plain in [' ', '!', '#', '[', ']', '\u{7f}', '\u{80}'] {
+                let json = format!("{text}{plain}{text}");
+                assert_eq!(plain_end(json.as_bytes(), 0), json.len(), "{json:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_fault_names_its_place_and_nothing_of_what_stands_there() {
+        assert_eq!(judged("{\"a\" 1}").unwrap_err().to_string(), "not JSON at byte 6");
+        assert_eq!(judged("[1").unwrap_err(), Fault::Syntax { at: 4 });
+    }
+
+    #[test]
+    fn a_text_is_written_as_serde_json_writes_it() {
+        for text in [
+            "",
+            "plain",
+            "say \"hi\"",
+            "\\",
+            "\n\u{1}\u{7f}",
+            "\u{e9}\u{1f44b}",
+            "a text of more than eight bytes\"",
+        ] {
+            let mut out = vec![];
+            write(&mut out, text);
+            assert_eq!(out, serde_json::to_vec(text).unwrap());
+        }
     }
 }

@@ -2,11 +2,16 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
 use bytestring::ByteString;
-use serde::{Deserialize, Serialize, Serializer as SerdeSerializer};
-use serde_json::value::RawValue;
+use serde::Serialize;
 
-use super::{Payload, json, serializer::DecodeError, share::share};
+use super::{
+    HEARTBEAT, PHOENIX, Payload,
+    json::{self, Value},
+    serializer::DecodeError,
+    share::share,
+};
 
 /// Bytes that a ref, a topic or an event may have. Binary frames allow 255; no client comes near.
 pub const MAX_NAME: usize = 1024;
@@ -20,28 +25,8 @@ pub enum Ref {
     /// What every phoenix.js sends.
     Text(Box<str>),
     /// A JSON number, as the digits that were sent: `1` and `1.0` stay different.
-    Number(Box<RawNumber>),
+    Number(Box<str>),
 }
-
-/// The digits of a JSON number.
-#[derive(Debug, Clone)]
-pub struct RawNumber(Box<RawValue>);
-
-impl RawNumber {
-    /// The digits as they were sent.
-    #[must_use]
-    pub fn digits(&self) -> &str {
-        self.0.get()
-    }
-}
-
-impl PartialEq for RawNumber {
-    fn eq(&self, other: &Self) -> bool {
-        self.digits() == other.digits()
-    }
-}
-
-impl Eq for RawNumber {}
 
 impl Ref {
     /// A ref of text, as binary frames carry it: empty means none.
@@ -49,16 +34,34 @@ impl Ref {
         if text.is_empty() { Self::Null } else { Self::Text(text.into()) }
     }
 
-    /// The ref that a JSON value spells, or none if the value is of another kind.
-    pub fn from_json(raw: &RawValue) -> Option<Self> {
-        match raw.get().as_bytes().first()? {
-            b'"' => match raw.get().get(1..raw.get().len() - 1) {
-                Some(plain) if !plain.contains('\\') => Some(Self::Text(plain.into())),
-                _ => serde_json::from_str(raw.get()).ok().map(Self::Text),
-            },
-            b'n' => Some(Self::Null),
-            b'-' | b'0'..=b'9' => Some(Self::Number(Box::new(RawNumber(raw.to_owned())))),
-            _ => None,
+    /// The ref that a JSON value spells.
+    pub(super) fn from_json(field: &'static str, value: Value<'_>) -> Result<Self, DecodeError> {
+        let json = value.json;
+        let reference = match json.as_bytes() {
+            [b'"', ..] => Self::Text(value.text().ok_or(DecodeError::Ref)?.into()),
+            [b'n', ..] => Self::Null,
+            [b'-' | b'0'..=b'9', ..] => Self::Number(json.into()),
+            _ => return Err(DecodeError::Ref),
+        };
+        judge_length(field, reference.as_text())?;
+        Ok(reference)
+    }
+
+    /// Writes the ref as JSON.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Null => out.extend_from_slice(b"null"),
+            Self::Text(text) => json::write(out, text),
+            Self::Number(digits) => out.extend_from_slice(digits.as_bytes()),
+        }
+    }
+
+    /// The length of what is written, unless something must be escaped.
+    pub(super) fn json_len(&self) -> usize {
+        match self {
+            Self::Null => "null".len(),
+            Self::Text(text) => text.len() + 2,
+            Self::Number(digits) => digits.len(),
         }
     }
 
@@ -67,42 +70,37 @@ impl Ref {
         match self {
             Self::Null => "",
             Self::Text(text) => text,
-            Self::Number(number) => number.digits(),
+            Self::Number(digits) => digits,
         }
     }
 }
 
-impl Serialize for Ref {
-    fn serialize<S: SerdeSerializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Null => serializer.serialize_none(),
-            Self::Text(text) => serializer.serialize_str(text),
-            Self::Number(number) => number.0.serialize(serializer),
-        }
-    }
-}
-
-/// A name out of a message: a part of it, unless it was written with escapes.
-fn name(message: &ByteString, name: Cow<'_, str>) -> ByteString {
-    match name {
-        Cow::Borrowed(name) => message.slice_ref(name),
-        Cow::Owned(name) => name.into(),
-    }
-}
-
-/// What a message in JSON consists of, in either version; as an object it is version 1's.
-#[derive(Deserialize)]
+/// What a message in JSON consists of, in either version.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Parts<'a> {
-    #[serde(borrow)]
-    pub(super) topic: Cow<'a, str>,
-    #[serde(borrow)]
-    pub(super) event: Cow<'a, str>,
-    #[serde(borrow)]
-    pub(super) payload: &'a RawValue,
-    #[serde(borrow, rename = "ref")]
-    pub(super) reference: &'a RawValue,
-    #[serde(borrow, default)]
-    pub(super) join_ref: Option<&'a RawValue>,
+    pub(super) join_ref: Value<'a>,
+    pub(super) reference: Value<'a>,
+    pub(super) topic: Value<'a>,
+    pub(super) event: Value<'a>,
+    pub(super) payload: Value<'a>,
+}
+
+/// A name out of a message: a part of it, unless it is written with escapes.
+fn name(message: &Bytes, field: &'static str, value: Value<'_>) -> Result<ByteString, DecodeError> {
+    let name = value.text().ok_or(DecodeError::Name(field))?;
+    judge_length(field, &name)?;
+    match name {
+        Cow::Borrowed(name) => {
+            message.slice_ref(name.as_bytes()).try_into().map_err(|_| DecodeError::Utf8(field))
+        }
+        Cow::Owned(name) => Ok(name.into()),
+    }
+}
+
+/// A socket remembers its names for as long as it is joined.
+fn judge_length(field: &'static str, name: &str) -> Result<(), DecodeError> {
+    let length = name.len();
+    if length > MAX_NAME { Err(DecodeError::NameTooLong { field, length }) } else { Ok(()) }
 }
 
 /// A message from a client. Its parts keep the frame in which they came.
@@ -124,33 +122,35 @@ pub struct Message {
 
 impl Message {
     /// The message of which these are the parts.
-    pub(super) fn read(text: &ByteString, parts: Parts<'_>) -> Result<Self, DecodeError> {
-        json::check(text.as_bytes()).map_err(DecodeError::Unfit)?;
-        let message = Self {
-            join_ref: parts.join_ref.map_or(Some(Ref::Null), Ref::from_json).ok_or(DecodeError::Ref)?,
-            reference: Ref::from_json(parts.reference).ok_or(DecodeError::Ref)?,
-            topic: name(text, parts.topic),
-            event: name(text, parts.event),
-            payload: Payload::from_json(share(text.as_bytes(), parts.payload.get().as_bytes())),
+    pub(super) fn read(text: &Bytes, parts: Parts<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            join_ref: Ref::from_json("join_ref", parts.join_ref)?,
+            reference: Ref::from_json("ref", parts.reference)?,
+            topic: name(text, "topic", parts.topic)?,
+            event: name(text, "event", parts.event)?,
+            payload: match parts.payload.json {
+                "{}" => Payload::empty(),
+                json => Payload::from_json(share(text, json.as_bytes())),
+            },
             weight: text.len(),
-        };
-        message.check_names()
+        })
+    }
+
+    /// A heartbeat with this ref.
+    pub(super) fn heartbeat(reference: &str, weight: usize) -> Self {
+        Self {
+            join_ref: Ref::Null,
+            reference: Ref::Text(reference.into()),
+            topic: ByteString::from_static(PHOENIX),
+            event: ByteString::from_static(HEARTBEAT),
+            payload: Payload::empty(),
+            weight,
+        }
     }
 
     /// Bytes that this message holds in memory, near enough to bound a queue of them.
     pub fn cost(&self) -> usize {
         size_of::<Self>() + self.weight
-    }
-
-    /// Whether its names are not absurd: a socket remembers them for as long as it is joined.
-    fn check_names(self) -> Result<Self, DecodeError> {
-        let refs = [("join_ref", self.join_ref.as_text()), ("ref", self.reference.as_text())];
-        for (field, name) in refs.into_iter().chain([("topic", &*self.topic), ("event", &*self.event)]) {
-            if name.len() > MAX_NAME {
-                return Err(DecodeError::NameTooLong { field, length: name.len() });
-            }
-        }
-        Ok(self)
     }
 }
 
@@ -165,6 +165,14 @@ pub enum Status {
 }
 
 impl Status {
+    /// What comes before the response in the payload of a reply.
+    pub(super) fn opening(self) -> &'static str {
+        match self {
+            Self::Ok => r#"{"status":"ok","response":"#,
+            Self::Error => r#"{"status":"error","response":"#,
+        }
+    }
+
     /// The word on the wire.
     pub fn as_str(self) -> &'static str {
         match self {

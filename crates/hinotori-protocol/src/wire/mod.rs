@@ -13,6 +13,8 @@ mod frame;
 mod json;
 pub mod longpoll;
 mod message;
+#[cfg(any(test, fuzzing))]
+pub mod oracle;
 mod payload;
 mod serializer;
 mod share;
@@ -22,8 +24,8 @@ mod v2;
 
 pub use event::{DISCONNECT, HEARTBEAT, PHOENIX, PHX_CLOSE, PHX_ERROR, PHX_JOIN, PHX_LEAVE, PHX_REPLY};
 pub use frame::{CloseCode, Frame, Opcode};
-pub use json::{MAX_DEPTH, Unfit};
-pub use message::{MAX_NAME, Message, Outgoing, RawNumber, Ref, Status};
+pub use json::{Fault, MAX_DEPTH};
+pub use message::{MAX_NAME, Message, Outgoing, Ref, Status};
 pub use payload::{IntoPayload, InvalidPayload, Payload, PayloadError};
 pub use serializer::{DecodeError, EncodeError, Serializer};
 pub use topic::{InvalidPattern, Pattern};

@@ -3,9 +3,8 @@
 use std::fmt;
 
 use bytes::Bytes;
-use bytestring::ByteString;
 
-use super::{Frame, Message, Opcode, Outgoing, binary, json::Unfit, v1, v2};
+use super::{Frame, Message, Outgoing, binary, json::Fault, v1, v2};
 
 /// The version of the format that a socket speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,10 +32,10 @@ impl Serializer {
     /// # Errors
     /// [`DecodeError`] if it is not a message of this version; the socket is then to be closed.
     pub fn decode_text(self, text: &Bytes) -> Result<Message, DecodeError> {
-        let text = ByteString::try_from(text.clone()).map_err(|_| DecodeError::Utf8("message"))?;
+        let json = std::str::from_utf8(text).map_err(|_| DecodeError::Utf8("message"))?;
         match self {
-            Self::V1 => v1::decode(&text),
-            Self::V2 => v2::decode(&text),
+            Self::V1 => v1::decode(text, json),
+            Self::V2 => v2::decode(text, json),
         }
     }
 
@@ -59,11 +58,11 @@ impl Serializer {
         let (Outgoing::Reply { payload, .. }
         | Outgoing::Push { payload, .. }
         | Outgoing::Broadcast { payload, .. }) = message;
-        let (size, data) = (payload.len() + ENVELOPE, payload.bytes());
+        let data = payload.bytes();
         match (self, payload.as_binary().is_some()) {
-            (Self::V2, true) => Frame::build(Opcode::Binary, size, |out| binary::encode(out, message, data)),
-            (Self::V2, false) => Frame::build(Opcode::Text, size, |out| v2::encode(out, message, data)),
-            (Self::V1, false) => Frame::build(Opcode::Text, size, |out| v1::encode(out, message, data)),
+            (Self::V2, true) => binary::encode(message, data),
+            (Self::V2, false) => Ok(v2::encode(message, data)),
+            (Self::V1, false) => Ok(v1::encode(message, data)),
             (Self::V1, true) => Err(EncodeError::BinaryForVersion1),
         }
     }
@@ -84,17 +83,15 @@ fn is_patch(rest: &str) -> bool {
     is_number && (number == "0" || !number.starts_with('0')) && is_released && build.is_none_or(is_label)
 }
 
-/// A guess at the bytes around a payload, to allocate once.
-const ENVELOPE: usize = 112;
-
 /// A message that does not decode. It ends its socket (close 1011) and no other.
 #[derive(Debug)]
-#[non_exhaustive]
 pub enum DecodeError {
-    /// Not JSON, or not the JSON of a message.
-    Json(serde_json::Error),
-    /// JSON that must not be passed on.
-    Unfit(Unfit),
+    /// Text that is not JSON, or JSON that must not be passed on.
+    Json(Fault),
+    /// JSON, but not a message: what would be one.
+    Shape(&'static str),
+    /// A topic or an event that is no string.
+    Name(&'static str),
     /// A ref that is neither string, number nor null.
     Ref,
     /// A binary message whose first byte is not that of a push.
@@ -120,12 +117,9 @@ pub enum DecodeError {
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            // serde_json's own text quotes what it found, which is what a user wrote
-            Self::Json(error) => {
-                let (line, column) = (error.line(), error.column());
-                write!(f, "not a message: {:?} error at line {line}, column {column}", error.classify())
-            }
-            Self::Unfit(unfit) => unfit.fmt(f),
+            Self::Json(fault) => fault.fmt(f),
+            Self::Shape(shape) => write!(f, "not a message: expected {shape}"),
+            Self::Name(field) => write!(f, "expected a string as {field}"),
             Self::Ref => f.write_str("expected a string, a number or null as join_ref and ref"),
             Self::Kind(kind) => write!(f, "binary frame of kind {kind}: expected 0, a push"),
             Self::Truncated { needs, has } => {
@@ -139,12 +133,11 @@ impl fmt::Display for DecodeError {
     }
 }
 
-impl std::error::Error for DecodeError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Json(error) => Some(error),
-            _ => None,
-        }
+impl std::error::Error for DecodeError {}
+
+impl From<Fault> for DecodeError {
+    fn from(fault: Fault) -> Self {
+        Self::Json(fault)
     }
 }
 
@@ -156,13 +149,11 @@ pub enum EncodeError {
     BinaryForVersion1,
     /// A binary frame has one byte for the length of each field.
     FieldTooLong {
-        /// `join_ref`, `ref`, `topic` or `event`.
+        /// The name of the field.
         field: &'static str,
-        /// Its length in bytes, above 255.
+        /// Its length in bytes.
         length: usize,
     },
-    /// Writing JSON failed.
-    Json(serde_json::Error),
 }
 
 impl fmt::Display for EncodeError {
@@ -172,23 +163,16 @@ impl fmt::Display for EncodeError {
             Self::FieldTooLong { field, length } => {
                 write!(f, "{field} of {length} bytes in a binary message: expected at most 255")
             }
-            Self::Json(_) => f.write_str("the message cannot be written as JSON"),
         }
     }
 }
 
-impl std::error::Error for EncodeError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Json(error) => Some(error),
-            _ => None,
-        }
-    }
-}
+impl std::error::Error for EncodeError {}
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::{Payload, Ref, Status};
 
     #[test]
     fn vsn_chooses_the_version_as_elixirs_requirement_does() {
@@ -214,6 +198,26 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(Serializer::negotiate(Some(vsn)), serializer, "{vsn}");
+        }
+    }
+
+    #[test]
+    fn a_frame_is_one_allocation_of_its_size() {
+        let (json, binary) = (Payload::empty(), Payload::binary(vec![0; 300]));
+        for (serializer, payload) in
+            [(Serializer::V1, &json), (Serializer::V2, &json), (Serializer::V2, &binary)]
+        {
+            let (topic, event, status) = ("room:1", "shout", Status::Error);
+            for reference in &[Ref::Null, Ref::Text("7".into()), Ref::Number("7".into())] {
+                for message in [
+                    Outgoing::Reply { join_ref: &Ref::Null, reference, topic, status, payload },
+                    Outgoing::Push { join_ref: reference, reference, topic, event, payload },
+                    Outgoing::Broadcast { topic, event, payload },
+                ] {
+                    let frame = Vec::from(serializer.encode(message).unwrap().take(usize::MAX));
+                    assert_eq!(frame.len(), frame.capacity(), "{serializer:?} {message:?}");
+                }
+            }
         }
     }
 }

@@ -6,64 +6,82 @@
 //! Phoenix `lib/phoenix/socket/serializers/v1_json_serializer.ex`, 1.8.12.
 
 use bytes::Bytes;
-use bytestring::ByteString;
-use serde::Serialize;
 
 use super::{
-    Message, Outgoing, Ref,
+    Frame, Message, Opcode, Outgoing, Ref,
     event::PHX_REPLY,
-    frame::Writer,
-    serializer::{DecodeError, EncodeError},
+    json::{self, Reader, Value},
+    message::Parts,
+    serializer::DecodeError,
 };
 
-pub(super) fn decode(text: &ByteString) -> Result<Message, DecodeError> {
-    Message::read(text, serde_json::from_str(text).map_err(DecodeError::Json)?)
+/// What a message must be.
+const SHAPE: &str = "an object with topic, event, payload and ref, each once";
+
+pub(super) fn decode(text: &Bytes, json: &str) -> Result<Message, DecodeError> {
+    const OTHER: DecodeError = DecodeError::Shape(SHAPE);
+    let mut entries = Reader::object(json)?.ok_or(OTHER)?;
+    let [mut topic, mut event, mut payload, mut reference, mut join_ref] = [None; 5];
+    while let Some((key, value)) = entries.entry()? {
+        let part = match &*key.text().unwrap_or_default() {
+            "topic" => &mut topic,
+            "event" => &mut event,
+            "payload" => &mut payload,
+            "ref" => &mut reference,
+            "join_ref" => &mut join_ref,
+            _ => continue,
+        };
+        if part.replace(value).is_some() {
+            return Err(OTHER);
+        }
+    }
+    let parts = Parts {
+        join_ref: join_ref.unwrap_or(Value::NULL),
+        reference: reference.ok_or(OTHER)?,
+        topic: topic.ok_or(OTHER)?,
+        event: event.ok_or(OTHER)?,
+        payload: payload.ok_or(OTHER)?,
+    };
+    Message::read(text, parts)
 }
 
-pub(super) fn encode(out: &mut Writer, message: Outgoing<'_>, payload: &Bytes) -> Result<(), EncodeError> {
+pub(super) fn encode(message: Outgoing<'_>, payload: &Bytes) -> Frame {
     let (topic, event, reference, status) = match message {
         Outgoing::Reply { reference, topic, status, .. } => (topic, PHX_REPLY, reference, Some(status)),
         Outgoing::Push { reference, topic, event, .. } => (topic, event, reference, None),
         Outgoing::Broadcast { topic, event, .. } => (topic, event, &Ref::Null, None),
     };
-    out.bytes.extend_from_slice(br#"{"topic":"#);
-    write(&mut out.bytes, topic)?;
-    out.bytes.extend_from_slice(br#","event":"#);
-    write(&mut out.bytes, event)?;
-    out.bytes.extend_from_slice(br#","payload":"#);
-    match status {
-        Some(status) => {
-            out.bytes.extend_from_slice(br#"{"status":"#);
-            write(&mut out.bytes, &status)?;
-            out.bytes.extend_from_slice(br#","response":"#);
-            out.payload(payload);
-            out.bytes.push(b'}');
-        }
-        None => out.payload(payload),
-    }
-    out.bytes.extend_from_slice(br#","ref":"#);
-    write(&mut out.bytes, reference)?;
-    out.bytes.push(b'}');
-    Ok(())
-}
-
-/// Appends a value as JSON.
-pub(super) fn write<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) -> Result<(), EncodeError> {
-    serde_json::to_writer(out, value).map_err(EncodeError::Json)
+    let (opening, closing) = status.map_or(("", ""), |status| (status.opening(), "}"));
+    let names = topic.len() + event.len() + reference.json_len();
+    let fixed = r#"{"topic":"","event":"","payload":,"ref":}"#.len();
+    let before = |out: &mut Vec<u8>| {
+        out.extend_from_slice(br#"{"topic":"#);
+        json::write(out, topic);
+        out.extend_from_slice(br#","event":"#);
+        json::write(out, event);
+        out.extend_from_slice(br#","payload":"#);
+        out.extend_from_slice(opening.as_bytes());
+    };
+    let after = |out: &mut Vec<u8>| {
+        out.extend_from_slice(closing.as_bytes());
+        out.extend_from_slice(br#","ref":"#);
+        reference.write(out);
+        out.push(b'}');
+    };
+    Frame::build(Opcode::Text, names + fixed + opening.len() + closing.len(), before, payload, after)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{Frame, Opcode, Payload, Status};
+    use crate::wire::{Payload, Status};
 
     fn decoded(text: &'static str) -> Result<Message, DecodeError> {
-        decode(&ByteString::from_static(text))
+        decode(&Bytes::from_static(text.as_bytes()), text)
     }
 
     fn encoded(message: Outgoing<'_>, payload: &str) -> String {
-        let payload = Bytes::copy_from_slice(payload.as_bytes());
-        let frame = Frame::build(Opcode::Text, 0, |out| encode(out, message, &payload)).unwrap();
+        let frame = encode(message, &Bytes::copy_from_slice(payload.as_bytes()));
         String::from_utf8(frame.into_message().concat()).unwrap()
     }
 
@@ -79,14 +97,17 @@ mod tests {
     }
 
     #[test]
-    fn each_key_but_join_ref_is_required() {
+    fn each_key_but_join_ref_must_be_there_once() {
         for text in [
             r#"{"event":"e","payload":{},"ref":null}"#,
             r#"{"topic":"t","payload":{},"ref":null}"#,
             r#"{"topic":"t","event":"e","ref":null}"#,
             r#"{"topic":"t","event":"e","payload":{}}"#,
             r#"[null,"1","t","e",{}]"#,
+            r#"["t","e",{},"1",null]"#,
             r#"{"topic":1,"event":"e","payload":{},"ref":null}"#,
+            r#"{"topic":"t","event":"e","payload":{},"ref":null,"topic":"t"}"#,
+            r#"{"topic":"t","event":"e","payload":{},"ref":null,"t\u006fpic":"t"}"#,
         ] {
             assert!(decoded(text).is_err(), "{text}");
         }
