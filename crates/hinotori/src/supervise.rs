@@ -19,8 +19,6 @@ use std::{
 
 use actix::{Actor, ActorContext, Context};
 
-#[cfg(feature = "metrics")]
-use crate::pubsub::PubSub;
 use crate::telemetry::{Counter, Quoted};
 
 /// So many panics within [`WITHIN`] end the process.
@@ -81,10 +79,10 @@ impl Guard {
         Self { name, crashes: Vec::new(), counted: None }
     }
 
-    /// Counts crashes in the metrics of a server, as `hinotori_crashes_total` of the actor's name.
+    /// Counts crashes in the metrics of a server, as `hinotori_crashes_total` of the actor's name. Needs the feature `metrics`.
     #[cfg(feature = "metrics")]
     #[must_use]
-    pub fn counted(mut self, pubsub: &PubSub) -> Self {
+    pub fn counted(mut self, pubsub: &crate::PubSub) -> Self {
         self.counted = Some(pubsub.telemetry().crashes_of(self.name));
         self
     }

@@ -48,7 +48,7 @@ impl Payload {
     }
 
     /// `json`, which the caller knows to be well formed.
-    pub fn from_json(json: Bytes) -> Self {
+    pub(crate) fn from_json(json: Bytes) -> Self {
         Self(Kind::Json(json))
     }
 
