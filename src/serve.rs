@@ -5,7 +5,8 @@ use std::{any::Any, fmt, future::Future, io, marker::PhantomData, net, sync::Arc
 use actix_http::{HttpService, KeepAlive, Request, error::DispatchError};
 use actix_server::{GracefulShutdownSignal, ServerBuilder};
 use actix_service::{
-    IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt as _, apply_fn_factory, map_config,
+    IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt as _, apply_fn_factory, fn_service,
+    map_config,
 };
 use actix_tls::accept::{
     max_concurrent_tls_connect,
@@ -21,7 +22,7 @@ use tokio::net::TcpStream;
 
 use crate::{
     endpoint::{Endpoint, on_connect},
-    transport::{HttpStream, TakeOver, Transport},
+    transport::{HttpStream, PIECE, TakeOver, Transport},
 };
 
 /// How long the workers go on after the deadline of a drain: what it leaves is cut off when the drain says so, not before.
@@ -243,12 +244,10 @@ where
             let name = format!("hinotori-{address}");
             builder = match tls {
                 None => builder.listen(name, listener, move || {
-                    TakeOver(http.clone().service::<TcpStream, _, _, _>(
-                        app(),
-                        signal.clone(),
-                        address,
-                        false,
-                    ))
+                    let (http, signal) = (http.clone(), signal.clone());
+                    let service = http.service::<TcpStream, _, _, _>(app(), signal, address, false);
+                    // the rest is of the connection's task: a callback that panics ends that, not the worker
+                    fn_service(async |stream| Ok(stream)).and_then(TakeOver(service))
                 })?,
                 Some(config) => {
                     max_concurrent_tls_connect(UNBOUNDED);
@@ -304,6 +303,7 @@ impl Http {
             .keep_alive(self.keep_alive)
             .client_request_timeout(self.request_timeout)
             .client_disconnect_timeout(self.disconnect_timeout)
+            .h1_write_buffer_size(PIECE)
             .local_addr(address)
             .on_connect_ext(move |stream: &HttpStream<T>, data: &mut Extensions| {
                 stream.look(|stream| {
