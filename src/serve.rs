@@ -84,6 +84,19 @@ struct Http {
     on_connect: Option<OnConnect>,
 }
 
+impl Default for Http {
+    /// The times of actix-web's own server.
+    fn default() -> Self {
+        Self {
+            keep_alive: KeepAlive::default(),
+            request_timeout: Duration::from_secs(5),
+            disconnect_timeout: Duration::from_secs(1),
+            handshake_timeout: Duration::from_secs(3),
+            on_connect: None,
+        }
+    }
+}
+
 impl<F, S, B> fmt::Debug for Server<F, S, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let addresses = self.bound.iter().map(|bound| bound.address);
@@ -105,14 +118,8 @@ where
 {
     /// A server of what `app` makes for each worker.
     pub fn new(endpoint: &Endpoint, app: F) -> Self {
-        let http = Http {
-            keep_alive: KeepAlive::default(),
-            request_timeout: Duration::from_secs(5),
-            disconnect_timeout: Duration::from_secs(1),
-            handshake_timeout: Duration::from_secs(3),
-            on_connect: None,
-        };
-        Self { endpoint: endpoint.clone(), app, workers: None, http, bound: vec![], _of: PhantomData }
+        let (endpoint, http) = (endpoint.clone(), Http::default());
+        Self { endpoint, app, workers: None, http, bound: vec![], _of: PhantomData }
     }
 
     /// Threads that serve clients, from 1 to 512. One for each core by default.
