@@ -45,7 +45,11 @@ impl KeptAlive {
 
     /// The request alone, whose answer may be long in coming.
     pub(crate) fn ask(&mut self, path: &str) {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        self.send(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+    }
+
+    /// A request as it is.
+    pub(crate) fn send(&mut self, request: &str) {
         self.0.get_mut().write_all(request.as_bytes()).unwrap();
     }
 

@@ -14,7 +14,7 @@ use crate::{
     client::{Client, Upgrade},
     frame::{TEXT, masked},
     guest::Guest,
-    http::get,
+    http::{KeptAlive, get},
     metrics::{comes_to, scrape},
     poller::Poller,
     server::{Launch, Server},
@@ -171,6 +171,38 @@ fn pollers_who_do_not_read_their_answers_hold_one_history_together() {
     let _others: Vec<TcpStream> = (0..POLLERS).map(|_| unread()).collect();
     let grown = server.memory("VmRSS").saturating_sub(before);
     assert!(grown < 2 * (MESSAGES * LENGTH) as u64, "grown by {grown} bytes");
+}
+
+#[test]
+fn pollers_keep_no_large_buffers_after_a_long_answer() {
+    const LENGTH: usize = 100_000;
+    const POLLERS: usize = 200;
+    let server = Launch::reference().set("WORKERS", 1).start();
+    // each waits for something to come, on the connection of its last answer
+    let join = json!(["1", "1", "ref:room", "phx_join", {}]);
+    let mut waiting: Vec<(KeptAlive, String)> = (0..POLLERS)
+        .map(|_| {
+            let mut poller = Poller::open(server.port, "/socket");
+            poller.posts(std::slice::from_ref(&join), 200);
+            assert_eq!(poller.messages()[0][3], "phx_reply");
+            (KeptAlive::open(server.port), poller.get())
+        })
+        .collect();
+    let wait = |waiting: &mut Vec<(KeptAlive, String)>| {
+        waiting.iter_mut().for_each(|(connection, request)| connection.send(request));
+        // the one worker has read them all when it answers this
+        assert_eq!(get(server.port, "/", &[]).text(), "ok");
+    };
+    wait(&mut waiting);
+    let before = server.memory("VmRSS");
+    let mut speaker = Client::joined(server.port, "ref:room");
+    speaker.send(&json!(["1", null, "ref:room", "bcast", {"x": "x".repeat(LENGTH)}]));
+    for (connection, _) in &mut waiting {
+        assert!(connection.answer().body.len() > LENGTH);
+    }
+    wait(&mut waiting);
+    let grown = server.memory("VmRSS").saturating_sub(before) / POLLERS as u64;
+    assert!(grown < 16 * 1024, "grown by {grown} bytes for each");
 }
 
 #[test]

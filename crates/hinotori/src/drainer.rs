@@ -1,4 +1,4 @@
-//! The end of a server: its clients are sent away in batches, so that they do not all come to the next one at once.
+//! The end of a server: its clients are disconnected in batches, so that they do not all connect to the next one at once.
 //!
 //! # Source
 //! Phoenix `lib/phoenix/socket/pool_drainer.ex`, 1.8.12.
@@ -19,6 +19,7 @@ use actix_web::{
     },
 };
 use socket2::SockRef;
+use tokio::sync::watch;
 
 use crate::{
     endpoint::Endpoint,
@@ -38,7 +39,7 @@ const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 /// How long plain HTTP requests have to finish, once the sockets are gone.
 const REQUESTS: Duration = Duration::from_secs(4);
 
-/// How the clients of a server that goes down are sent away; see [`Endpoint::with_drainer`].
+/// How clients are disconnected when the server shuts down; see [`Endpoint::with_drainer`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Drainer {
     /// How long clients are still taken after `/readyz` has turned to 503: as long as a load balancer needs to see that. None
@@ -49,10 +50,10 @@ pub struct Drainer {
     pub batch_size: usize,
     /// From one batch to the next. 2 s by default. Where there are no more clients than one batch, nobody waits for it.
     pub batch_interval: Duration,
-    /// How long all the batches may take. Those who have not been told by one second before are told all at once then, and
-    /// what is left at the end is cut off. 30 s by default. Whatever supervises the process must not kill it earlier, and
-    /// `HttpServer::shutdown_timeout`, at which workers of actix-web cut connections off, must not be less: it is 30 s by
-    /// default too.
+    /// How long all batches together may take. One second before this, all clients that are left are notified at once;
+    /// connections that are still open at the end are cut off. 30 s by default. Whatever supervises the process must not
+    /// kill it earlier. Under `actix_web::HttpServer`, set its `shutdown_timeout` higher than this: at that time actix-web
+    /// cuts connections off by itself, after 30 s by default.
     pub shutdown: Duration,
 }
 
@@ -127,14 +128,37 @@ impl Endpoint {
         self.drainer().drain(self.pubsub()).await
     }
 
-    /// Runs a server until it ends or the process is told to (SIGTERM, SIGINT). Then `/readyz` answers 503, no more
-    /// connections are accepted, every client is sent away as the [`Drainer`] says, and the server stops when plain HTTP
-    /// requests have been answered, for which they have 4 s. The server must have been made with `disable_signals`.
+    /// Runs an `actix_web::HttpServer` until it ends or the process gets SIGTERM or SIGINT. Then `/readyz` answers 503, no
+    /// more connections are accepted, every client is disconnected as the [`Drainer`] says, and the server stops when plain
+    /// HTTP requests have been answered, which may take 4 s. [`Server::run`](crate::Server::run) does all of this itself.
+    ///
+    /// The `HttpServer` must have been built with `disable_signals`: actix-web's own handling cuts open WebSockets.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    ///
+    /// use actix_web::{App, HttpServer};
+    /// use hinotori::Endpoint;
+    ///
+    /// # #[actix_web::main]
+    /// # async fn main() -> std::io::Result<()> {
+    /// let endpoint = Endpoint::new();
+    /// let server = HttpServer::new(|| App::new())
+    ///     .on_connect(hinotori::on_connect)
+    ///     .client_disconnect_timeout(Duration::ZERO)
+    ///     .h1_write_buffer_size(4096)
+    ///     .shutdown_timeout(40)
+    ///     .disable_signals()
+    ///     .bind(("127.0.0.1", 4000))?
+    ///     .run();
+    /// endpoint.serve(server).await
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// What the server itself ends with.
     pub async fn serve(&self, server: Server) -> io::Result<()> {
-        self.serve_until(server, Stop::by_signal(), vec![]).await
+        self.serve_until(server, Stop::by_signal(), None).await
     }
 
     /// The same until `stop`. Where the server's own listening sockets are known, its workers go on until everything that
@@ -144,7 +168,7 @@ impl Endpoint {
         &self,
         server: Server,
         stop: Stop<impl Future<Output = io::Result<&'static str>>>,
-        listeners: Vec<TcpListener>,
+        doors: Option<Doors>,
     ) -> io::Result<()> {
         let handle = server.handle();
         let mut server = pin!(server);
@@ -173,9 +197,14 @@ impl Endpoint {
         );
         let down = async {
             // nobody is let in from here on, and all that has begun goes on
-            let stopped = if listeners.is_empty() { Some(handle.stop(true)) } else { None };
-            handle.pause().await;
-            listeners.iter().for_each(close);
+            let stopped = match &doors {
+                None => Some(handle.stop(true)),
+                Some(doors) => {
+                    handle.pause().await;
+                    doors.close();
+                    None
+                }
+            };
             let left = self.drain().await;
             let stopped = stopped.unwrap_or_else(|| handle.stop(true));
             let (connections, channels) = (self.pubsub().connections(), self.pubsub().telemetry().channels());
@@ -223,10 +252,22 @@ async fn exit_when_told_again() {
     }
 }
 
-/// Closes a listening socket, whoever else has it: clients are refused.
-fn close(listener: &TcpListener) {
-    if let Err(error) = SockRef::from(listener).shutdown(Shutdown::Both) {
-        log::debug!("event=not_closed why={}", Quoted(&error.to_string()));
+/// By which clients come in.
+pub(crate) struct Doors {
+    pub(crate) listeners: Vec<TcpListener>,
+    /// Whether plain HTTP takes no further request on a connection.
+    pub(crate) closing: watch::Sender<bool>,
+}
+
+impl Doors {
+    /// Refuses clients from here on, whoever else has the listening sockets.
+    fn close(&self) {
+        self.closing.send_replace(true);
+        for listener in &self.listeners {
+            if let Err(error) = SockRef::from(listener).shutdown(Shutdown::Both) {
+                log::debug!("event=not_closed why={}", Quoted(&error.to_string()));
+            }
+        }
     }
 }
 

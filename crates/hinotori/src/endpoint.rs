@@ -1,4 +1,4 @@
-//! A server's sockets: mounts them on an actix-web `App`, and reaches all of them. How they end says `drainer.rs`.
+//! A server's sockets: mounts them on an actix-web `App`, and reaches all of them. `drainer.rs` describes how they end.
 
 #[cfg(target_os = "linux")]
 use std::time::Duration;
@@ -73,7 +73,7 @@ impl Endpoint {
         self
     }
 
-    /// Sends clients away so when the server goes down.
+    /// Sets how clients are disconnected when the server shuts down.
     ///
     /// ```
     /// use std::time::Duration;
@@ -200,11 +200,12 @@ impl Endpoint {
     }
 }
 
-/// For `HttpServer::on_connect`: sets a client's connection up as its socket needs it.
+/// Sets a client's TCP connection up for sockets. For `actix_web::HttpServer::on_connect`; [`Server`](crate::Server) does it
+/// for every connection.
 ///
-/// A small message does not wait for the one before it to be acknowledged (`TCP_NODELAY`), and a peer that takes nothing
-/// for 20 s is given up by the kernel (`TCP_USER_TIMEOUT`): its socket ends long before, but only this frees the
-/// connection. The same holds for connections with TLS by rustls 0.23 (`HttpServer::bind_rustls_0_23`); others are left
+/// `TCP_NODELAY`: a small message does not wait until the one before it has been acknowledged. `TCP_USER_TIMEOUT` (Linux):
+/// the kernel drops a peer that accepts no data for 20 s. Its socket ends long before, but only this frees the connection.
+/// Both also apply to TLS connections of rustls 0.23 (`HttpServer::bind_rustls_0_23`); streams of any other type are left
 /// as they are.
 pub fn on_connect(connection: &dyn Any, _: &mut Extensions) {
     let stream = connection.downcast_ref::<TcpStream>();

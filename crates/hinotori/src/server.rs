@@ -12,20 +12,22 @@ mod tls {
 use std::{any::Any, fmt, future::Future, io, marker::PhantomData, net, sync::Arc, time::Duration};
 
 use actix_http::{HttpService, KeepAlive, Request, error::DispatchError};
-use actix_server::{GracefulShutdownSignal, ServerBuilder};
-use actix_service::{IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt as _, map_config};
+use actix_server::ServerBuilder;
+use actix_service::{
+    IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt as _, fn_service, map_config,
+};
 use actix_web::{
     body::MessageBody,
     dev::{AppConfig, Extensions, Response},
 };
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, sync::watch};
 
 use self::tls::ServerConfig;
 use crate::{
-    drainer::Stop,
+    drainer::{Doors, Stop},
     endpoint::{Endpoint, on_connect},
-    transport::{HttpStream, TakeOver, Transport},
+    transport::{HttpStream, PIECE, TakeOver, Transport},
 };
 
 /// How long the workers go on after the deadline of a drain: what it leaves is cut off when the drain says so, not before.
@@ -88,6 +90,19 @@ struct Http {
     on_connect: Option<OnConnect>,
 }
 
+impl Default for Http {
+    /// The times of actix-web's own server.
+    fn default() -> Self {
+        Self {
+            keep_alive: KeepAlive::default(),
+            request_timeout: Duration::from_secs(5),
+            disconnect_timeout: Duration::from_secs(1),
+            handshake_timeout: Duration::from_secs(3),
+            on_connect: None,
+        }
+    }
+}
+
 impl<F, S, B> fmt::Debug for Server<F, S, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let addresses = self.bound.iter().map(|bound| bound.address);
@@ -109,14 +124,8 @@ where
 {
     /// A server of what `app` makes for each worker.
     pub fn new(endpoint: &Endpoint, app: F) -> Self {
-        let http = Http {
-            keep_alive: KeepAlive::default(),
-            request_timeout: Duration::from_secs(5),
-            disconnect_timeout: Duration::from_secs(1),
-            handshake_timeout: Duration::from_secs(3),
-            on_connect: None,
-        };
-        Self { endpoint: endpoint.clone(), app, workers: None, http, bound: vec![], _of: PhantomData }
+        let (endpoint, http) = (endpoint.clone(), Http::default());
+        Self { endpoint, app, workers: None, http, bound: vec![], _of: PhantomData }
     }
 
     /// Threads that serve clients, from 1 to 512. One for each core by default.
@@ -215,8 +224,8 @@ where
     /// cannot be listened for.
     pub async fn run(self) -> io::Result<()> {
         let endpoint = self.endpoint.clone();
-        let listeners = self.listeners()?;
-        endpoint.serve_until(self.start()?, Stop::by_signal(), listeners).await
+        let doors = self.doors()?;
+        endpoint.serve_until(self.start(&doors)?, Stop::by_signal(), Some(doors)).await
     }
 
     /// Serves until `stop` is ready instead; signals are left to the application.
@@ -225,20 +234,21 @@ where
     /// As [`Server::run`].
     pub async fn run_until(self, stop: impl Future<Output = ()>) -> io::Result<()> {
         let endpoint = self.endpoint.clone();
-        let listeners = self.listeners()?;
+        let doors = self.doors()?;
         let told = async {
             stop.await;
             Ok("none")
         };
-        endpoint.serve_until(self.start()?, Stop { told, is_signal: false }, listeners).await
+        endpoint.serve_until(self.start(&doors)?, Stop { told, is_signal: false }, Some(doors)).await
     }
 
     /// Its listening sockets, to close them while its workers go on.
-    fn listeners(&self) -> io::Result<Vec<net::TcpListener>> {
-        self.bound.iter().map(|bound| bound.listener.try_clone()).collect()
+    fn doors(&self) -> io::Result<Doors> {
+        let listeners = self.bound.iter().map(|bound| bound.listener.try_clone());
+        Ok(Doors { listeners: listeners.collect::<io::Result<_>>()?, closing: watch::Sender::new(false) })
     }
 
-    fn start(self) -> io::Result<actix_server::Server> {
+    fn start(self, doors: &Doors) -> io::Result<actix_server::Server> {
         if self.bound.is_empty() {
             return Err(nowhere());
         }
@@ -251,26 +261,23 @@ where
             builder = builder.workers(workers);
         }
         for Bound { listener, address, tls } in self.bound {
-            let (app, http, signal) =
-                (self.app.clone(), self.http.clone(), builder.graceful_shutdown_signal());
+            let (app, http, closing) = (self.app.clone(), self.http.clone(), doors.closing.subscribe());
             let name = format!("hinotori-{address}");
             builder = match tls {
                 None => builder.listen(name, listener, move || {
-                    TakeOver(http.clone().service::<TcpStream, _, _, _>(
-                        app(),
-                        signal.clone(),
-                        address,
-                        false,
-                    ))
+                    let (http, closing) = (http.clone(), closing.clone());
+                    let service = http.service::<TcpStream, _, _, _>(app(), closing, address, false);
+                    // the rest is of the connection's task: a callback that panics ends that, not the worker
+                    fn_service(async |stream| Ok(stream)).and_then(TakeOver(service))
                 })?,
                 #[cfg(feature = "tls")]
                 Some(config) => {
                     tls::max_concurrent_tls_connect(UNBOUNDED);
                     builder.listen(name, listener, move || {
-                        let (http, signal) = (http.clone(), signal.clone());
+                        let (http, closing) = (http.clone(), closing.clone());
                         let handshake = http.acceptor(config.clone());
                         let service =
-                            http.service::<tls::TlsStream<TcpStream>, _, _, _>(app(), signal, address, true);
+                            http.service::<tls::TlsStream<TcpStream>, _, _, _>(app(), closing, address, true);
                         handshake.and_then(TakeOver(service).map_err(|_| ()))
                     })?
                 }
@@ -285,7 +292,7 @@ impl Http {
     fn service<T, I, S, B>(
         self,
         app: I,
-        signal: GracefulShutdownSignal,
+        closing: watch::Receiver<bool>,
         address: net::SocketAddr,
         is_secure: bool,
     ) -> impl ServiceFactory<
@@ -312,12 +319,14 @@ impl Http {
         let config = move |()| AppConfig::__priv_test_new(is_secure, address.to_string(), address);
         let mut http = HttpService::<HttpStream<T>, _, _>::build()
             .graceful_shutdown_signal(move || {
-                let signal = signal.clone();
-                async move { signal.notified().await }
+                let mut closing = closing.clone();
+                // or the server is gone
+                async move { _ = closing.wait_for(|is_closing| *is_closing).await }
             })
             .keep_alive(self.keep_alive)
             .client_request_timeout(self.request_timeout)
             .client_disconnect_timeout(self.disconnect_timeout)
+            .h1_write_buffer_size(PIECE)
             .local_addr(address)
             .on_connect_ext(move |stream: &HttpStream<T>, data: &mut Extensions| {
                 stream.look(|stream| {

@@ -138,7 +138,7 @@ impl Way {
                     address,
                     rt::spawn(async move {
                         let stop = Stop { told: until, is_signal: false };
-                        endpoint.serve_until(server.run(), stop, vec![]).await
+                        endpoint.serve_until(server.run(), stop, None).await
                     }),
                 )
             }

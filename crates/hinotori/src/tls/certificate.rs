@@ -1,4 +1,7 @@
-//! A certificate from files, which are read again while the server runs.
+//! TLS for a server that clients reach without a proxy in front: a certificate from files, which are read again while it
+//! runs.
+//!
+//! [`Server::bind_tls`](crate::Server::bind_tls) serves with it; handshakes are those of actix-tls.
 
 use std::{
     error::Error,
@@ -21,17 +24,15 @@ use rustls::{
 /// A certificate with its key, from PEM files.
 ///
 /// ```no_run
-/// # use actix_web::{App, HttpServer};
-/// use hinotori::Certificate;
+/// # use actix_web::App;
+/// use hinotori::{Certificate, Endpoint, Server};
 ///
 /// # #[actix_web::main]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let certificate = Certificate::load("fullchain.pem", "privkey.pem")?;
-/// let server = HttpServer::new(|| App::new())
-///     .max_connection_rate(25_600) // as many as connections: stalled handshakes keep nobody out
-///     .on_connect(hinotori::on_connect)
-///     .bind_rustls_0_23(("0.0.0.0", 443), certificate.server_config())?
-///     .run();
+/// let endpoint = Endpoint::new();
+/// let server = Server::new(&endpoint, || App::new())
+///     .bind_tls(("0.0.0.0", 443), certificate.server_config())?;
 /// // whoever renews the certificate sends SIGHUP
 /// let mut hangup = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?;
 /// actix_web::rt::spawn(async move {
@@ -41,7 +42,7 @@ use rustls::{
 ///         }
 ///     }
 /// });
-/// # server.await?;
+/// # server.run().await?;
 /// # Ok(())
 /// # }
 /// ```
@@ -146,8 +147,8 @@ impl Certificate {
         Ok(())
     }
 
-    /// Settings for `HttpServer::bind_rustls_0_23`: TLS 1.2 and 1.3, any client, this certificate as it is when a
-    /// handshake begins.
+    /// Settings for [`Server::bind_tls`](crate::Server::bind_tls), or for `actix_web::HttpServer::bind_rustls_0_23`: TLS 1.2
+    /// and 1.3, no client certificates, and the certificate as it was last loaded when a handshake begins.
     #[must_use]
     pub fn server_config(self: &Arc<Self>) -> ServerConfig {
         ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -192,75 +193,20 @@ fn bytes(file: &Path) -> Result<Vec<u8>, CertificateError> {
 
 #[cfg(test)]
 mod tests {
-    use std::{env, process, time::Duration};
-
-    use actix_tls::accept::rustls_0_23::TlsStream;
-    use actix_web::{
-        App, HttpServer,
-        rt::{self, net::TcpStream},
-    };
-    use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
-    use socket2::SockRef;
-    use tokio::sync::mpsc::unbounded_channel;
-    use tokio_rustls::TlsConnector;
+    use std::{env, process};
 
     use super::*;
 
-    /// A certificate for `localhost`, and a client that trusts it.
-    fn pair(test: &str) -> (Arc<Certificate>, TlsConnector) {
+    #[test]
+    fn a_reload_that_fails_leaves_the_former_certificate_and_says_which_file_is_bad() {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        let file = |what| env::temp_dir().join(format!("hinotori-{test}-{}-{what}.pem", process::id()));
+        let file = |what| env::temp_dir().join(format!("hinotori-reload-{}-{what}.pem", process::id()));
         let (chain, key) = (file("chain"), file("key"));
         fs::write(&chain, made.cert.pem()).unwrap();
         fs::write(&key, made.signing_key.serialize_pem()).unwrap();
         let certificate = Certificate::load(&chain, &key).unwrap();
         fs::remove_file(chain).unwrap();
         fs::remove_file(key).unwrap();
-        let mut roots = RootCertStore::empty();
-        roots.add(made.cert.der().clone()).unwrap();
-        let client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        (certificate, TlsConnector::from(Arc::new(client)))
-    }
-
-    #[cfg(target_os = "linux")]
-    #[actix_web::test]
-    async fn on_connect_sets_up_a_tcp_connection_plain_or_beneath_tls() {
-        let (certificate, client) = pair("on-connect");
-        let (options, mut set) = unbounded_channel();
-        let server = HttpServer::new(App::new)
-            .workers(1)
-            .disable_signals()
-            .on_connect(move |connection, data| {
-                crate::on_connect(connection, data);
-                let encrypted =
-                    connection.downcast_ref().map(|stream: &TlsStream<TcpStream>| stream.get_ref().0);
-                let socket = SockRef::from(encrypted.or(connection.downcast_ref()).unwrap());
-                options.send((socket.tcp_nodelay().unwrap(), socket.tcp_user_timeout().unwrap())).unwrap();
-            })
-            .bind(("127.0.0.1", 0))
-            .unwrap()
-            .bind_rustls_0_23(("127.0.0.1", 0), certificate.server_config())
-            .unwrap();
-        let [plain, encrypted] = server.addrs()[..] else { panic!("not two addresses") };
-        let server = server.run();
-        let handle = server.handle();
-        rt::spawn(server);
-        let wanted = Some((true, Some(Duration::from_secs(20))));
-        let _plain = TcpStream::connect(plain).await.unwrap();
-        assert_eq!(set.recv().await, wanted);
-        let stream = TcpStream::connect(encrypted).await.unwrap();
-        let _client = client.connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap();
-        assert_eq!(set.recv().await, wanted);
-        handle.stop(false).await;
-    }
-
-    #[test]
-    fn a_reload_that_fails_leaves_the_former_certificate_and_says_which_file_is_bad() {
-        let (certificate, _) = pair("reload");
         let before = certificate.current.read().unwrap().clone();
         // the files are gone
         let error = certificate.reload().unwrap_err();

@@ -19,6 +19,7 @@ pub(crate) use longpoll::answer;
 pub(crate) use mount::Mount;
 pub use mount::SocketOptions;
 pub use origin::{AllowedOrigin, CheckOrigin, InvalidOrigin};
+pub(crate) use piped::PIECE;
 pub(crate) use poll_session::Sessions;
 pub(crate) use raw::upgrade_raw;
 pub(crate) use takeover::{HttpStream, TakeOver, Transport};

@@ -19,13 +19,14 @@ use bytes::{Buf, Bytes, BytesMut};
 use futures_util::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Bytes that leave in one piece of the body. One that comes behind a buffer that is not full yet just fits into the 8 KiB
-/// with which actix-http begins: more would leave each connection with a larger buffer after its first history.
-pub(super) const PIECE: usize = 4 * 1024;
+/// Bytes that leave in one piece of a body, and that HTTP gathers before it writes. One that comes behind a buffer that is
+/// not full yet just fits into the 8 KiB with which actix-http begins: more would leave each connection with a larger buffer
+/// after its first history.
+pub(crate) const PIECE: usize = 4 * 1024;
 
 /// Bytes that the stream takes before HTTP comes for them: a burst then leaves in one turn of the connection's task, and
 /// does not look as if the client were not reading.
-const WINDOW: usize = 64 * 1024;
+const WINDOW: usize = 32 * 1024;
 
 /// What is between the stream and the body.
 #[derive(Default)]

@@ -8,7 +8,7 @@
 //! WebSockets too, before the `App` has seen it.
 //!
 //! This leans on the order in which actix-http's dispatcher works: it encodes the head of an answer, polls the body, writes
-//! and flushes what it has encoded, all in one poll. `tests/it/takeover.rs` pins it.
+//! and flushes what it has encoded, all in one poll. `serve/tests/handover.rs` pins it.
 
 use std::{
     cell::{Cell, RefCell},

@@ -1,6 +1,6 @@
 //! What is served: a socket, beside the routes, the middleware and the WebSocket of an application.
 
-use std::{any::Any, future::Future, net::SocketAddr, sync::Arc};
+use std::{any::Any, future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use actix_tls::accept::rustls_0_23::TlsStream;
 use actix_web::{
@@ -81,6 +81,8 @@ where
 /// What a connection has of its own. Its end is told to the test.
 pub(super) struct OfConnection {
     peer: SocketAddr,
+    /// `TCP_NODELAY` and `TCP_USER_TIMEOUT`.
+    set_up: (bool, Option<Duration>),
     ended: mpsc::UnboundedSender<SocketAddr>,
 }
 
@@ -101,9 +103,21 @@ pub(super) fn on_connect(
         if is_narrow {
             SockRef::from(tcp).set_send_buffer_size(NARROW).unwrap();
         }
-        let peer = tcp.peer_addr().unwrap();
-        data.insert(OfConnection { peer, ended: ended.clone() });
+        let (socket, peer) = (SockRef::from(tcp), tcp.peer_addr().unwrap());
+        let set_up = (socket.tcp_nodelay().unwrap(), user_timeout(&socket));
+        data.insert(OfConnection { peer, set_up, ended: ended.clone() });
     }
+}
+
+#[cfg(target_os = "linux")]
+fn user_timeout(socket: &SockRef<'_>) -> Option<Duration> {
+    socket.tcp_user_timeout().unwrap()
+}
+
+/// Other systems have none.
+#[cfg(not(target_os = "linux"))]
+fn user_timeout(_: &SockRef<'_>) -> Option<Duration> {
+    Some(Duration::from_secs(20))
 }
 
 /// What a handler sees of its server and its connection.
@@ -115,7 +129,7 @@ async fn facts(request: HttpRequest) -> HttpResponse {
         "local": config.local_addr(),
         "url": request.url_for_static("facts").unwrap().as_str(),
         "peer": request.peer_addr(),
-        "of_connection": request.conn_data::<OfConnection>().map(|data| data.peer),
+        "of_connection": request.conn_data::<OfConnection>().map(|data| (data.peer, data.set_up)),
         "of_application": request.app_data::<&str>(),
     }))
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use actix_web::{App, HttpResponse, rt, web};
@@ -84,4 +84,24 @@ async fn an_address_that_is_taken_is_an_error_and_so_is_to_listen_nowhere() {
     let error = Server::new(&endpoint, App::new).run().await.unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
     server.stop().await;
+}
+
+#[actix_web::test]
+async fn a_callback_that_panics_ends_the_connection_that_it_was_called_for_and_no_other() {
+    let (endpoint, called) = (Endpoint::new(), AtomicBool::new(false));
+    let app = || App::new().route("/", web::get().to(async || "here"));
+    let server = Server::new(&endpoint, app)
+        .workers(1)
+        .on_connect(move |_, _| assert!(called.swap(true, Ordering::Relaxed), "told to crash"))
+        .bind(("127.0.0.1", 0))
+        .unwrap();
+    let address = server.addrs()[0];
+    let (stop, stopped) = oneshot::channel::<()>();
+    let ended = rt::spawn(server.run_until(async { _ = stopped.await }));
+    let mut first = Client::new(rt::net::TcpStream::connect(address).await.unwrap(), address);
+    assert_eq!(first.reader.rest().await, b"");
+    let mut second = Client::new(rt::net::TcpStream::connect(address).await.unwrap(), address);
+    assert_eq!(second.get("/").await.text(), "here");
+    stop.send(()).unwrap();
+    ended.await.unwrap().unwrap();
 }

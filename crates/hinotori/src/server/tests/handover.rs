@@ -1,14 +1,39 @@
 //! From HTTP to a WebSocket on one stream: not a byte is lost, added or out of order, and nothing of HTTP is left.
 
-use actix_web::rt::{task::yield_now, time::timeout};
+use std::{
+    any::Any,
+    cell::Cell,
+    io,
+    pin::Pin,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use actix_service::{Service, ServiceFactory};
+use actix_web::{
+    App,
+    dev::Extensions,
+    rt::{self, task::yield_now, time::timeout},
+};
 use futures_util::future::{join, join3};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex},
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, watch},
+};
 
 use super::{
-    ALL, PATIENCE, SERVER, Settings, Way,
+    ALL, PATIENCE, SERVER, Settings, Way, app,
     client::{BINARY, CLOSE, Client, PING, PONG, frame, get, upgrade},
     until,
 };
-use crate::Endpoint;
+use crate::{
+    Endpoint,
+    server::Http,
+    socket::Stream,
+    transport::{TakeOver, Transport},
+};
 
 const ECHO: &str = "/echo/websocket";
 
@@ -140,6 +165,105 @@ async fn nothing_of_a_socket_precedes_the_head_of_its_answer_however_slowly_that
         client.beat().await;
         server.stop().await;
     }
+}
+
+/// A stream that writes, and is flushed, only when the test lets it.
+struct Gated {
+    tcp: TcpStream,
+    stream: DuplexStream,
+    writes: Rc<Cell<bool>>,
+    flushes: Rc<Cell<bool>>,
+}
+
+impl Gated {
+    fn poll(gate: &Cell<bool>, cx: &Context<'_>) -> Poll<()> {
+        if gate.get() {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl AsyncRead for Gated {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Gated {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(Self::poll(&self.writes, cx));
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Self::poll(&self.flushes, cx).map(Ok)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+impl Transport for Gated {
+    fn tcp(&self) -> &TcpStream {
+        &self.tcp
+    }
+}
+
+impl From<Gated> for Stream {
+    fn from(stream: Gated) -> Self {
+        Self::Other(Box::new(stream))
+    }
+}
+
+/// This is what `takeover.rs` takes from actix-http's dispatcher for granted.
+#[actix_web::test]
+async fn a_stream_changes_hands_when_the_head_of_the_answer_has_been_flushed_and_not_before() {
+    let (endpoint, gate, of_http) = (Endpoint::new(), Arc::new(Semaphore::new(0)), Arc::new(()));
+    let data = of_http.clone();
+    let http = Http {
+        on_connect: Some(Arc::new(move |_: &dyn Any, of_connection: &mut Extensions| {
+            of_connection.insert(data.clone());
+        })),
+        ..Http::default()
+    };
+    let app = App::new().configure(|config| app::configure(config, &endpoint, gate));
+    let closing = watch::Sender::new(false);
+    let signal = closing.subscribe();
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let service = TakeOver(http.service::<Gated, _, _, _>(app, signal, address, false));
+    let service = ServiceFactory::<Gated>::new_service(&service, ()).await.unwrap();
+
+    let (near, far) = duplex(100_000);
+    let [writes, flushes] = [(); 2].map(|()| Rc::new(Cell::new(false)));
+    let tcp = TcpStream::connect(address).await.unwrap();
+    let gated = Gated { tcp, stream: near, writes: writes.clone(), flushes: flushes.clone() };
+    let connection = service.call(gated);
+    let counts = Arc::strong_count(&of_http);
+    rt::spawn(async { _ = connection.await });
+    let mut client = Client::new(far, address);
+    client.send([upgrade(ECHO).into_bytes(), frame(PING, b"1")].concat()).await;
+    until(|| endpoint.pubsub().connections() == 1).await;
+    // it comes when HTTP reads no more, and must not be lost with it
+    client.send(frame(PING, b"2")).await;
+    yield_now().await;
+    assert_eq!(Arc::strong_count(&of_http), counts, "HTTP still has the stream");
+    writes.set(true);
+    assert_eq!(client.reader.answer().await.status(), "101");
+    yield_now().await;
+    assert_eq!(Arc::strong_count(&of_http), counts, "HTTP still has the stream");
+    flushes.set(true);
+    for ping in [b"1", b"2"] {
+        assert_eq!(client.reader.message().await, (PONG, ping.to_vec()));
+    }
+    assert_eq!(Arc::strong_count(&of_http), counts - 1, "HTTP is gone");
 }
 
 #[actix_web::test]

@@ -13,11 +13,14 @@ use super::{
     client::{TEXT, frame, get, upgrade},
 };
 
+/// How long a peer may take nothing.
+const PATIENT: Duration = Duration::from_secs(20);
+
 /// A time that passes soon.
 const SOON: Duration = Duration::from_millis(300);
 
 #[actix_web::test]
-async fn a_handler_sees_its_server_its_connection_and_its_application() {
+async fn a_handler_sees_its_server_its_connection_and_its_application_and_the_connection_is_set_up() {
     for way in ALL {
         let server = way.start(Settings::default());
         let mut client = server.connect().await;
@@ -30,7 +33,7 @@ async fn a_handler_sees_its_server_its_connection_and_its_application() {
             "local": address,
             "url": format!("{scheme}://localhost/facts"),
             "peer": client.local,
-            "of_connection": client.local,
+            "of_connection": (client.local, (true, PATIENT)),
             "of_application": "of the application",
         });
         assert_eq!(facts, expected, "{way:?}");
