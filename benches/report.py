@@ -43,6 +43,8 @@ def plot_delivery(results):
         axes.bar_label(bars, fmt="%.1f")
     axes.set_xticks(range(len(part)), [f"{int(n):,} subscribers" for n in part])
     axes.set_ylabel("CPU per delivery, µs")
+    # room for the legend
+    axes.set_ylim(top=axes.get_ylim()[1] * 1.25)
     plain(axes)
     save(figure, "delivery.svg")
 

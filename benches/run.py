@@ -19,6 +19,7 @@ import sys
 import time
 
 import tables
+from quiet import Quiet
 from servers import BUILT, LOAD_CORE, ROOT, SERVER_CORE, Chat, Floor, certificate, instructions, system_calls
 
 # descriptors that a server needs for other things than clients
@@ -36,14 +37,15 @@ class Bench:
         if options.before:
             self.chats["before"] = functools.partial(Chat, options.before)
         self.sides = {**self.chats, "floor": Floor}
+        self.quiet = Quiet()
 
-    def rounds(self, run, sides=None, count=None):
+    def rounds(self, run, sides=None, count=None, needs_quiet=True):
         """All sides in turn, again and again, each time with fresh servers."""
         sides = self.sides if sides is None else sides
         rows = {name: [] for name in sides}
         for _ in range(count or self.pairs):
             for name, start in sides.items():
-                rows[name].append(run(start))
+                rows[name].append(self.quiet.run(lambda: run(start)) if needs_quiet else run(start))
         return rows
 
     def loads(self, *arguments, **others):
@@ -86,8 +88,8 @@ def storm(bench):
 
 
 def memory(bench):
-    """What a connection holds after it was used, and over TLS. Memory hardly varies: three runs are enough."""
-    count, idle = min(bench.pairs, 3), ["connect", "-n", 10_000]
+    """What a connection holds after it was used, and over TLS. Memory hardly varies, whatever else the machine does."""
+    idle, few = ["connect", "-n", 10_000], {"count": min(bench.pairs, 3), "needs_quiet": False}
     tls = certificate()
 
     def history(start):
@@ -96,9 +98,9 @@ def memory(bench):
             return chat.measure(*idle, "--until", "load_messages")
 
     return {
-        "heartbeats": bench.loads(*idle, "--heartbeats", 100, count=count),
-        "history": bench.rounds(history, bench.chats, count),
-        "tls": bench.rounds(lambda start: measure(start, *idle, "--tls", **tls), bench.chats, count),
+        "heartbeats": bench.loads(*idle, "--heartbeats", 100, **few),
+        "history": bench.rounds(history, bench.chats, **few),
+        "tls": bench.rounds(lambda start: measure(start, *idle, "--tls", **tls), bench.chats, **few),
     }
 
 
@@ -107,7 +109,7 @@ def connections(bench):
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1] - SPARE
     sizes = [n for n in (1_000, 2_500, 5_000, 10_000, 25_000, 50_000) if n < limit]
     sizes += [limit // 500 * 500] if limit < 50_000 else []
-    return {n: bench.loads("connect", "-n", n, count=1) for n in sizes}
+    return {n: bench.loads("connect", "-n", n, count=1, needs_quiet=False) for n in sizes}
 
 
 # for each kind of work: the load, what says how much of it, a little and more of that, and how many units one is
@@ -127,7 +129,8 @@ def difference(bench, count):
         names = set(few_took) | set(many_took)
         return {name: (many_took.get(name, 0) - few_took.get(name, 0)) / ((many - few) * each) for name in names}
 
-    return {kind: bench.rounds(lambda start: unit(start, *work), count=1) for kind, work in WORK.items()}
+    # whatever else the machine does, these come out the same: no quiet moment is waited for
+    return {kind: {name: [unit(start, *work)] for name, start in bench.sides.items()} for kind, work in WORK.items()}
 
 
 def user_instructions(bench):
@@ -261,9 +264,11 @@ def main():
         begin = time.monotonic()
         # as JSON has it: keys are texts
         results[name] = json.loads(json.dumps(part(bench)))
+        results.setdefault("others", {})[name] = others = bench.quiet.report()
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(json.dumps(results, indent=1) + "\n")
-        print(f"\n{name}, {time.monotonic() - begin:.0f} s", file=sys.stderr)
+        took, used = time.monotonic() - begin, f"{others['median']:.2f} cores, at most {others['most']:.2f}"
+        print(f"\n{name}, {took:.0f} s; other processes used {used}", file=sys.stderr)
         print(tables.brief(name, results), flush=True)
 
 

@@ -61,8 +61,7 @@ class Server:
 
     def end(self):
         self.process.wait(PATIENCE)
-        # to the end: strace, which is detached, holds the other end of it too
-        self.process.stdout.read()
+        self.process.stdout.close()
 
     def load(self, *arguments, nice=0):
         """Starts the load generator and returns a function that waits for its report."""
@@ -137,10 +136,23 @@ def system_calls(start, *arguments):
     """System calls that a server makes, from its start to its end, by name."""
     SCRATCH.mkdir(parents=True, exist_ok=True)
     out = SCRATCH / "strace.out"
+    out.unlink(missing_ok=True)
     # -D: the server stays the process that was started, and strace is detached from it
     with start(under=["strace", "-D", "-f", "-c", "-o", out]) as server:
         server.measure(*arguments)
         server.stop()
     # % time, seconds, microseconds a call, calls, errors (or nothing), name
-    rows = re.findall(r"^ *[\d.]+ +[\d.]+ +\d+ +(\d+) +(?:\d+ +)?(\w+)$", out.read_text(), re.MULTILINE)
-    return {name: int(calls) for calls, name in rows if name != "total"}
+    row = re.compile(r"^ *[\d.]+ +[\d.]+ +\d+ +(\d+) +(?:\d+ +)?(\w+)$", re.MULTILINE)
+    calls = {name: int(number) for number, name in row.findall(wait_for(out, "total"))}
+    del calls["total"]
+    return calls
+
+
+def wait_for(file, text):
+    """What a file says once it holds a text."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        if text in (content := file.read_text()):
+            return content
+        time.sleep(POLL)
+    sys.exit(f"error: {file} does not say {text}")

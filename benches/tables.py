@@ -4,6 +4,8 @@ import statistics
 
 NAMES = {"before": "before", "ours": "hinotori", "floor": "floor"}
 KIB = "kib_per_connection"
+# how much a delivery may cost, whatever the number of subscribers, in costs of the floor's
+DELIVERY = 1.05
 
 
 def median(runs, key):
@@ -74,7 +76,7 @@ def refused(runs):
 
 def delivery_rows(part):
     return [Row("CPU per delivery, 1,000 subscribers, 50 messages per second, µs", part["1000"], "cpu_us_per_delivery", 2,
-                "2.3–3.5 × floor", of_floor=1.05)]
+                "2.3–3.5 × floor", of_floor=DELIVERY)]
 
 
 def saturation_rows(part):
@@ -95,6 +97,11 @@ def connect_rows(part):
         Row("CPU per connect and join, µs", part, "cpu_us_per_join", 1, "516", at_most=50),
         Row("memory per joined idle connection, 10,000 of them, KiB", part, KIB, 2, "37.5", at_most=3.0),
     ]
+
+
+def history_rows(part):
+    return [Row("CPU per connect and join that is sent 1,000 messages of history, µs", part["1000"], "cpu_us_per_join", 0,
+                "14,000")]
 
 
 def memory_rows(part):
@@ -128,10 +135,12 @@ def instruction_rows(part):
     ]
 
 
+# in the order of the main table: a memory row refers to the one before it
 ROWS = {
     "delivery": delivery_rows,
     "saturation": saturation_rows,
     "heartbeat": heartbeat_rows,
+    "history": history_rows,
     "connect": connect_rows,
     "memory": memory_rows,
     "storm": storm_rows,
@@ -162,12 +171,15 @@ def label(rows, text, side):
 
 
 def delivery_table(results):
-    bounds = {"100": 1.05, "1000": 1.05, "10000": 1.05}
+    def bound(rows):
+        is_kept = statistics.median(ratios(rows, "cpu_us_per_delivery")) <= DELIVERY
+        return f"≤ {DELIVERY} ×" + ("" if is_kept else ", **missed**")
+
     return table(
         ["subscribers", "CPU per delivery, µs", "to the floor", "bound", "p50, ms", "p99, ms", "p99 of the floor, ms", "lost"],
         [
             [label(rows, f"{int(n):,}", side), of(rows, side, "cpu_us_per_delivery", 2),
-             ratio(rows, "cpu_us_per_delivery", side), f"≤ {bounds[n]} ×", f"{median(rows[side], 'p50_us') / 1e3:.1f}",
+             ratio(rows, "cpu_us_per_delivery", side), bound(rows) if side == "ours" else "", f"{median(rows[side], 'p50_us') / 1e3:.1f}",
              f"{median(rows[side], 'p99_us') / 1e3:.1f}", f"{median(rows['floor'], 'p99_us') / 1e3:.1f}",
              sum(run["lost"] for run in rows[side])]
             for n, rows in results["delivery"].items()
