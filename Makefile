@@ -8,7 +8,7 @@
 # make bench  measures the server against a floor and writes docs/BENCHMARKS.md
 # make clients  runs the clients of other languages against the example reference
 
-.PHONY: run test autobahn fuzz chaos soak bench loadgen clients build assets fmt lint chromium nginx systemd clean
+.PHONY: run test autobahn fuzz chaos soak bench loadgen valgrind strace clients build assets fmt lint chromium nginx systemd clean
 .DEFAULT_GOAL := build
 
 CHROMIUM ?= /usr/bin/chromium
@@ -68,11 +68,22 @@ LOADGEN = --locked --manifest-path benches/loadgen/Cargo.toml --target-dir targe
 loadgen:
 	cargo build --release $(LOADGEN)
 
-# takes two cores that do nothing else, for some fifteen minutes
-bench: build loadgen
-	python3 benches/run.py --pairs 5
+PAIRS ?= 5
+PARTS ?=
+BEFORE ?=
+
+# takes two cores that do nothing else, for some twenty-five minutes. PARTS="memory storm" measures only those, and
+# BEFORE=path/to/realtime-chat another server in turn with the one that is built
+bench: build loadgen valgrind strace
+	python3 benches/run.py --pairs $(PAIRS) $(PARTS:%=--only %) $(BEFORE:%=--before %)
 	sh tests/venv.sh bench-venv benches/requirements.txt
 	target/bench-venv/bin/python benches/report.py
+
+valgrind:
+	@sh tests/install.sh /usr/bin/valgrind valgrind
+
+strace:
+	@sh tests/install.sh /usr/bin/strace strace
 
 # channel clients in Python, against the example reference
 clients:

@@ -1,175 +1,229 @@
 """Measures the chat against the floor (`phxload floor`), in turn, and writes what came out as JSON.
 
-The server has one core of the machine and the load the other, unless a row says otherwise. Every figure of the server is its
-own CPU time and memory; each row is repeated, with the floor in between, so that a machine that is busy with other things
+The server has one core of the machine and the load the other, unless a part says otherwise. Every figure of the server is its
+own CPU time and memory; each run is repeated, with the floor in between, so that a machine that is busy with other things
 slows both. Only the standard library is used. `make bench` builds what is measured and runs this.
 """
 
 import argparse
+import functools
 import json
 import os
 import pathlib
 import platform
 import re
-import signal
-import socket
+import resource
+import shutil
 import subprocess
 import sys
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-SERVER = ROOT / "target/release/realtime-chat"
-LOAD = ROOT / "target/loadgen/release/phxload"
-SERVER_CORE, LOAD_CORE = "0", "1"
-# how long a server may take to listen, in seconds
-PATIENCE = 10
+import tables
+from quiet import Quiet
+from servers import BUILT, LOAD_CORE, ROOT, SERVER_CORE, Chat, Floor, certificate, instructions, system_calls
+
+# descriptors that a server needs for other things than clients
+SPARE = 100
+# a text to be compressed: a thousand characters as people write them
+PROSE = (ROOT / "LICENSE").read_text()
 
 
-class Server:
-    """A process under test, on its core, for as long as the block lasts."""
+class Bench:
+    """What is compared, and how often."""
 
-    def __init__(self, command, cores=SERVER_CORE, env=None):
-        self.process = subprocess.Popen(
-            ["taskset", "-c", cores, *map(str, command)],
-            env={**os.environ, "RUST_LOG": "error", **(env or {})},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+    def __init__(self, options):
+        self.pairs, self.secs = options.pairs, options.secs
+        self.chats = {"ours": functools.partial(Chat, options.server)}
+        if options.before:
+            self.chats["before"] = functools.partial(Chat, options.before)
+        self.sides = {**self.chats, "floor": Floor}
+        self.quiet = Quiet()
 
-    def __enter__(self):
-        return self
+    def rounds(self, run, sides=None, count=None, needs_quiet=True):
+        """All sides in turn, again and again, each time with fresh servers."""
+        sides = self.sides if sides is None else sides
+        rows = {name: [] for name in sides}
+        for _ in range(count or self.pairs):
+            for name, start in sides.items():
+                rows[name].append(self.quiet.run(lambda: run(start)) if needs_quiet else run(start))
+        return rows
 
-    def __exit__(self, *_):
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
-        self.process.stdout.close()
-
-    def load(self, *arguments, nice=0):
-        """Starts the load generator and returns a function that waits for its report."""
-        target = ["--addr", self.addr, "--pid", self.process.pid]
-        command = ["nice", "-n", nice, "taskset", "-c", LOAD_CORE, LOAD, *arguments, *target]
-        process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True)
-
-        def report():
-            out, _ = process.communicate()
-            if process.returncode != 0:
-                sys.exit(f"error: {' '.join(map(str, command))} ended with {process.returncode}")
-            return json.loads(out)
-
-        return report
-
-    def measure(self, *arguments):
-        return self.load(*arguments)()
+    def loads(self, *arguments, **others):
+        """Rounds of one load."""
+        return self.rounds(lambda start: measure(start, *arguments), **others)
 
 
-class Chat(Server):
-    def __init__(self, workers=1, cores=SERVER_CORE, **settings):
-        env = {"PORT": "0", "WORKERS": str(workers), "STATIC_DIR": str(ROOT / "priv/static"), **settings}
-        super().__init__([SERVER], cores, env)
-        line = self.process.stdout.readline()
-        self.addr = re.search(r"http://(\S+)", line).group(1)
-
-    def post(self, messages):
-        """Fills the history."""
-        if messages:
-            rate = min(messages, 2_000)
-            self.measure("fanout", "-n", 0, "--rate", rate, "--secs", messages // rate)
+def measure(start, *arguments, **settings):
+    with start(**settings) as server:
+        return server.measure(*arguments)
 
 
-class Floor(Server):
-    def __init__(self):
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.addr = "127.0.0.1:%d" % free.getsockname()[1]
-        super().__init__([LOAD, "floor", "--listen", self.addr])
-        deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline:
-            try:
-                return socket.create_connection(self.addr.split(":")).close()
-            except ConnectionRefusedError:
-                time.sleep(0.01)
-        sys.exit("error: the floor does not listen")
-
-
-def pairs(count, ours, floor):
-    """Both sides in turn, each with fresh servers."""
-    rows = {"ours": [], "floor": []}
-    for _ in range(count):
-        rows["ours"].append(ours())
-        rows["floor"].append(floor())
-    return rows
-
-
-def on(server, *arguments):
-    def run():
-        with server() as running:
-            return running.measure(*arguments)
-
-    return run
-
-
-def delivery(count, secs):
+def delivery(bench):
     """CPU a delivery, at 50,000 deliveries a second, whatever the number of subscribers."""
-    rows = {}
-    for subscribers in (100, 1_000, 10_000):
-        arguments = ["fanout", "-n", subscribers, "--rate", 50_000 / subscribers, "--secs", secs]
-        rows[subscribers] = pairs(count, on(Chat, *arguments), on(Floor, *arguments))
-    return rows
+    fanout = lambda subscribers: ["fanout", "-n", subscribers, "--rate", 50_000 / subscribers, "--secs", bench.secs]
+    return {subscribers: bench.loads(*fanout(subscribers)) for subscribers in (100, 1_000, 10_000)}
 
 
-def saturation(count, secs):
-    """1,000 messages a second offered to 1,000 subscribers."""
-    arguments = ["fanout", "-n", 1_000, "--rate", 1_000, "--secs", secs]
-    return pairs(count, on(Chat, *arguments), on(Floor, *arguments))
+def saturation(bench):
+    """3,000 and 6,000 messages a second offered to 1,000 subscribers."""
+    fanout = lambda rate: ["fanout", "-n", 1_000, "--rate", rate, "--secs", bench.secs]
+    offered = {rate: bench.loads(*fanout(rate), sides=bench.chats) for rate in (3_000, 6_000)}
+    # most of what the floor is offered it loses, which takes long and says little
+    offered[3_000] |= bench.loads(*fanout(3_000), sides={"floor": Floor}, count=1)
+    return offered
 
 
-def heartbeat(count, secs):
-    arguments = ["rtt", "-c", 50, "--secs", secs]
-    return pairs(count, on(Chat, *arguments), on(Floor, *arguments))
+def heartbeat(bench):
+    return bench.loads("rtt", "-c", 50, "--secs", bench.secs)
 
 
-def connect(count, _):
-    arguments = ["connect", "-n", 10_000]
-    return pairs(count, on(Chat, *arguments), on(Floor, *arguments))
+def connect(bench):
+    """CPU a connect and join, and what a connection holds that does nothing then."""
+    return bench.loads("connect", "-n", 10_000)
 
 
-def history(count, _):
-    """Joins that are sent a history."""
-
-    def join(messages):
-        with Chat() as chat:
-            chat.post(messages)
-            return chat.measure("connect", "-n", 1_000, "--hold", 1)
-
-    return {messages: [join(messages) for _ in range(count)] for messages in (0, 10, 100, 1_000, 10_000)}
+def storm(bench):
+    """Clients that connect and join all at once."""
+    return {clients: bench.loads("storm", "-n", clients) for clients in (5_000, 10_000)}
 
 
-def workers(count, secs):
-    """One worker and two on the same core; and two that have both cores, one of which the load needs too."""
-    arguments = ["fanout", "-n", 1_000, "--rate", 50, "--secs", secs]
-    both = f"{SERVER_CORE},{LOAD_CORE}"
+def memory(bench):
+    """What a connection holds after it was used, and over TLS. Memory hardly varies, whatever else the machine does."""
+    idle, few = ["connect", "-n", 10_000], {"count": min(bench.pairs, 3), "needs_quiet": False}
+    tls = certificate()
+
+    def history(start):
+        with start() as chat:
+            chat.post(1_000)
+            return chat.measure(*idle, "--until", "load_messages")
+
     return {
-        "1 on one core": [on(Chat, *arguments)() for _ in range(count)],
-        "2 on one core": [on(lambda: Chat(2), *arguments)() for _ in range(count)],
-        "2 on both cores": [on(lambda: Chat(2, both), *arguments)() for _ in range(count)],
+        "heartbeats": bench.loads(*idle, "--heartbeats", 100, **few),
+        "history": bench.rounds(history, bench.chats, **few),
+        "tls": bench.rounds(lambda start: measure(start, *idle, "--tls", **tls), bench.chats, **few),
     }
 
 
-def fairness(count, secs):
-    """Heartbeats of ten other sockets, alone and while 1,000 subscribers are sent all that the core can do."""
+def connections(bench):
+    """Memory by the number of idle connections, up to what the limit of descriptors allows."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1] - SPARE
+    sizes = [n for n in (1_000, 2_500, 5_000, 10_000, 25_000, 50_000) if n < limit]
+    sizes += [limit // 500 * 500] if limit < 50_000 else []
+    return {n: bench.loads("connect", "-n", n, count=1, needs_quiet=False) for n in sizes}
 
-    def run(server):
-        with server() as running:
-            arguments = ["rtt", "-c", 10, "--pause", 10, "--secs", secs]
-            alone = running.measure(*arguments)
-            # the load reads a million deliveries a second: it must not hold up the clock of those who ask
-            flood = running.load("fanout", "-n", 1_000, "--rate", 500, "--secs", secs + 3, nice=19)
+
+# for each kind of work: the load, what says how much of it, a little and more of that, and how many units one is
+WORK = {
+    "delivery": (["fanout", "-n", 1_000, "--rate", 0], "--count", 20, 120, 1_000),
+    "heartbeat": (["rtt", "-c", 50], "--count", 20, 220, 50),
+    "connect": (["connect", "--hold", 1], "-n", 200, 1_200, 1),
+    "close": (["connect", "--hold", 1, "--close"], "-n", 200, 1_200, 1),
+}
+
+
+def difference(bench, count):
+    """What a unit of work takes: what more work takes than a little, so that the server's start and end do not count."""
+
+    def unit(start, arguments, amount, few, many, each):
+        few_took, many_took = (count(start, *arguments, amount, number) for number in (few, many))
+        names = set(few_took) | set(many_took)
+        return {name: (many_took.get(name, 0) - few_took.get(name, 0)) / ((many - few) * each) for name in names}
+
+    # whatever else the machine does, these come out the same: no quiet moment is waited for
+    return {kind: {name: [unit(start, *work)] for name, start in bench.sides.items()} for kind, work in WORK.items()}
+
+
+def user_instructions(bench):
+    """Instructions in user space, by callgrind."""
+    return difference(bench, lambda *work: {"instructions": instructions(*work)})
+
+
+def calls(bench):
+    """System calls by name, by strace."""
+    return difference(bench, system_calls)
+
+
+def deflate(bench):
+    """A broadcast to 1,000, with permessage-deflate and without: CPU and bytes on the wire."""
+
+    def broadcast(text, offer):
+        payload = json.dumps({"message": f"$T {text}"})
+        arguments = ["fanout", "-n", 1_000, "--rate", 50, "--secs", bench.secs, "--payload", payload]
+        sides = {
+            "ours": functools.partial(bench.chats["ours"], ["--compress"]),
+            "floor": functools.partial(Floor, ["--deflate"]),
+        }
+        return bench.loads(*arguments, *offer, sides=sides, count=min(bench.pairs, 3))
+
+    texts = {"short": "hello from the load generator", "long": PROSE}
+    offers = {"plain": [], "deflate": ["--deflate"]}
+    return {size: {name: broadcast(text, offer) for name, offer in offers.items()} for size, text in texts.items()}
+
+
+def history(bench):
+    """Joins that are sent a history."""
+
+    def join(start, messages):
+        with start() as chat:
+            chat.post(messages)
+            return chat.measure("connect", "-n", 1_000, "--hold", 1, "--until", "load_messages")
+
+    lengths = (0, 10, 100, 1_000, 10_000)
+    return {messages: bench.rounds(lambda start: join(start, messages), bench.chats) for messages in lengths}
+
+
+def workers(bench):
+    """One worker and two on the same core; and two that have both cores, one of which the load needs too."""
+    arguments = ["fanout", "-n", 1_000, "--rate", 50, "--secs", bench.secs]
+    both = f"{SERVER_CORE},{LOAD_CORE}"
+    places = {"1 on one core": {}, "2 on one core": {"workers": 2}, "2 on both cores": {"workers": 2, "cores": both}}
+    run = lambda start, settings: measure(start, *arguments, **settings)
+    return {
+        name: bench.rounds(lambda start: run(start, settings), bench.chats) for name, settings in places.items()
+    }
+
+
+def fairness(bench):
+    """Heartbeats of ten other sockets, alone and while 1,000 subscribers are sent 500 messages a second."""
+
+    def run(start):
+        with start() as server:
+            arguments = ["rtt", "-c", 10, "--pause", 10, "--secs", bench.secs]
+            alone = server.measure(*arguments)
+            # the load reads half a million deliveries a second: it must not hold up the clock of those who ask
+            flood = server.load("fanout", "-n", 1_000, "--rate", 500, "--secs", bench.secs + 3, nice=19)
             time.sleep(2.5)
-            return {"alone": alone, "beside": running.measure(*arguments), "flood": flood()}
+            return {"alone": alone, "beside": server.measure(*arguments), "flood": flood()}
 
-    return pairs(count, lambda: run(Chat), lambda: run(Floor))
+    return bench.rounds(run)
 
 
-ROWS = [delivery, saturation, heartbeat, connect, history, workers, fairness]
+PARTS = [
+    delivery,
+    saturation,
+    heartbeat,
+    connect,
+    storm,
+    memory,
+    connections,
+    user_instructions,
+    calls,
+    deflate,
+    history,
+    workers,
+    fairness,
+]
+
+
+def missing(part, options):
+    """What a part needs and this machine or this server has not."""
+    needed = {"user_instructions": "valgrind", "calls": "strace"}.get(part)
+    if needed and not shutil.which(needed):
+        return f"{needed} is not installed"
+    if part == "deflate":
+        text = subprocess.run([options.server, "--help"], capture_output=True, text=True, check=True).stdout
+        return None if "--compress" in text else "the server has no --compress"
+    return None
 
 
 def machine():
@@ -185,25 +239,37 @@ def machine():
 
 
 def main():
-    names = [row.__name__ for row in ROWS]
+    names = [part.__name__ for part in PARTS]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", action="append", choices=names, metavar="PART",
+                        help=f"measure only this part, again for more: {', '.join(names)}")
     parser.add_argument("--pairs", type=int, default=3, help="runs of each side (default: 3)")
     parser.add_argument("--secs", type=int, default=4, help="seconds of a run (default: 4)")
+    parser.add_argument("--server", type=pathlib.Path, default=BUILT, help="the chat to measure (default: the one that is built)")
+    parser.add_argument("--before", type=pathlib.Path, help="another chat to measure in turn with it")
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "docs/benchmarks/results.json")
-    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"what to measure: {', '.join(names)} (default: all)")
     options = parser.parse_args()
-    if unknown := set(options.rows) - set(names):
-        parser.error(f"no such row: {', '.join(sorted(unknown))}")
     if os.cpu_count() < 2:
         sys.exit("error: two cores are needed, one for the server and one for the load")
     results = json.loads(options.out.read_text()) if options.out.exists() else {}
     results["machine"] = machine()
-    for row in ROWS:
-        if not options.rows or row.__name__ in options.rows:
-            print(f"{row.__name__} …", file=sys.stderr, flush=True)
-            results[row.__name__] = row(options.pairs, options.secs)
-            options.out.parent.mkdir(parents=True, exist_ok=True)
-            options.out.write_text(json.dumps(results, indent=1) + "\n")
+    bench = Bench(options)
+    for part in PARTS:
+        name = part.__name__
+        if options.only and name not in options.only:
+            continue
+        if reason := missing(name, options):
+            print(f"{name}: left out, as {reason}", file=sys.stderr)
+            continue
+        begin = time.monotonic()
+        # as JSON has it: keys are texts
+        results[name] = json.loads(json.dumps(part(bench)))
+        results.setdefault("others", {})[name] = others = bench.quiet.report()
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(json.dumps(results, indent=1) + "\n")
+        took, used = time.monotonic() - begin, f"{others['median']:.2f} cores, at most {others['most']:.2f}"
+        print(f"\n{name}, {took:.0f} s; other processes used {used}", file=sys.stderr)
+        print(tables.brief(name, results), flush=True)
 
 
 if __name__ == "__main__":

@@ -3,9 +3,15 @@
 /// Any mask will do.
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
+/// What an empty close frame of a client looks like.
+pub(crate) const GOODBYE: [u8; 6] = [0x80 | CLOSE, 0x80, MASK[0], MASK[1], MASK[2], MASK[3]];
+
 /// A frame's kinds that are of interest.
 pub(crate) const TEXT: u8 = 1;
 pub(crate) const CLOSE: u8 = 8;
+
+/// The first byte's bit of a compressed message: RFC 7692, 6.
+const COMPRESSED: u8 = 0x40;
 
 /// A client's text frame.
 pub(crate) fn masked(text: &[u8]) -> Vec<u8> {
@@ -20,6 +26,13 @@ pub(crate) fn masked(text: &[u8]) -> Vec<u8> {
 pub(crate) fn plain(text: &[u8]) -> Vec<u8> {
     let mut frame = header(text.len());
     frame.extend_from_slice(text);
+    frame
+}
+
+/// A server's text frame whose payload is compressed.
+pub(crate) fn compressed(payload: &[u8]) -> Vec<u8> {
+    let mut frame = plain(payload);
+    frame[0] |= COMPRESSED;
     frame
 }
 
@@ -42,6 +55,7 @@ fn header(length: usize) -> Vec<u8> {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Found {
     pub(crate) opcode: u8,
+    pub(crate) is_compressed: bool,
     /// Where its payload begins, behind the mask if there is one.
     pub(crate) from: usize,
     /// Where it ends.
@@ -61,7 +75,8 @@ pub(crate) fn find(buffer: &[u8]) -> Option<Found> {
     };
     let from = header + if second & 0x80 == 0 { 0 } else { MASK.len() };
     let to = from.checked_add(length)?;
-    (buffer.len() >= to).then_some(Found { opcode: first & 0x0f, from, to })
+    let (opcode, is_compressed) = (first & 0x0f, first & COMPRESSED != 0);
+    (buffer.len() >= to).then_some(Found { opcode, is_compressed, from, to })
 }
 
 /// What a client's frame says.

@@ -6,15 +6,19 @@
 
 mod connect;
 mod connection;
+mod deflate;
 mod fanout;
 mod floor;
 mod frame;
 mod rtt;
+mod storm;
+mod stream;
 #[cfg(test)]
 mod tests;
+mod trust;
 mod usage;
 
-use std::{io, net::SocketAddr, process::ExitCode};
+use std::{io, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 use tokio::task::LocalSet;
@@ -42,9 +46,24 @@ struct Target {
     /// What they send with it: JSON.
     #[arg(long, default_value = "{}")]
     join: String,
+    /// The event that the server pushes behind the answer to the join, such as a history: a client has joined when it came.
+    #[arg(long)]
+    until: Option<String>,
     /// Connections that are being opened at the same time.
     #[arg(long, default_value_t = 64)]
     concurrency: usize,
+    /// Seconds that a connect and join may take.
+    #[arg(long, default_value_t = 20)]
+    patience: u64,
+    /// Connections from one source address: those after them come from 127.0.1.1 and on. One has ports for some 28,000.
+    #[arg(long, default_value_t = 20_000)]
+    per_address: usize,
+    /// Connect over TLS, and take any certificate.
+    #[arg(long)]
+    tls: bool,
+    /// Offer permessage-deflate. What clients send is not compressed.
+    #[arg(long)]
+    deflate: bool,
     /// The server's process, whose CPU time and memory are read from /proc. Without it neither is measured.
     #[arg(long)]
     pid: Option<u32>,
@@ -58,11 +77,25 @@ enum Mode {
     Fanout(fanout::Fanout),
     /// C connections that each send a message when the one before is answered: CPU and time a reply.
     Rtt(rtt::Rtt),
+    /// N clients that connect and join all at once: time until every one has joined, and those refused.
+    Storm(storm::Storm),
     /// The lower bound: a bare server that writes each message to every connection, with one write each.
     Floor {
         /// Where to listen.
         #[arg(long, default_value = "127.0.0.1:4999")]
         listen: SocketAddr,
+        /// Agree to permessage-deflate: each message is compressed once for all who offered it.
+        #[arg(long)]
+        deflate: bool,
+    },
+    /// Writes a certificate of localhost, signed by itself, and its key: PEM files for a server to be measured over TLS.
+    Certificate {
+        /// The certificate's file.
+        #[arg(long)]
+        cert: PathBuf,
+        /// The key's file.
+        #[arg(long)]
+        key: PathBuf,
     },
 }
 
@@ -88,8 +121,12 @@ fn run(cli: Cli) -> io::Result<String> {
             Mode::Connect(connect) => serde_json::to_string(&connect.run().await?),
             Mode::Fanout(fanout) => serde_json::to_string(&fanout.run().await?),
             Mode::Rtt(rtt) => serde_json::to_string(&rtt.run().await?),
-            Mode::Floor { listen } => {
-                return floor::serve(floor::bind(listen)?).await.map(|()| String::new());
+            Mode::Storm(storm) => serde_json::to_string(&storm.run().await?),
+            Mode::Floor { listen, deflate } => {
+                return floor::serve(floor::bind(listen)?, deflate).await.map(|()| String::new());
+            }
+            Mode::Certificate { cert, key } => {
+                return trust::write_certificate(&cert, &key).map(|()| String::new());
             }
         };
         report.map_err(io::Error::other)

@@ -14,7 +14,7 @@ use tokio::{task::spawn_local, time::sleep};
 
 use crate::{
     Target,
-    connection::{Connection, Scratch, is_reply, open_all, scratch},
+    connection::{Connection, Scratch, heartbeat, open_all, scratch},
     usage::Usage,
 };
 
@@ -29,6 +29,9 @@ pub(crate) struct Rtt {
     /// Seconds.
     #[arg(long, default_value_t = 5)]
     pub(crate) secs: u64,
+    /// Messages of each connection, instead of so many seconds of them.
+    #[arg(long)]
+    pub(crate) count: Option<u64>,
     /// Milliseconds between an answer and the next message; 0 sends as fast as the server answers.
     #[arg(long, default_value_t = 0)]
     pub(crate) pause: u64,
@@ -98,17 +101,14 @@ impl Rtt {
         latency: &RefCell<Histogram<u64>>,
     ) -> io::Result<()> {
         let mut reference = 1u64;
-        while begin.elapsed() < Duration::from_secs(self.secs) {
+        let is_over = |sent| match self.count {
+            Some(count) => sent >= count,
+            None => begin.elapsed() >= Duration::from_secs(self.secs),
+        };
+        while !is_over(reference - 1) {
             reference += 1;
             let sent = Instant::now();
-            connection.send(&self.message(reference)).await?;
-            let (key, mut answered) = (format!("\"{reference}\""), false);
-            while !answered {
-                let mut look = |text: &[u8]| answered |= is_reply(text, key.as_bytes());
-                if !connection.read(scratch, &mut look).await? {
-                    return Err(io::Error::other("closed before the answer"));
-                }
-            }
+            connection.ask(&self.message(reference), reference, scratch).await?;
             latency.borrow_mut().saturating_record((sent.elapsed().as_micros() as u64).max(1));
             if self.pause > 0 {
                 sleep(Duration::from_millis(self.pause)).await;
@@ -120,7 +120,7 @@ impl Rtt {
     fn message(&self, reference: u64) -> String {
         let (topic, payload) = (&self.target.topic, &self.payload);
         match &self.event {
-            None => format!(r#"[null,"{reference}","phoenix","heartbeat",{{}}]"#),
+            None => heartbeat(reference),
             Some(event) => format!(r#"["1","{reference}","{topic}","{event}",{payload}]"#),
         }
     }

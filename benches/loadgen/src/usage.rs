@@ -1,13 +1,13 @@
 //! What a process has used so far, from `/proc`.
 
-use std::{fs, io};
+use std::{fs, io, time::Duration};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// CPU time and memory of the server; zeros if nobody asked for them.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Usage {
-    /// CPU time, user and kernel, in microseconds.
+    /// CPU time of the threads that run, user and kernel, in microseconds.
     pub(crate) cpu: f64,
     /// Resident memory in KiB.
     pub(crate) memory: f64,
@@ -18,18 +18,30 @@ impl Usage {
     pub(crate) fn of(pid: Option<u32>) -> io::Result<Self> {
         let Some(pid) = pid else { return Ok(Self::default()) };
         let unreadable = || io::Error::other(format!("/proc/{pid} cannot be understood"));
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-        // the second field is the command in parentheses, which may hold spaces; utime and stime are the 14th and 15th
-        let fields = stat.rsplit_once(") ").ok_or_else(unreadable)?.1;
-        let ticks: u64 =
-            fields.split(' ').skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+        // in nanoseconds, where utime and stime come in steps of 10 ms
+        let mut cpu = Duration::ZERO;
+        for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+            let schedstat = fs::read_to_string(task?.path().join("schedstat"))?;
+            let nanos =
+                schedstat.split(' ').next().and_then(|nanos| nanos.parse().ok()).ok_or_else(unreadable)?;
+            cpu += Duration::from_nanos(nanos);
+        }
         let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
         let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or_else(unreadable)?;
         let memory =
             memory.split_whitespace().next().and_then(|kib| kib.parse().ok()).ok_or_else(unreadable)?;
-        let cpu = ticks as f64 * 1e6 / rustix::param::clock_ticks_per_second() as f64;
-        Ok(Self { cpu, memory })
+        Ok(Self { cpu: cpu.as_secs_f64() * 1e6, memory })
     }
+}
+
+/// Connections so far for which some listening socket of the machine had no room: their clients try again after a second.
+/// Nothing where the system does not tell.
+pub(crate) fn listen_overflows() -> Option<u64> {
+    let netstat = fs::read_to_string("/proc/net/netstat").ok()?;
+    // a line of names, then one of values
+    let mut lines = netstat.lines().filter(|line| line.starts_with("TcpExt:")).map(str::split_whitespace);
+    let (names, values) = (lines.next()?, lines.next()?);
+    names.zip(values).find(|(name, _)| *name == "ListenOverflows")?.1.parse().ok()
 }
 
 /// As many descriptors as the system lets this process have.

@@ -1,0 +1,158 @@
+"""The servers that are measured, each a process on a core of its own, and the load on the other core."""
+
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+BUILT = ROOT / "target/release/realtime-chat"
+LOAD = ROOT / "target/loadgen/release/phxload"
+# certificates, and what valgrind and strace write
+SCRATCH = ROOT / "target/bench"
+SERVER_CORE, LOAD_CORE = "0", "1"
+# how often a process is looked at that is waited for, in seconds
+POLL = 0.25
+# how long a server may take to listen or to end, in seconds; valgrind makes everything some fifty times slower
+PATIENCE = 60
+
+
+class Server:
+    """A process under test, for as long as the block lasts."""
+
+    def __init__(self, command, cores=SERVER_CORE, env=None, under=()):
+        self.process = subprocess.Popen(
+            ["taskset", "-c", cores, *map(str, [*under, *command])],
+            env={**os.environ, "RUST_LOG": "error", **(env or {})},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.end()
+
+    def settle(self):
+        """Waits until it has nothing to do any more."""
+        cpu, before = self.cpu(), -1
+        while cpu > before:
+            time.sleep(POLL)
+            before, cpu = cpu, self.cpu()
+
+    def cpu(self):
+        """CPU time so far, in ticks of 10 ms."""
+        stat = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text()
+        user, system = stat.rpartition(")")[2].split()[11:13]
+        return int(user) + int(system)
+
+    def stop(self):
+        """Ends it in an orderly way when it has nothing to do: whatever watches it writes its report then."""
+        self.settle()
+        self.process.send_signal(signal.SIGTERM)
+        self.end()
+
+    def end(self):
+        self.process.wait(PATIENCE)
+        self.process.stdout.close()
+
+    def load(self, *arguments, nice=0):
+        """Starts the load generator and returns a function that waits for its report."""
+        target = ["--addr", self.addr, "--pid", self.process.pid]
+        command = ["nice", "-n", nice, "taskset", "-c", LOAD_CORE, LOAD, *arguments, *target]
+        process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True)
+
+        def report():
+            out, _ = process.communicate()
+            if process.returncode != 0:
+                sys.exit(f"error: {' '.join(map(str, command))} ended with {process.returncode}")
+            return json.loads(out)
+
+        return report
+
+    def measure(self, *arguments):
+        return self.load(*arguments)()
+
+
+class Chat(Server):
+    def __init__(self, binary, flags=(), workers=1, cores=SERVER_CORE, under=(), **settings):
+        env = {"PORT": "0", "WORKERS": str(workers), "STATIC_DIR": str(ROOT / "priv/static"), **settings}
+        super().__init__([binary, *flags], cores, env, under)
+        line = self.process.stdout.readline()
+        listening = re.search(r"https?://(\S+)", line)
+        if not listening:
+            sys.exit(f"error: {binary} does not start")
+        self.addr = listening.group(1)
+
+    def post(self, messages):
+        """Fills the history."""
+        if messages:
+            rate = min(messages, 2_000)
+            self.measure("fanout", "-n", 0, "--rate", rate, "--count", messages)
+
+
+class Floor(Server):
+    def __init__(self, flags=(), under=()):
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.addr = "127.0.0.1:%d" % free.getsockname()[1]
+        super().__init__([LOAD, "floor", "--listen", self.addr, *flags], under=under)
+        host, port = self.addr.split(":")
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            try:
+                return socket.create_connection((host, int(port))).close()
+            except ConnectionRefusedError:
+                time.sleep(0.01)
+        sys.exit("error: the floor does not listen")
+
+
+def certificate():
+    """Settings of a chat that serves TLS, with an ECDSA key."""
+    SCRATCH.mkdir(parents=True, exist_ok=True)
+    files = {"TLS_CERT": str(SCRATCH / "cert.pem"), "TLS_KEY": str(SCRATCH / "key.pem")}
+    subprocess.run([LOAD, "certificate", "--cert", files["TLS_CERT"], "--key", files["TLS_KEY"]], check=True)
+    return files
+
+
+def instructions(start, *arguments):
+    """Instructions that a server runs in user space, from its start to its end."""
+    SCRATCH.mkdir(parents=True, exist_ok=True)
+    log = SCRATCH / "callgrind.log"
+    out = SCRATCH / "callgrind.out"
+    with start(under=["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", f"--log-file={log}"]) as server:
+        server.measure(*arguments)
+        server.stop()
+    return int(re.search(r"Collected : (\d+)", log.read_text()).group(1))
+
+
+def system_calls(start, *arguments):
+    """System calls that a server makes, from its start to its end, by name."""
+    SCRATCH.mkdir(parents=True, exist_ok=True)
+    out = SCRATCH / "strace.out"
+    out.unlink(missing_ok=True)
+    # -D: the server stays the process that was started, and strace is detached from it
+    with start(under=["strace", "-D", "-f", "-c", "-o", out]) as server:
+        server.measure(*arguments)
+        server.stop()
+    # % time, seconds, microseconds a call, calls, errors (or nothing), name
+    row = re.compile(r"^ *[\d.]+ +[\d.]+ +\d+ +(\d+) +(?:\d+ +)?(\w+)$", re.MULTILINE)
+    calls = {name: int(number) for number, name in row.findall(wait_for(out, "total"))}
+    del calls["total"]
+    return calls
+
+
+def wait_for(file, text):
+    """What a file says once it holds a text."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        if text in (content := file.read_text()):
+            return content
+        time.sleep(POLL)
+    sys.exit(f"error: {file} does not say {text}")
