@@ -1,20 +1,24 @@
-//! Who is present, as a data type that converges: replicas may be merged in any order, any number of times, and agree.
+//! The presences of one topic as a data type: tags, metas, owners.
 //!
-//! An add-wins set of presences (an ORSWOT). Each presence is tagged with the replica that added it and that replica's
-//! clock, and each replica remembers which tags it has seen. A tag that one has seen and does not hold was removed; one
-//! that it has not seen is new. There is one replica today; more nodes only add [`State::merge`] calls.
-//!
-//! # Source
-//! phoenix_pubsub `lib/phoenix/tracker/state.ex`; Bieniusa et al., "An optimized conflict-free replicated set", 2012.
+//! It has no lock and broadcasts nothing. `tracker.rs` keeps one [`State`] per topic behind a lock. Readers take a
+//! [`Present`], an immutable map that they share with the state until its next change.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    hash::Hash,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Map, Value};
 
-/// What a presence says of itself.
+/// What clients see of a presence, its `phx_ref` included.
 pub(crate) type Meta = Map<String, Value>;
 
-/// One presence, in all replicas. Ordered by age.
+/// Identifies one presence across all servers and all restarts. Ordered by age within a replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Tag {
     clock: u64,
@@ -22,243 +26,219 @@ pub(crate) struct Tag {
 }
 
 impl Tag {
-    /// The `phx_ref` by which clients tell presences of one key apart.
+    const FIRST: Self = Self { clock: 0, replica: 0 };
+    const LAST: Self = Self { clock: u64::MAX, replica: u64::MAX };
+
+    /// The tag as clients get it: base64 of the replica's 8 bytes and the clock's significant ones. 12 characters for a
+    /// replica's first 255 presences, 15 for its first 16 million.
     pub(crate) fn phx_ref(self) -> String {
-        format!("{:x}.{:x}", self.replica, self.clock)
+        let clock = self.clock.to_be_bytes();
+        let zeros = self.clock.leading_zeros() as usize / 8;
+        URL_SAFE_NO_PAD.encode([&self.replica.to_be_bytes(), &clock[zeros..]].concat())
     }
 }
 
-/// Somebody on a topic; `O` is whoever takes the presence along when it ends.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Entry<O> {
-    pub(crate) owner: O,
-    pub(crate) topic: String,
-    pub(crate) key: String,
-    pub(crate) meta: Meta,
-}
-
-/// The tags that a replica has seen: all up to a clock for each replica, and some beyond.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Seen {
-    clocks: BTreeMap<u64, u64>,
-    cloud: BTreeSet<Tag>,
-}
-
-impl Seen {
-    fn has(&self, tag: Tag) -> bool {
-        tag.clock <= self.clock(tag.replica) || self.cloud.contains(&tag)
-    }
-
-    fn clock(&self, replica: u64) -> u64 {
-        self.clocks.get(&replica).copied().unwrap_or_default()
-    }
-
-    fn merge(&mut self, other: &Self) {
-        for (replica, clock) in &other.clocks {
-            let own = self.clocks.entry(*replica).or_default();
-            *own = (*own).max(*clock);
-        }
-        self.cloud.extend(&other.cloud);
-        self.compact();
-    }
-
-    /// Takes tags out of the cloud that the clocks have reached.
-    fn compact(&mut self) {
-        for tag in std::mem::take(&mut self.cloud) {
-            let clock = self.clocks.entry(tag.replica).or_default();
-            match tag.clock {
-                reached if reached <= *clock => {}
-                next if next == *clock + 1 => *clock = next,
-                _ => _ = self.cloud.insert(tag),
-            }
-        }
-    }
-}
-
-/// One replica's view.
-#[derive(Debug, Clone)]
-pub(crate) struct State<O> {
+/// Makes the tags of one replica.
+#[derive(Debug)]
+pub(crate) struct Clock {
     replica: u64,
-    seen: Seen,
-    entries: HashMap<Tag, Entry<O>>,
-    /// The presences of each topic, oldest first.
-    topics: HashMap<String, BTreeSet<Tag>>,
+    ticks: AtomicU64,
 }
 
-impl<O: Clone> State<O> {
+impl Clock {
+    /// `replica` must be new at every start and on every server: phoenix.js keeps the old meta where a new one has the same
+    /// `phx_ref`.
     pub(crate) fn new(replica: u64) -> Self {
-        Self { replica, seen: Seen::default(), entries: HashMap::new(), topics: HashMap::new() }
+        Self { replica, ticks: AtomicU64::new(0) }
     }
 
-    /// Adds a presence of this replica.
-    pub(crate) fn join(&mut self, entry: Entry<O>) -> Tag {
-        let clock = self.seen.clock(self.replica) + 1;
-        self.seen.clocks.insert(self.replica, clock);
-        let tag = Tag { clock, replica: self.replica };
-        self.insert(tag, entry);
-        tag
+    pub(crate) fn tick(&self) -> Tag {
+        Tag { clock: self.ticks.fetch_add(1, Ordering::Relaxed) + 1, replica: self.replica }
+    }
+}
+
+/// The place of a presence in a [`Present`]: by key, then by age.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Id {
+    pub(crate) key: Arc<str>,
+    pub(crate) tag: Tag,
+}
+
+/// One presence.
+pub(crate) type Entry = (Id, Arc<Meta>);
+
+/// Presences, those of one key together, oldest first.
+pub(crate) type Present = BTreeMap<Id, Arc<Meta>>;
+
+/// The presences under one key.
+pub(crate) fn of_key<'a>(present: &'a Present, key: &str) -> impl Iterator<Item = (&'a Id, &'a Arc<Meta>)> {
+    let key: Arc<str> = key.into();
+    present.range(Id { key: key.clone(), tag: Tag::FIRST }..=Id { key, tag: Tag::LAST })
+}
+
+/// The presences of a topic; `O` identifies their owners.
+#[derive(Debug)]
+pub(crate) struct State<O> {
+    /// Copied on change while a reader holds it; the metas are shared.
+    present: Arc<Present>,
+    /// The presences of each owner. An owner stays until it ends, even without presences.
+    owned: HashMap<O, HashMap<Arc<str>, Tag>>,
+}
+
+impl<O> Default for State<O> {
+    fn default() -> Self {
+        Self { present: Arc::default(), owned: HashMap::new() }
+    }
+}
+
+impl<O: Eq + Hash> State<O> {
+    /// All presences, as of now.
+    pub(crate) fn present(&self) -> Arc<Present> {
+        self.present.clone()
     }
 
-    /// Removes a presence.
-    pub(crate) fn leave(&mut self, tag: Tag) -> Option<Entry<O>> {
-        let entry = self.entries.remove(&tag)?;
-        if let Some(tags) = self.topics.get_mut(&entry.topic) {
-            tags.remove(&tag);
-            if tags.is_empty() {
-                self.topics.remove(&entry.topic);
-            }
+    /// Whether every owner has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.owned.is_empty()
+    }
+
+    pub(crate) fn knows(&self, owner: &O) -> bool {
+        self.owned.contains_key(owner)
+    }
+
+    /// The presence of an owner under a key.
+    pub(crate) fn get(&self, owner: &O, key: &str) -> Option<Entry> {
+        let (key, tag) = self.owned.get(owner)?.get_key_value(key)?;
+        let id = Id { key: key.clone(), tag: *tag };
+        let meta = self.present.get(&id)?.clone();
+        Some((id, meta))
+    }
+
+    /// Adds a presence of an owner, which must have none under this key.
+    pub(crate) fn join(&mut self, owner: O, key: &str, tag: Tag, mut meta: Meta) -> Entry {
+        meta.insert("phx_ref".to_owned(), Value::String(tag.phx_ref()));
+        let (id, meta) = (Id { key: key.into(), tag }, Arc::new(meta));
+        self.owned.entry(owner).or_default().insert(id.key.clone(), tag);
+        Arc::make_mut(&mut self.present).insert(id.clone(), meta.clone());
+        (id, meta)
+    }
+
+    /// Removes the presence of an owner under a key.
+    pub(crate) fn leave(&mut self, owner: &O, key: &str) -> Option<Entry> {
+        let (key, tag) = self.owned.get_mut(owner)?.remove_entry(key)?;
+        Arc::make_mut(&mut self.present).remove_entry(&Id { key, tag })
+    }
+
+    /// Removes an owner with all its presences.
+    pub(crate) fn end(&mut self, owner: &O) -> Vec<Entry> {
+        let owned = self.owned.remove(owner).unwrap_or_default();
+        if owned.is_empty() {
+            return vec![];
         }
-        Some(entry)
-    }
-
-    /// A presence.
-    pub(crate) fn get(&self, tag: Tag) -> Option<&Entry<O>> {
-        self.entries.get(&tag)
-    }
-
-    fn insert(&mut self, tag: Tag, entry: Entry<O>) {
-        self.topics.entry(entry.topic.clone()).or_default().insert(tag);
-        self.entries.insert(tag, entry);
-    }
-
-    /// The presences of a topic, oldest first.
-    pub(crate) fn on(&self, topic: &str) -> impl Iterator<Item = (Tag, &Entry<O>)> {
-        let tags = self.topics.get(topic).into_iter().flatten();
-        tags.filter_map(|tag| Some((*tag, self.entries.get(tag)?)))
-    }
-
-    /// Takes over what another replica knows; returns the presences that are new here and those that are gone.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "there is one node; the tests show that more would agree")
-    )]
-    pub(crate) fn merge(&mut self, other: &Self) -> (Vec<Tag>, Vec<(Tag, Entry<O>)>) {
-        let mut joined: Vec<Tag> = other.entries.keys().copied().filter(|tag| !self.seen.has(*tag)).collect();
-        let gone = |tag: &&Tag| other.seen.has(**tag) && !other.entries.contains_key(tag);
-        let gone: Vec<Tag> = self.entries.keys().filter(gone).copied().collect();
-        let left = gone.into_iter().filter_map(|tag| Some((tag, self.leave(tag)?))).collect();
-        joined.sort();
-        for tag in &joined {
-            self.insert(*tag, other.entries[tag].clone());
-        }
-        self.seen.merge(&other.seen);
-        (joined, left)
+        let present = Arc::make_mut(&mut self.present);
+        owned.into_iter().filter_map(|(key, tag)| present.remove_entry(&Id { key, tag })).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use proptest::prelude::*;
 
     use super::*;
 
-    type Replicas = Vec<State<u8>>;
+    #[test]
+    fn a_phx_ref_is_short_and_is_that_of_one_tag() {
+        let replicas = [0, 1, 0xff, 0x100, u64::MAX];
+        let clocks = [1, 2, 0xff, 0x100, 0xffff, 0x1_0000, 0xff_ffff, u64::MAX];
+        let tags = replicas.into_iter().flat_map(|replica| clocks.map(|clock| Tag { clock, replica }));
+        let refs: HashSet<String> = tags.map(Tag::phx_ref).collect();
+        assert_eq!(refs.len(), replicas.len() * clocks.len());
+        let clock = Clock::new(u64::MAX);
+        assert_eq!((clock.tick().phx_ref().len(), clock.tick().phx_ref().len()), (12, 12));
+    }
 
     #[derive(Debug, Clone)]
     enum Step {
-        Join { at: usize, key: u8 },
-        Leave { at: usize, which: usize },
-        Merge { from: usize, to: usize },
+        Join(u8, u8),
+        Leave(u8, u8),
+        End(u8),
+        Read,
     }
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
         let step = prop_oneof![
-            (0usize..3, 0u8..3).prop_map(|(at, key)| Step::Join { at, key }),
-            (0usize..3, any::<usize>()).prop_map(|(at, which)| Step::Leave { at, which }),
-            (0usize..3, 0usize..3).prop_map(|(from, to)| Step::Merge { from, to }),
+            4 => (0u8..3, 0u8..3).prop_map(|(owner, key)| Step::Join(owner, key)),
+            2 => (0u8..3, 0u8..3).prop_map(|(owner, key)| Step::Leave(owner, key)),
+            1 => (0u8..3).prop_map(Step::End),
+            1 => Just(Step::Read),
         ];
         proptest::collection::vec(step, 0..60)
     }
 
-    fn entry(key: u8) -> Entry<u8> {
-        Entry { owner: key, topic: "t".into(), key: key.to_string(), meta: Meta::new() }
-    }
-
-    fn play(steps: &[Step]) -> (Replicas, BTreeSet<Tag>, BTreeSet<Tag>) {
-        let mut replicas: Replicas = (1..=3).map(State::new).collect();
-        let (mut added, mut removed) = (BTreeSet::new(), BTreeSet::new());
-        for step in steps {
-            match *step {
-                Step::Join { at, key } => _ = added.insert(replicas[at].join(entry(key))),
-                Step::Leave { at, which } => {
-                    let held: Vec<Tag> = replicas[at].on("t").map(|(tag, _)| tag).collect();
-                    if let Some(tag) = held.get(which % held.len().max(1)) {
-                        replicas[at].leave(*tag);
-                        removed.insert(*tag);
-                    }
-                }
-                Step::Merge { from, to } => {
-                    let from = replicas[from].clone();
-                    replicas[to].merge(&from);
-                }
-            }
-        }
-        (replicas, added, removed)
-    }
-
-    fn held(state: &State<u8>) -> BTreeSet<Tag> {
-        state.on("t").map(|(tag, _)| tag).collect()
-    }
-
-    fn merged(a: &State<u8>, b: &State<u8>) -> State<u8> {
-        let mut a = a.clone();
-        a.merge(b);
-        a
+    /// As `(key, owner)`, in order.
+    fn seen(present: &Present) -> Vec<(String, Value)> {
+        present.iter().map(|(id, meta)| (id.key.to_string(), meta["owner"].clone())).collect()
     }
 
     proptest! {
         #[test]
-        fn merged_replicas_agree_on_all_that_was_added_and_not_removed(steps in steps()) {
-            let (mut replicas, added, removed) = play(&steps);
-            for _ in 0..2 {
-                for from in 0..3 {
-                    for to in 0..3 {
-                        let from = replicas[from].clone();
-                        replicas[to].merge(&from);
+        fn a_state_is_a_list_of_who_came_and_has_not_left(steps in steps()) {
+            let (mut state, clock) = (State::default(), Clock::new(1));
+            let mut model: Vec<(u8, u8)> = vec![];
+            let mut read = vec![];
+            let listed = |model: &[(u8, u8)]| {
+                let mut listed: Vec<_> = model.iter().map(|(owner, key)| (key.to_string(), Value::from(*owner))).collect();
+                listed.sort_by(|(a, _), (b, _)| a.cmp(b));
+                listed
+            };
+            for step in steps {
+                match step {
+                    Step::Join(owner, key) => {
+                        let is_new = state.get(&owner, &key.to_string()).is_none();
+                        prop_assert_eq!(is_new, !model.contains(&(owner, key)));
+                        if is_new {
+                            let meta = Meta::from_iter([("owner".to_owned(), owner.into())]);
+                            state.join(owner, &key.to_string(), clock.tick(), meta);
+                            model.push((owner, key));
+                        }
                     }
+                    Step::Leave(owner, key) => {
+                        let is_there = state.leave(&owner, &key.to_string()).is_some();
+                        prop_assert_eq!(is_there, model.contains(&(owner, key)));
+                        model.retain(|one| *one != (owner, key));
+                    }
+                    Step::End(owner) => {
+                        let left = state.end(&owner).len();
+                        prop_assert_eq!(left, model.iter().filter(|(of, _)| *of == owner).count());
+                        prop_assert!(!state.knows(&owner));
+                        model.retain(|(of, _)| *of != owner);
+                    }
+                    Step::Read => read.push((state.present(), listed(&model))),
+                }
+                prop_assert_eq!(seen(&state.present()), listed(&model));
+                for key in 0..3u8 {
+                    let present = state.present();
+                    let of_key: Vec<_> = of_key(&present, &key.to_string()).map(|(_, meta)| meta["owner"].clone()).collect();
+                    let wanted: Vec<_> = model.iter().filter(|(_, of)| *of == key).map(|(owner, _)| Value::from(*owner)).collect();
+                    prop_assert_eq!(of_key, wanted, "the oldest first");
                 }
             }
-            let expected: BTreeSet<Tag> = added.difference(&removed).copied().collect();
-            for replica in &replicas {
-                prop_assert_eq!(held(replica), expected.clone());
-                prop_assert!(replica.seen.cloud.is_empty(), "what is seen is kept as one clock a replica");
+            for (present, then) in read {
+                prop_assert_eq!(seen(&present), then, "what was read does not change");
             }
-        }
-
-        #[test]
-        fn merging_is_commutative_associative_and_idempotent(steps in steps()) {
-            let (replicas, ..) = play(&steps);
-            let [a, b, c] = &replicas[..] else { unreachable!() };
-            prop_assert_eq!(held(&merged(a, b)), held(&merged(b, a)));
-            prop_assert_eq!(held(&merged(&merged(a, b), c)), held(&merged(a, &merged(b, c))));
-            prop_assert_eq!(held(&merged(&merged(a, b), b)), held(&merged(a, b)));
-        }
-
-        #[test]
-        fn a_merge_tells_exactly_what_changed(steps in steps()) {
-            let (replicas, ..) = play(&steps);
-            let mut state = replicas[0].clone();
-            let mut expected = held(&state);
-            let (joined, left) = state.merge(&replicas[1]);
-            for (tag, _) in left {
-                prop_assert!(expected.remove(&tag));
-            }
-            for tag in joined {
-                prop_assert!(expected.insert(tag));
-            }
-            prop_assert_eq!(held(&state), expected);
         }
     }
 
     #[test]
-    fn a_topic_lists_its_presences_oldest_first_and_is_forgotten_when_empty() {
-        let mut state = State::new(1);
-        let tags = [3, 1, 2].map(|key| state.join(entry(key)));
-        assert_eq!(state.on("t").map(|(_, entry)| &*entry.key).collect::<Vec<_>>(), ["3", "1", "2"]);
-        for tag in tags {
-            state.leave(tag);
-        }
-        assert_eq!(state.leave(tags[0]), None);
-        assert!(state.topics.is_empty() && state.entries.is_empty());
+    fn a_state_is_over_when_all_who_were_present_have_ended() {
+        let (mut state, clock) = (State::default(), Clock::new(1));
+        assert!(state.is_over());
+        state.join(1, "a", clock.tick(), Meta::new());
+        state.leave(&1, "a");
+        assert!(!state.is_over() && state.knows(&1), "it may be present again");
+        state.end(&1);
+        assert!(state.is_over() && state.present().is_empty());
     }
 }
