@@ -43,10 +43,10 @@ pub(crate) enum Item {
 }
 
 impl Item {
-    /// In the words of the recordings.
-    pub(crate) fn to_json(&self) -> Value {
+    /// In the words of the recordings. It came from the server on `port`.
+    pub(crate) fn to_json(&self, port: u16) -> Value {
         match self {
-            Self::Text(message) => json!({ "text": normal(message) }),
+            Self::Text(message) => json!({ "text": normal(port, message) }),
             Self::TextRaw(text) => json!({ "text_raw": text }),
             Self::Binary(data) => json!({ "bin": hex(data) }),
             Self::Ping(data) => json!({ "ping": hex(data) }),

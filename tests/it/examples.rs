@@ -82,8 +82,9 @@ fn meta(device: &str) -> Value {
 }
 
 /// The next thing that comes is this message of the presence, whatever its references.
-fn sees(client: &Client, join_ref: Option<&str>, event: &str, payload: &Value) {
-    let (got, wanted) = (normal(&client.message()), json!([join_ref, null, LOBBY, event, payload]));
+fn sees(server: &Server, client: &Client, join_ref: Option<&str>, event: &str, payload: &Value) {
+    let (got, wanted) =
+        (normal(server.port, &client.message()), json!([join_ref, null, LOBBY, event, payload]));
     assert!(same(&got, &wanted), "expected {wanted}\n     got {got}");
 }
 
@@ -97,31 +98,31 @@ fn presence_shows_each_user_who_is_there_and_then_who_comes_and_goes() {
     let went = |user: &str, device| json!({ "joins": {}, "leaves": { user: { "metas": [meta(device)] } } });
 
     let ann = enter("ann", "phone");
-    sees(&ann, None, "presence_diff", &came("ann", "phone"));
-    sees(&ann, Some("1"), "presence_state", &json!({ "ann": { "metas": [meta("phone")] } }));
+    sees(&server, &ann, None, "presence_diff", &came("ann", "phone"));
+    sees(&server, &ann, Some("1"), "presence_state", &json!({ "ann": { "metas": [meta("phone")] } }));
 
     let bob = enter("bob", "desk");
-    sees(&bob, None, "presence_diff", &came("bob", "desk"));
+    sees(&server, &bob, None, "presence_diff", &came("bob", "desk"));
     let both = json!({ "ann": { "metas": [meta("phone")] }, "bob": { "metas": [meta("desk")] } });
-    sees(&bob, Some("1"), "presence_state", &both);
-    sees(&ann, None, "presence_diff", &came("bob", "desk"));
+    sees(&server, &bob, Some("1"), "presence_state", &both);
+    sees(&server, &ann, None, "presence_diff", &came("bob", "desk"));
 
     // a second connection of the same user is the same user twice
     let tablet = enter("ann", "tablet");
-    sees(&tablet, None, "presence_diff", &came("ann", "tablet"));
-    let got = normal(&tablet.message());
+    sees(&server, &tablet, None, "presence_diff", &came("ann", "tablet"));
+    let got = normal(server.port, &tablet.message());
     let mut devices: Vec<_> = got[4]["ann"]["metas"].as_array().unwrap().iter().collect();
     devices.sort_by_key(|meta| meta["device"].to_string());
     assert_eq!(devices, [&meta("phone"), &meta("tablet")], "{got}");
     for client in [&ann, &bob] {
-        sees(client, None, "presence_diff", &came("ann", "tablet"));
+        sees(&server, client, None, "presence_diff", &came("ann", "tablet"));
     }
 
     // a connection that is cut says no goodbye
     drop(bob);
-    sees(&ann, None, "presence_diff", &went("bob", "desk"));
+    sees(&server, &ann, None, "presence_diff", &went("bob", "desk"));
     drop(tablet);
-    sees(&ann, None, "presence_diff", &went("ann", "tablet"));
+    sees(&server, &ann, None, "presence_diff", &went("ann", "tablet"));
 }
 
 #[test]
@@ -136,7 +137,7 @@ fn presence_lets_all_in_the_room_hear_who_said_what() {
     let mut ann = enter("ann");
     let bob = enter("bob");
     let came = json!({ "joins": { "bob": { "metas": [meta("phone")] } }, "leaves": {} });
-    sees(&ann, None, "presence_diff", &came);
+    sees(&server, &ann, None, "presence_diff", &came);
     // nobody speaks in another's name
     ann.send(&json!(["1", "2", LOBBY, "message", { "text": "hello", "from": "bob" }]));
     for client in [&ann, &bob] {

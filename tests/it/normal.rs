@@ -1,21 +1,84 @@
 //! When two JSON values are the same conversation: times, presence references and tokens differ from run to run.
 
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
 use serde_json::Value;
 
-/// Times and presence references keep their place, not their value.
-pub(crate) fn normal(value: &Value) -> Value {
+/// Times and presence references keep their place, not their value. The references must be what they should be, which the
+/// server on `port` is asked for by [`Refs`].
+pub(crate) fn normal(port: u16, value: &Value) -> Value {
+    static REFS: Mutex<Option<Refs>> = Mutex::new(None);
+    let mut refs = REFS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Err(why) = refs.get_or_insert_default().take(port, value) {
+        panic!("{why} in {value}");
+    }
+    hidden(value)
+}
+
+fn hidden(value: &Value) -> Value {
     match value {
         Value::String(text) if is_time(text) => Value::from("<time>"),
-        Value::Array(items) => items.iter().map(normal).collect(),
+        Value::Array(items) => items.iter().map(hidden).collect(),
         Value::Object(fields) => fields
             .iter()
             .map(|(name, value)| match name.as_str() {
                 "phx_ref" | "phx_ref_prev" => (name.clone(), Value::from("<phx_ref>")),
                 "online_at" => (name.clone(), Value::from("<time>")),
-                _ => (name.clone(), normal(value)),
+                _ => (name.clone(), hidden(value)),
             })
             .collect(),
         other => other.clone(),
+    }
+}
+
+/// Which meta each `phx_ref` belongs to, of all servers that the tests have started. No two metas have the same one, not of
+/// two servers either: phoenix.js would keep what a former life of its server said.
+#[derive(Default)]
+struct Refs {
+    metas: HashMap<String, Meta>,
+}
+
+/// A meta under its key, as the server on a port told it.
+type Meta = (u16, String, Value);
+
+impl Refs {
+    /// Takes in what a server told.
+    ///
+    /// # Errors
+    /// What is wrong with a `phx_ref` in it.
+    fn take(&mut self, port: u16, value: &Value) -> Result<(), String> {
+        let mut found = vec![];
+        find(value, "", &mut found);
+        for (at, (key, meta)) in found.iter().enumerate() {
+            let phx_ref = meta["phx_ref"].as_str().filter(|phx_ref| (1..=20).contains(&phx_ref.len()));
+            let phx_ref = phx_ref.ok_or_else(|| format!("{} is no short text", meta["phx_ref"]))?;
+            if found[..at].iter().any(|(_, other)| other["phx_ref"] == meta["phx_ref"]) {
+                return Err(format!("{phx_ref} is there twice"));
+            }
+            let new = (port, (*key).to_owned(), (*meta).clone());
+            let known = self.metas.entry(phx_ref.to_owned()).or_insert_with(|| new.clone());
+            if *known != new {
+                return Err(format!("{phx_ref} is known as that of {known:?}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// All metas in a value, with their keys.
+fn find<'a>(value: &'a Value, key: &'a str, found: &mut Vec<(&'a str, &'a Value)>) {
+    match value {
+        Value::Object(fields) if fields.contains_key("phx_ref") => found.push((key, value)),
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                find(value, if name == "metas" { key } else { name }, found);
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| find(item, key, found)),
+        _ => {}
     }
 }
 
@@ -72,7 +135,31 @@ mod tests {
     fn references_and_times_lose_their_value_at_any_depth() {
         let metas = json!({"u": {"metas": [{"phx_ref": "a", "online_at": "1", "at": "2024-05-06T07:08:09Z", "n": 1}]}});
         let wanted = json!({"u": {"metas": [{"phx_ref": "<phx_ref>", "online_at": "<time>", "at": "<time>", "n": 1}]}});
-        assert_eq!(normal(&metas), wanted);
+        assert_eq!(hidden(&metas), wanted);
+    }
+
+    /// A presence under a key.
+    fn tells(key: &str, phx_ref: &str, n: u32) -> Value {
+        json!({ "joins": { key: { "metas": [{ "phx_ref": phx_ref, "n": n }] } }, "leaves": {} })
+    }
+
+    #[test]
+    fn a_reference_that_is_told_again_is_that_of_the_same_meta_of_the_same_server() {
+        let mut refs = Refs::default();
+        refs.take(1, &tells("u", "a", 1)).unwrap();
+        refs.take(1, &json!([null, null, "t", "presence_state", tells("u", "a", 1)["joins"]])).unwrap();
+        refs.take(1, &tells("u", "b", 1)).unwrap();
+        for (port, other) in [(1, tells("u", "a", 2)), (1, tells("v", "a", 1)), (2, tells("u", "a", 1))] {
+            let why = refs.take(port, &other).unwrap_err();
+            assert!(why.starts_with("a is known as"), "{why}");
+        }
+        let mut both = tells("u", "c", 1);
+        both["leaves"] = both["joins"].clone();
+        assert_eq!(refs.take(1, &both), Err("c is there twice".to_owned()));
+        for bad in ["", "a reference that is far too long"] {
+            refs.take(1, &tells("u", bad, 1)).unwrap_err();
+        }
+        refs.take(1, &json!({ "metas": [{ "phx_ref": 1 }] })).unwrap_err();
     }
 
     #[test]

@@ -232,7 +232,7 @@ impl Player {
             // nobody listens any more on a connection that its client has dropped
             if let Some((name, _)) = self.clients.iter().find(|(_, seat)| seat.number == number) {
                 let items = got.entry(name.clone()).or_insert_with(|| json!([]));
-                items.as_array_mut().unwrap().push(item.to_json());
+                items.as_array_mut().unwrap().push(item.to_json(self.port));
                 silent_at = silent_at.max(Instant::now() + QUIET);
             }
         }

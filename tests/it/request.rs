@@ -56,7 +56,7 @@ pub(crate) fn request(port: u16, step: &Value, method: &str, path: &str, token: 
         let said = Map::from_iter([("http_error".to_owned(), json!("closed"))]);
         return Answer { said, token: token.to_owned(), took };
     };
-    let (mut said, token) = written_down(&reply, token);
+    let (mut said, token) = written_down(port, &reply, token);
     for name in step["show"].as_array().into_iter().flatten() {
         let name = name.as_str().unwrap();
         said.insert(name.to_owned(), reply.header(name).into());
@@ -78,17 +78,17 @@ fn body(step: &Value) -> Option<String> {
 }
 
 /// The answer without what differs from run to run, and the token that it gave.
-fn written_down(reply: &Reply, token: &str) -> (Map<String, Value>, String) {
+fn written_down(port: u16, reply: &Reply, token: &str) -> (Map<String, Value>, String) {
     let mut said = Map::from_iter([("http_status".to_owned(), json!(reply.status))]);
     let mut token = token.to_owned();
     if let Ok(parsed) = serde_json::from_slice::<Value>(&reply.body) {
-        let mut shown = normal(&parsed);
+        let mut shown = normal(port, &parsed);
         if let Some(given) = parsed["token"].as_str() {
             token = given.to_owned();
             shown["token"] = json!("<token>");
         }
         if let Some(messages) = parsed["messages"].as_array() {
-            shown["messages"] = messages.iter().map(long_poll_message).collect();
+            shown["messages"] = messages.iter().map(|message| long_poll_message(port, message)).collect();
         }
         said.insert("json".to_owned(), shown);
     } else if reply.status < 400 {
@@ -98,8 +98,8 @@ fn written_down(reply: &Reply, token: &str) -> (Map<String, Value>, String) {
 }
 
 /// A long poll carries messages as strings.
-fn long_poll_message(message: &Value) -> Value {
+fn long_poll_message(port: u16, message: &Value) -> Value {
     let text = message.as_str().filter(|text| text.starts_with(['[', '{']));
     text.and_then(|text| serde_json::from_str(text).ok())
-        .map_or_else(|| message.clone(), |parsed| normal(&parsed))
+        .map_or_else(|| message.clone(), |parsed| normal(port, &parsed))
 }

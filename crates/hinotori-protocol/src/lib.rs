@@ -10,7 +10,6 @@
 //! | [`session`] | the rules of joins, leaves, refs and crashes, as a state machine |
 //! | [`rate`] | how many messages a client may send |
 //! | [`params`] | connect params: what a query string says |
-//! | [`presence`] | who is present, as a data type, and what has changed |
 //! | [`reason`] | why a client is refused or disconnected, with the close codes |
 //! | [`token`] | what a client carries, signed |
 //!
@@ -19,7 +18,6 @@
 
 pub mod frames;
 pub mod params;
-pub mod presence;
 pub mod rate;
 pub mod reason;
 pub mod session;

@@ -65,12 +65,12 @@ impl Default for Drainer {
 }
 
 impl Drainer {
-    /// Sends everybody away. Returns how many connections and channels are left at the end.
+    /// Sends everybody away. Returns how many connections, channels and untold changes of presence are left at the end.
     async fn drain(self, pubsub: &PubSub) -> usize {
         let (shutdown, interval) = (self.shutdown.min(FOREVER), self.batch_interval.min(FOREVER));
         let begun = Instant::now();
         let (end, last_call) = (begun + shutdown, begun + shutdown.saturating_sub(LAST_CALL));
-        let left = || pubsub.connections() + pubsub.telemetry().channels();
+        let left = || pubsub.connections() + pubsub.telemetry().channels() + pubsub.works();
         pubsub.begin_drain();
         let mut steps = Steps::default();
         let mut next = Some(begun);
@@ -122,8 +122,8 @@ impl Steps {
 
 impl Endpoint {
     /// Closes every connection with code 1012 (service restart), on which phoenix.js connects again, in batches, and waits
-    /// until they are gone and their channels have terminated, or the deadline has passed: see [`Drainer`]. Returns how many
-    /// are left. Who asks for a connection from now on is answered with HTTP 503, as is `/readyz` of [`Endpoint::ops`].
+    /// until they are gone, their channels have terminated and their presences are told to have left, or the deadline has
+    /// passed: see [`Drainer`]. Returns how many are left. Who asks for a connection from now on is answered with HTTP 503, as is `/readyz` of [`Endpoint::ops`].
     pub async fn drain(&self) -> usize {
         self.drainer().drain(self.pubsub()).await
     }

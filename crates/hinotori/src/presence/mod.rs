@@ -2,24 +2,39 @@
 //!
 //! A channel tracks itself under a key, such as the id of its user, with a few words about itself; however it ends, it is
 //! untracked. Clients get `presence_state` once, pushed by the channel, and `presence_diff` from then on, so that the
-//! `Presence` class of phoenix.js knows all who are there. Changes are told in batches: a diff for each topic at most every
-//! few milliseconds.
+//! `Presence` class of phoenix.js knows all who are there. Diffs gather the changes of a few milliseconds; every change is in
+//! one, so whatever a list has shown is followed by its leave.
+//!
+//! | file | what |
+//! |---|---|
+//! | `state.rs` | the presences of a topic: tags, metas, owners |
+//! | `batch.rs` | changes as diffs |
+//! | `tracker.rs` | the topics and their locks |
+//! | `teller.rs` | the thread that broadcasts diffs |
+//! | `fetch.rs` | the application's hook |
+//! | `presences.rs` | presences as JSON |
 //!
 //! # Source
 //! Phoenix `lib/phoenix/presence.ex`, 1.8.12; phoenix_pubsub `lib/phoenix/tracker.ex`.
 
+mod batch;
+mod fetch;
+mod presences;
+mod state;
+mod teller;
 #[cfg(test)]
 mod tests;
 mod tracker;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
 use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
-use hinotori_protocol::presence::Meta;
-pub use hinotori_protocol::presence::Presences;
+use fetch::Fetch;
+pub use presences::Presences;
+use state::Meta;
 use tracker::Tracker;
 
 use crate::{
@@ -27,12 +42,6 @@ use crate::{
     pubsub::PubSub,
     wire::PayloadError,
 };
-
-/// How long changes of a topic are gathered before its diff is broadcast.
-const BATCH: Duration = Duration::from_millis(5);
-
-/// Adds to what clients see of the presences of a topic.
-type Fetch = dyn Fn(&str, Presences) -> Presences + Send + Sync;
 
 /// The presences of one server. Cheap to clone, usable from any thread.
 ///
@@ -73,25 +82,41 @@ pub struct Presence {
 }
 
 impl Presence {
-    /// Presences that are told by the publish and subscribe of a server.
+    /// Presences whose changes are broadcast by a server's publish and subscribe. Make one and clone it: it has a thread,
+    /// which ends with the last clone.
+    ///
+    /// # Panics
+    /// If the system has no thread or no random bytes.
     #[must_use]
     pub fn new(pubsub: &PubSub) -> Self {
-        Self { tracker: Arc::new(Tracker::new(pubsub.clone(), None)) }
+        Self::start(pubsub, None)
     }
 
-    /// The same with a hook that adds to what clients see, such as a name for each key (Phoenix's `fetch`): it gets a topic
-    /// and its presences, for lists and for both halves of diffs, and returns them with more beside each `metas`. It should
-    /// be quick; what is slow to look up belongs into the meta when the presence is tracked.
+    /// The same with a hook that adds to what clients see, such as a name for each key (Phoenix's `fetch`). It gets a topic
+    /// and some of its presences, for each list and for both halves of each diff, and returns them with more beside each
+    /// `metas`. Keep every key and its `metas`: what it leaves out of a diff never reaches the clients.
+    ///
+    /// Put slow lookups into the meta when you track the presence: `fetch` runs for every diff, on a thread of its own, and
+    /// all diffs of the server wait for it. After 1 s, or if it panics, the diff is broadcast without what it would have
+    /// added, so it cannot hide anything. For a list it runs on the caller's thread and has no limit; if it panics, the list
+    /// is plain.
+    ///
+    /// # Panics
+    /// As [`Presence::new`].
     #[must_use]
     pub fn with_fetch(
         pubsub: &PubSub,
         fetch: impl Fn(&str, Presences) -> Presences + Send + Sync + 'static,
     ) -> Self {
-        Self { tracker: Arc::new(Tracker::new(pubsub.clone(), Some(Box::new(fetch)))) }
+        Self::start(pubsub, Some(Fetch::new(fetch)))
     }
 
-    /// Tracks a channel on its topic under a key, until it ends. Returns when the diff that tells of it has been broadcast,
-    /// so a state that is pushed next comes after it.
+    fn start(pubsub: &PubSub, fetch: Option<Fetch>) -> Self {
+        Self { tracker: Arc::new(Tracker::new(pubsub.clone(), fetch, teller::start())) }
+    }
+
+    /// Tracks a channel on its topic under a key, until it ends. Returns when the diff has been broadcast, so a
+    /// `presence_state` that is pushed next comes after it.
     ///
     /// # Errors
     /// [`PresenceError::AlreadyTracked`] if the channel is tracked under that key, [`PresenceError::Meta`] if `meta` does not
@@ -104,17 +129,18 @@ impl Presence {
     ) -> Result<(), PresenceError> {
         let meta = object(meta)?;
         let (told, is_told) = oneshot::channel();
-        let owner = cx.membership().key();
-        self.tracker.track(owner, cx.topic(), key, meta, told)?;
-        let tracker = self.tracker.clone();
-        cx.membership().at_end(Arc::as_ptr(&tracker) as usize, Box::new(move || tracker.untrack_all(owner)));
+        let tracked = self.tracker.track(cx.membership().key(), cx.topic(), key, meta, told)?;
+        if let Some(tracked) = tracked {
+            cx.membership().at_end(Arc::as_ptr(&self.tracker) as usize, Box::new(move || drop(tracked)));
+        }
         // the sender is dropped only with the server
         let _ = is_told.await;
         Ok(())
     }
 
-    /// Changes what a tracked channel says of itself, and returns before the diff is told: `change` gets what it said before. Clients see the old meta leave and
-    /// the new one join, with the old one's `phx_ref` as its `phx_ref_prev`.
+    /// Changes what a tracked channel says of itself: `change` gets the meta as it was tracked or last updated. Returns
+    /// before the diff is broadcast. Clients see the old meta leave and the new one join, with the old one's `phx_ref` as its
+    /// `phx_ref_prev`.
     ///
     /// # Errors
     /// [`PresenceError::NotTracked`] if the channel is not tracked under that key.
@@ -127,12 +153,13 @@ impl Presence {
         self.tracker.update(cx.membership().key(), cx.topic(), key, change)
     }
 
-    /// Stops tracking a channel under a key, and returns before the diff is told; does nothing if it is not tracked.
+    /// Stops tracking a channel under a key; does nothing if it is not tracked. Returns before the diff is broadcast.
     pub fn untrack<C: Channel>(&self, cx: &Context<C>, key: &str) {
         self.tracker.untrack(cx.membership().key(), cx.topic(), key);
     }
 
-    /// All presences of a topic by key, as the payload of `presence_state`.
+    /// All presences of a topic by key, as the payload of `presence_state`. It includes changes that have not been broadcast
+    /// yet. Copies every meta; no other call waits for that.
     #[must_use]
     pub fn list(&self, topic: &str) -> Presences {
         self.tracker.list(topic)

@@ -1,54 +1,56 @@
-//! Keeps the state and tells its changes, in order, in batches.
+//! The topics and their locks: makes changes, has them broadcast, and lists presences.
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc::Sender},
 };
 
-use actix_web::rt;
-use hinotori_protocol::presence::{Diff, Entry, Meta, Seen, State, Tag, by_key};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use super::{BATCH, Fetch, PresenceError, Presences};
+use super::{
+    PresenceError,
+    batch::{Batch, Diff},
+    fetch::Fetch,
+    presences::{Presences, by_key},
+    state::{Clock, Entry, Meta, Present, State, of_key},
+    teller::Due,
+};
 use crate::{
     pubsub::{PubSub, SubscriberKey},
     telemetry::Quoted,
 };
 
-/// The one replica that there is.
-const REPLICA: u64 = 1;
-
 pub(super) struct Tracker {
     pubsub: PubSub,
-    fetch: Option<Box<Fetch>>,
-    /// Locked for a few map operations at a time, never over an await or a callback.
-    tracked: Mutex<Tracked>,
-    /// Held while a diff is taken and broadcast, so that no later one overtakes it.
-    telling: Mutex<()>,
+    fetch: Option<Fetch>,
+    clock: Clock,
+    /// Locked to find a topic; each topic has its own lock. Lock order: this one first.
+    topics: Mutex<HashMap<Arc<str>, Arc<Mutex<Topic>>>>,
+    teller: Sender<Due>,
 }
 
-struct Tracked {
-    state: State<SubscriberKey>,
-    owners: HashMap<SubscriberKey, Vec<Tag>>,
-    /// Topics with changes that have not been told.
-    pending: HashMap<String, Pending>,
-}
-
+/// Locked for a few map operations at a time, never over an await, a callback, or the JSON of a list.
 #[derive(Default)]
-struct Pending {
-    diff: Diff,
-    /// Those who wait until it is told.
+struct Topic {
+    state: State<SubscriberKey>,
+    /// Changes that have not been broadcast.
+    batch: Batch,
+    /// Calls of `track` that return when they have been.
     waiting: Vec<oneshot::Sender<()>>,
+    /// Removed from the map, where another topic may have the name by now.
+    is_forgotten: bool,
 }
 
 impl Tracker {
-    pub(super) fn new(pubsub: PubSub, fetch: Option<Box<Fetch>>) -> Self {
-        let (owners, pending) = (HashMap::new(), HashMap::new());
-        let tracked = Mutex::new(Tracked { state: State::new(REPLICA), owners, pending });
-        Self { pubsub, fetch, tracked, telling: Mutex::new(()) }
+    pub(super) fn new(pubsub: PubSub, fetch: Option<Fetch>, teller: Sender<Due>) -> Self {
+        let replica =
+            getrandom::u64().unwrap_or_else(|error| panic!("the system has no random bytes: {error}"));
+        Self { pubsub, fetch, clock: Clock::new(replica), topics: Mutex::default(), teller }
     }
 
+    /// Adds a presence. The first one of an owner on a topic comes with the guard for all of them.
     pub(super) fn track(
         self: &Arc<Self>,
         owner: SubscriberKey,
@@ -56,15 +58,22 @@ impl Tracker {
         key: &str,
         meta: Meta,
         told: oneshot::Sender<()>,
-    ) -> Result<(), PresenceError> {
-        self.change(topic, |tracked| {
-            if tracked.find(owner, key).is_some() {
+    ) -> Result<Option<Tracked>, PresenceError> {
+        loop {
+            let (name, topic) = self.find_or_add(topic);
+            let mut topic = lock(&topic);
+            if topic.is_forgotten {
+                continue;
+            }
+            if topic.state.get(&owner, key).is_some() {
                 return Err(PresenceError::AlreadyTracked);
             }
-            tracked.join(owner, topic, key, meta);
-            tracked.pending(topic).waiting.push(told);
-            Ok(())
-        })
+            let is_first = !topic.state.knows(&owner);
+            let joined = topic.state.join(owner, key, self.clock.tick(), meta);
+            topic.waiting.push(told);
+            self.changed(&name, &mut topic, vec![], Some(joined));
+            return Ok(is_first.then(|| Tracked { tracker: self.clone(), owner, topic: name }));
+        }
     }
 
     pub(super) fn update(
@@ -74,137 +83,200 @@ impl Tracker {
         key: &str,
         change: impl FnOnce(&mut Meta),
     ) -> Result<(), PresenceError> {
-        let (tag, mut meta) = {
-            let tracked = self.tracked();
-            let (tag, entry) = tracked.find(owner, key).ok_or(PresenceError::NotTracked)?;
-            (tag, entry.meta.clone())
-        };
+        let (name, topic) = self.find(topic).ok_or(PresenceError::NotTracked)?;
+        let (_, old) = lock(&topic).state.get(&owner, key).ok_or(PresenceError::NotTracked)?;
+        let mut meta = Meta::clone(&old);
+        meta.remove("phx_ref");
         meta.remove("phx_ref_prev");
         change(&mut meta);
-        meta.insert("phx_ref_prev".to_owned(), Value::String(tag.phx_ref()));
-        self.change(topic, |tracked| {
-            // a presence belongs to one channel, whose callbacks run one at a time: it is still there
-            tracked.leave(tag).ok_or(PresenceError::NotTracked)?;
-            tracked.join(owner, topic, key, meta);
-            Ok(())
-        })
+        let mut topic = lock(&topic);
+        // a presence belongs to one channel, whose callbacks run one at a time: it is still there unless `change` itself
+        // took it away
+        let left = topic.state.leave(&owner, key).ok_or(PresenceError::NotTracked)?;
+        meta.insert("phx_ref_prev".to_owned(), Value::String(left.0.tag.phx_ref()));
+        let joined = topic.state.join(owner, key, self.clock.tick(), meta);
+        self.changed(&name, &mut topic, vec![left], Some(joined));
+        Ok(())
     }
 
     pub(super) fn untrack(self: &Arc<Self>, owner: SubscriberKey, topic: &str, key: &str) {
-        self.change(topic, |tracked| {
-            if let Some(tag) = tracked.find(owner, key).map(|(tag, _)| tag) {
-                tracked.leave(tag);
-            }
-        });
+        self.leave(topic, |state| state.leave(&owner, key).into_iter().collect());
     }
 
-    /// Ends all presences of a channel that has ended. They are all on its one topic.
-    pub(super) fn untrack_all(self: &Arc<Self>, owner: SubscriberKey) {
-        let topic = {
-            let tracked = self.tracked();
-            let first = tracked.owners.get(&owner).and_then(|tags| tags.first());
-            first.and_then(|tag| tracked.state.get(*tag)).map(|entry| entry.topic.clone())
+    fn leave(self: &Arc<Self>, topic: &str, leave: impl FnOnce(&mut State<SubscriberKey>) -> Vec<Entry>) {
+        let Some((name, topic)) = self.find(topic) else { return };
+        let is_over = {
+            let mut topic = lock(&topic);
+            let left = leave(&mut topic.state);
+            self.changed(&name, &mut topic, left, None);
+            topic.is_over()
         };
-        if let Some(topic) = topic {
-            self.change(&topic, |tracked| {
-                for tag in tracked.owners.get(&owner).cloned().unwrap_or_default() {
-                    tracked.leave(tag);
-                }
-            });
+        if is_over {
+            self.forget(&name);
+        }
+    }
+
+    /// Records a change of a topic, and queues the topic if this is the first change since its last broadcast.
+    fn changed(
+        self: &Arc<Self>,
+        name: &Arc<str>,
+        topic: &mut Topic,
+        left: Vec<Entry>,
+        joined: Option<Entry>,
+    ) {
+        let was_told = topic.batch.is_empty();
+        topic.batch.add(left, joined);
+        if was_told && !topic.batch.is_empty() {
+            // the receiver lives as long as this tracker
+            let _ = self.teller.send(Due::new(self.clone(), name.clone(), self.pubsub.work()));
         }
     }
 
     pub(super) fn list(&self, topic: &str) -> Presences {
-        let presences = {
-            let tracked = self.tracked();
-            by_key(tracked.state.on(topic).map(|(tag, entry)| Seen::new(tag, &entry.key, &entry.meta)))
-        };
-        self.fetch(topic, presences)
+        let present = self.present(topic);
+        self.listed(topic, || by_key(&*present))
     }
 
     pub(super) fn get_by_key(&self, topic: &str, key: &str) -> Option<Value> {
-        let presences = {
-            let tracked = self.tracked();
-            let of_key = tracked.state.on(topic).filter(|(_, entry)| entry.key == key);
-            by_key(of_key.map(|(tag, entry)| Seen::new(tag, &entry.key, &entry.meta)))
-        };
-        self.fetch(topic, presences).remove(key)
+        let present = self.present(topic);
+        self.listed(topic, || by_key(of_key(&present, key))).remove(key)
     }
 
-    fn fetch(&self, topic: &str, presences: Presences) -> Presences {
+    fn listed(&self, topic: &str, plain: impl Fn() -> Presences) -> Presences {
         match &self.fetch {
-            Some(fetch) if !presences.is_empty() => fetch(topic, presences),
-            _ => presences,
+            Some(fetch) => fetch.list(topic, plain),
+            None => plain(),
         }
     }
 
-    /// Makes a change on a topic, and sees to it that it is told.
-    fn change<T>(self: &Arc<Self>, topic: &str, change: impl FnOnce(&mut Tracked) -> T) -> T {
-        let mut tracked = self.tracked();
-        let was_pending = tracked.pending.contains_key(topic);
-        let result = change(&mut tracked);
-        if !was_pending && tracked.pending.contains_key(topic) {
-            let (tracker, topic) = (self.clone(), topic.to_owned());
-            rt::spawn(async move {
-                rt::time::sleep(BATCH).await;
-                tracker.tell(&topic);
-            });
-        }
-        result
+    pub(super) fn present(&self, topic: &str) -> Arc<Present> {
+        self.find(topic).map(|(_, topic)| lock(&topic).state.present()).unwrap_or_default()
     }
 
-    /// Broadcasts what has changed on a topic.
-    fn tell(&self, topic: &str) {
-        let _telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(Pending { diff, waiting }) = self.tracked().pending.remove(topic) else { return };
-        if !diff.is_empty() {
-            let joins = self.fetch(topic, by_key(diff.joins));
-            let leaves = self.fetch(topic, by_key(diff.leaves));
-            let diff = json!({ "joins": joins, "leaves": leaves });
-            if let Err(error) = self.pubsub.broadcast(topic, "presence_diff", diff) {
-                let (topic, why) = (Quoted(topic), error.to_string());
-                log::error!("event=not_sent what=presence_diff topic={topic} why={}", Quoted(&why));
-            }
+    /// Broadcasts what has changed on a topic. Only one thread calls this, so no diff overtakes another.
+    pub(super) fn tell(&self, topic: &str) {
+        let Some((name, topic)) = self.find(topic) else { return };
+        let (batch, waiting) = lock(&topic).take();
+        for diff in batch.into_diffs() {
+            self.broadcast(&name, &diff);
         }
         for waiting in waiting {
-            // whoever has ended meanwhile does not care
+            // an error means that the channel has ended meanwhile
             let _ = waiting.send(());
+        }
+        if lock(&topic).is_over() {
+            self.forget(&name);
         }
     }
 
-    fn tracked(&self) -> MutexGuard<'_, Tracked> {
-        // nothing that holds the lock panics between two changes that belong together
-        self.tracked.lock().unwrap_or_else(PoisonError::into_inner)
+    fn broadcast(&self, topic: &str, diff: &Diff) {
+        let [joins, leaves] = match &self.fetch {
+            Some(fetch) => fetch.diff(topic, diff),
+            None => [by_key(&diff.joins), by_key(&diff.leaves)],
+        };
+        let diff = json!({ "joins": joins, "leaves": leaves });
+        if let Err(error) = self.pubsub.broadcast(topic, "presence_diff", diff) {
+            let (topic, why) = (Quoted(topic), error.to_string());
+            log::error!("event=not_sent what=presence_diff topic={topic} why={}", Quoted(&why));
+        }
+    }
+
+    fn find(&self, topic: &str) -> Option<(Arc<str>, Arc<Mutex<Topic>>)> {
+        lock(&self.topics).get_key_value(topic).map(|(name, topic)| (name.clone(), topic.clone()))
+    }
+
+    fn find_or_add(&self, topic: &str) -> (Arc<str>, Arc<Mutex<Topic>>) {
+        self.find(topic).unwrap_or_else(|| {
+            let mut topics = lock(&self.topics);
+            let entry = topics.entry(topic.into());
+            let name = entry.key().clone();
+            (name, entry.or_default().clone())
+        })
+    }
+
+    #[cfg(test)]
+    pub(super) fn topics(&self) -> usize {
+        lock(&self.topics).len()
+    }
+
+    /// Calls `work` while a topic is locked.
+    #[cfg(test)]
+    pub(super) fn while_busy(&self, topic: &str, work: impl FnOnce()) {
+        let (_, topic) = self.find(topic).unwrap();
+        let _busy = lock(&topic);
+        work();
+    }
+
+    /// Removes a topic from the map, unless a channel has been tracked on it meanwhile.
+    fn forget(&self, topic: &str) {
+        let mut topics = lock(&self.topics);
+        let is_over = topics.get(topic).is_some_and(|topic| {
+            let mut topic = lock(topic);
+            topic.is_forgotten = topic.is_over();
+            topic.is_forgotten
+        });
+        if is_over {
+            topics.remove(topic);
+        }
     }
 }
 
-impl Tracked {
-    fn pending(&mut self, topic: &str) -> &mut Pending {
-        self.pending.entry(topic.to_owned()).or_default()
+impl Topic {
+    /// Takes what is to be broadcast, and the calls that wait for it.
+    fn take(&mut self) -> (Batch, Vec<oneshot::Sender<()>>) {
+        (mem::take(&mut self.batch), mem::take(&mut self.waiting))
     }
 
-    fn join(&mut self, owner: SubscriberKey, topic: &str, key: &str, meta: Meta) {
-        let entry = Entry { owner, topic: topic.to_owned(), key: key.to_owned(), meta: meta.clone() };
-        let tag = self.state.join(entry);
-        self.owners.entry(owner).or_default().push(tag);
-        self.pending(topic).diff.join(Seen::new(tag, key, &meta));
+    fn is_over(&self) -> bool {
+        self.state.is_over() && self.batch.is_empty()
     }
+}
 
-    fn leave(&mut self, tag: Tag) -> Option<()> {
-        let Entry { owner, topic, key, meta } = self.state.leave(tag)?;
-        if let Some(tags) = self.owners.get_mut(&owner) {
-            tags.retain(|held| *held != tag);
-            if tags.is_empty() {
-                self.owners.remove(&owner);
-            }
+/// Guards all presences of one channel on one topic: dropping it removes them, however the channel ends.
+pub(super) struct Tracked {
+    tracker: Arc<Tracker>,
+    owner: SubscriberKey,
+    topic: Arc<str>,
+}
+
+impl Drop for Tracked {
+    fn drop(&mut self) {
+        self.tracker.leave(&self.topic, |state| state.end(&self.owner));
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // nothing that holds a lock panics between two changes that belong together
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc, thread};
+
+    use super::*;
+
+    #[test]
+    fn whoever_comes_to_a_topic_while_it_is_forgotten_is_on_the_next_of_its_name() {
+        let (teller, _changes) = mpsc::channel();
+        let tracker = Arc::new(Tracker::new(PubSub::new(), None, teller));
+        let (_, topic) = tracker.find_or_add("t");
+        let mut former = lock(&topic);
+        let comes = {
+            let (tracker, (told, _)) = (tracker.clone(), oneshot::channel());
+            move || tracker.track(SubscriberKey::new(), "t", "u1", Meta::new(), told)
+        };
+        let comes = thread::spawn(comes);
+        // it is held by the map, by this thread, and by the other one, which waits for it
+        while Arc::strong_count(&topic) < 3 {
+            thread::yield_now();
         }
-        self.pending(&topic).diff.leave(Seen::new(tag, &key, &meta));
-        Some(())
-    }
-
-    /// The presence of a channel under a key.
-    fn find(&self, owner: SubscriberKey, key: &str) -> Option<(Tag, &Entry<SubscriberKey>)> {
-        let tags = self.owners.get(&owner)?.iter();
-        tags.filter_map(|tag| Some((*tag, self.state.get(*tag)?))).find(|(_, entry)| entry.key == key)
+        former.is_forgotten = true;
+        lock(&tracker.topics).remove("t");
+        drop(former);
+        let tracked = comes.join().unwrap().unwrap();
+        assert_eq!(tracker.list("t").len(), 1);
+        drop(tracked);
+        assert!(tracker.list("t").is_empty());
     }
 }

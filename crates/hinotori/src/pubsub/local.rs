@@ -306,6 +306,21 @@ impl Local {
         if is_due { behind.pop_front().map(|(_, what)| what) } else { None }
     }
 
+    /// Delivers all that other threads have sent so far, for a test without a task that would.
+    #[cfg(test)]
+    pub(crate) fn flush(&self) {
+        while let Ok(message) = self.next() {
+            self.deliver(&message);
+            self.delivered.set(self.delivered.get() + 1);
+            self.run_deferred();
+        }
+    }
+
+    #[cfg(test)]
+    fn next(&self) -> Result<ToWorker, mpsc::error::TryRecvError> {
+        self.inbox.borrow_mut().try_recv()
+    }
+
     /// Hands a message to those on this thread whom it concerns.
     pub(super) fn deliver(&self, message: &ToWorker) {
         match message {

@@ -88,6 +88,8 @@ pub(crate) struct Shared {
     connections: AtomicUsize,
     /// How many of them there may be.
     max_connections: AtomicUsize,
+    /// Has one more owner for each [`Work`].
+    work: Arc<()>,
     telemetry: Telemetry,
     /// Clients should go elsewhere.
     is_leaving: AtomicBool,
@@ -114,6 +116,7 @@ impl PubSub {
                 workers: RwLock::default(),
                 connections: AtomicUsize::new(0),
                 max_connections: AtomicUsize::new(usize::MAX),
+                work: Arc::default(),
                 telemetry: Telemetry::new(),
                 is_leaving: AtomicBool::new(false),
                 is_draining: AtomicBool::new(false),
@@ -250,6 +253,16 @@ impl PubSub {
         self.shared.connections.load(Ordering::Relaxed)
     }
 
+    /// Notes that something is under way which is to be done before the server stops.
+    pub(crate) fn work(&self) -> Work {
+        Work(self.shared.work.clone())
+    }
+
+    /// How many such things there are.
+    pub(crate) fn works(&self) -> usize {
+        Arc::strong_count(&self.shared.work) - 1
+    }
+
     /// The metrics of this server.
     pub(crate) fn telemetry(&self) -> &Telemetry {
         &self.shared.telemetry
@@ -271,6 +284,10 @@ impl Drop for Seat {
         self.0.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+/// Something that is under way, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Work(#[expect(dead_code, reason = "it is counted by its owners")] Arc<()>);
 
 #[cfg(test)]
 mod tests;

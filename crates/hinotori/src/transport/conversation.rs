@@ -107,6 +107,11 @@ impl Conversation {
             self.part(cx);
         });
         let Some(end) = line.outbox().end() else { return Poll::Pending };
+        if line.is_busy() && line.pubsub().is_draining() {
+            // under HttpServer, a worker counts a connection until its body ends
+            self.leave();
+            return Poll::Pending;
+        }
         if end == End::Written {
             ready!(line.poll_shutdown(cx));
         }

@@ -1,0 +1,54 @@
+//! The thread that broadcasts diffs, a few milliseconds after the first change of a topic.
+//!
+//! It belongs to the server, not to a worker: a worker that has ended, is busy or is blocked never delays a diff.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::tracker::Tracker;
+use crate::pubsub::Work;
+
+/// How long the changes of a topic are gathered before they are broadcast.
+const BATCH: Duration = Duration::from_millis(5);
+
+/// A topic that has changed, and when its diff is due.
+pub(super) struct Due {
+    at: Instant,
+    tracker: Arc<Tracker>,
+    topic: Arc<str>,
+    /// A draining server waits for this.
+    _work: Work,
+}
+
+impl Due {
+    /// For a topic that has just changed.
+    pub(super) fn new(tracker: Arc<Tracker>, topic: Arc<str>, work: Work) -> Self {
+        Self { at: Instant::now() + BATCH, tracker, topic, _work: work }
+    }
+
+    pub(super) fn tell(&self) {
+        self.tracker.tell(&self.topic);
+    }
+}
+
+/// Starts the thread, which ends when the queue is dropped. Every topic waits equally long, so the first in the queue is
+/// always the first that is due.
+pub(super) fn start() -> mpsc::Sender<Due> {
+    let (queue, changes) = mpsc::channel::<Due>();
+    let telling = move || {
+        for due in changes {
+            thread::sleep(due.at.saturating_duration_since(Instant::now()));
+            // one topic's panic, which the hook has logged, must not end the presence of all others
+            let _ = catch_unwind(AssertUnwindSafe(|| due.tell()));
+        }
+    };
+    thread::Builder::new()
+        .name("presence".to_owned())
+        .spawn(telling)
+        .unwrap_or_else(|error| panic!("the system has no thread for presences: {error}"));
+    queue
+}
