@@ -8,6 +8,8 @@
 //! Phoenix `lib/phoenix/socket/serializers/`, `lib/phoenix/socket/message.ex`, 1.8.12.
 
 mod binary;
+#[cfg(test)]
+mod compression;
 mod event;
 mod frame;
 mod json;
