@@ -21,7 +21,8 @@ pub fn v2_binary(data: &[u8]) {
     binary(&Bytes::copy_from_slice(data));
 }
 
-/// Text says what serde_json reads in it. If it decodes, it has names within bounds and a payload that others can read, and says the same when it is sent on.
+/// Text says what serde_json reads in it. If it decodes, it has names within bounds and a payload that others can read, and
+/// says the same when it is sent on.
 fn text(serializer: Serializer, text: &Bytes) {
     let decoded = serializer.decode_text(text).ok();
     assert_eq!(decoded, oracle::decode(serializer, text));

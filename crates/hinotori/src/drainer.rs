@@ -123,7 +123,8 @@ impl Steps {
 impl Endpoint {
     /// Closes every connection with code 1012 (service restart), on which phoenix.js connects again, in batches, and waits
     /// until they are gone, their channels have terminated and their presences are told to have left, or the deadline has
-    /// passed: see [`Drainer`]. Returns how many are left. Who asks for a connection from now on is answered with HTTP 503, as is `/readyz` of [`Endpoint::ops`].
+    /// passed: see [`Drainer`]. Returns how many are left. A request for a connection is answered with HTTP 503 from now on, as
+    /// is `/readyz` of [`Endpoint::ops`].
     pub async fn drain(&self) -> usize {
         self.drainer().drain(self.pubsub()).await
     }
