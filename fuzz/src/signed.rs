@@ -10,6 +10,10 @@ use hinotori_protocol::token::{Token, TokenError};
 static TOKEN: LazyLock<Token> =
     LazyLock::new(|| Token::new("fuzz", &[&[7; 32], &[8; 32]]).expect("the secrets are long enough"));
 
+/// Signs nothing here: a fuzzer that reads comparisons would find what [`TOKEN`] has signed, and hand it in as its own.
+static STRANGER: LazyLock<Token> =
+    LazyLock::new(|| Token::new("fuzz", &[&[9; 32]]).expect("the secret is long enough"));
+
 const NOW: SystemTime = SystemTime::UNIX_EPOCH;
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -18,7 +22,12 @@ const DAY: Duration = Duration::from_secs(86_400);
 pub fn token(data: &[u8]) {
     let Some((&[high, low, change], text)) = data.split_first_chunk::<3>() else { return };
     let text = String::from_utf8_lossy(text);
-    assert_eq!(TOKEN.verify::<serde_json::Value>(Some(&text), DAY, NOW), Err(TokenError::Invalid), "forged");
+    assert_eq!(
+        STRANGER.verify::<serde_json::Value>(Some(&text), DAY, NOW),
+        Err(TokenError::Invalid),
+        "forged"
+    );
+    let _ = TOKEN.verify::<serde_json::Value>(Some(&text), DAY, NOW);
 
     let signed = TOKEN.sign(&text, NOW).expect("text is JSON");
     assert_eq!(TOKEN.verify::<String>(Some(&signed), DAY, NOW).as_deref(), Ok(&*text));
