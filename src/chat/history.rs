@@ -1,16 +1,15 @@
 //! The messages of a chat, kept as the JSON that clients get.
 //!
 //! A message is written once, when it is posted. Its count of likes stands at its end, so that a like writes that count
-//! anew and nothing else; a history is copied together, not written again.
+//! anew and nothing else. The history of all messages is made of what is kept, whatever its length, and shares it.
 
 use std::{collections::VecDeque, ops::Range};
 
-use hinotori::{Payload, PayloadError};
+use hinotori::{Payload, PayloadError, PayloadList};
 
-/// One message: `{"id", "content", "reply_to_id", "reply_to_content", "timestamp", "likes"}`.
+/// What is known of one message: `{"id", "content", "reply_to_id", "reply_to_content", "timestamp", "likes"}`.
 #[derive(Debug)]
 struct Entry {
-    json: Vec<u8>,
     /// Where the content stands in the JSON, with its quotes.
     content: Range<usize>,
     /// Where the count of likes begins.
@@ -31,11 +30,11 @@ pub(crate) struct Limit {
 #[derive(Debug)]
 pub(super) struct History {
     entries: VecDeque<Entry>,
+    /// Their JSON.
+    messages: PayloadList,
     /// The id of the oldest message that is kept.
     first_id: u64,
     limit: Limit,
-    /// Bytes of all entries.
-    bytes: usize,
     /// All messages as the payload of `load_messages`, until one changes.
     snapshot: Option<Payload>,
 }
@@ -43,7 +42,7 @@ pub(super) struct History {
 impl History {
     /// Keeps at most so much; the oldest messages go first.
     pub(super) fn new(limit: Limit) -> Self {
-        Self { entries: VecDeque::new(), first_id: 1, limit, bytes: 0, snapshot: None }
+        Self { entries: VecDeque::new(), messages: PayloadList::new(), first_id: 1, limit, snapshot: None }
     }
 
     /// Adds a message and returns it, as `{"message": M}`.
@@ -54,14 +53,14 @@ impl History {
         timestamp: &str,
     ) -> Result<Payload, PayloadError> {
         let id = self.first_id + self.entries.len() as u64;
-        let entry = self.write(id, content, reply_to, timestamp)?;
-        let message = event(&entry)?;
+        let (json, entry) = self.write(id, content, reply_to, timestamp)?;
+        let message = event(&json)?;
+        self.messages.push(Payload::raw_json(json)?)?;
         // nothing below can fail: what a panic above leaves behind is the history as it was
-        self.bytes += entry.json.len();
         self.entries.push_back(entry);
-        while self.entries.len() > self.limit.messages || self.bytes > self.limit.bytes {
-            let Some(oldest) = self.entries.pop_front() else { break };
-            self.bytes -= oldest.json.len();
+        while self.entries.len() > self.limit.messages || self.messages.bytes() > self.limit.bytes {
+            self.entries.pop_front();
+            self.messages.pop_front();
             self.first_id += 1;
         }
         self.snapshot = None;
@@ -70,35 +69,21 @@ impl History {
 
     /// Adds a like to a message and returns it, as `{"message": M}`; none if there is no such message.
     pub(super) fn like(&mut self, id: i128) -> Result<Option<Payload>, PayloadError> {
-        let Some(entry) = self.index(id).and_then(|index| self.entries.get_mut(index)) else {
+        let Some(index) = self.index(id) else { return Ok(None) };
+        let (Some(entry), Some(json)) = (self.entries.get_mut(index), self.messages.get(index)) else {
             return Ok(None);
         };
+        let json = with_likes(json.get(..entry.likes_at).unwrap_or_default(), entry.likes + 1);
+        let message = event(&json)?;
+        self.messages.replace(index, Payload::raw_json(json)?)?;
         entry.likes += 1;
-        self.bytes -= entry.json.len();
-        write_likes(entry);
-        self.bytes += entry.json.len();
         self.snapshot = None;
-        event(entry).map(Some)
+        Ok(Some(message))
     }
 
     /// All messages from the oldest to the newest, as `{"messages": […]}`.
-    pub(super) fn load(&mut self) -> Result<Payload, PayloadError> {
-        if let Some(snapshot) = &self.snapshot {
-            return Ok(snapshot.clone());
-        }
-        let size: usize = self.entries.iter().map(|entry| entry.json.len() + 1).sum();
-        let mut json = Vec::with_capacity(size + 16);
-        json.extend_from_slice(br#"{"messages":["#);
-        for (index, entry) in self.entries.iter().enumerate() {
-            if index > 0 {
-                json.push(b',');
-            }
-            json.extend_from_slice(&entry.json);
-        }
-        json.extend_from_slice(b"]}");
-        let snapshot = Payload::raw_json(json)?;
-        self.snapshot = Some(snapshot.clone());
-        Ok(snapshot)
+    pub(super) fn load(&mut self) -> Payload {
+        self.snapshot.get_or_insert_with(|| self.messages.payload("messages")).clone()
     }
 
     /// How many messages are kept.
@@ -108,16 +93,17 @@ impl History {
 
     /// Bytes of all messages that are kept.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes
+        self.messages.bytes()
     }
 
+    /// A message without likes, and what is known of it.
     fn write(
         &self,
         id: u64,
         content: &str,
         reply_to: Option<i128>,
         timestamp: &str,
-    ) -> Result<Entry, PayloadError> {
+    ) -> Result<(Vec<u8>, Entry), PayloadError> {
         let mut json = format!(r#"{{"id":{id},"content":"#).into_bytes();
         let start = json.len();
         serde_json::to_writer(&mut json, content).map_err(PayloadError::Encode)?;
@@ -127,16 +113,14 @@ impl History {
         json.extend_from_slice(br#","reply_to_content":"#);
         json.extend_from_slice(reply_to.and_then(|id| self.content(id)).unwrap_or(b"null"));
         json.extend_from_slice(format!(r#","timestamp":"{timestamp}","likes":"#).as_bytes());
-        let mut entry = Entry { likes_at: json.len(), json, content, likes: 0 };
-        write_likes(&mut entry);
-        entry.json.shrink_to_fit();
-        Ok(entry)
+        let entry = Entry { content, likes_at: json.len(), likes: 0 };
+        Ok((with_likes(&json, 0), entry))
     }
 
     /// The content of a message as JSON, if it is still kept.
     fn content(&self, id: i128) -> Option<&[u8]> {
-        let entry = self.entries.get(self.index(id)?)?;
-        entry.json.get(entry.content.clone())
+        let index = self.index(id)?;
+        self.messages.get(index)?.get(self.entries.get(index)?.content.clone())
     }
 
     fn index(&self, id: i128) -> Option<usize> {
@@ -144,14 +128,13 @@ impl History {
     }
 }
 
-fn write_likes(entry: &mut Entry) {
-    entry.json.truncate(entry.likes_at);
-    entry.json.extend_from_slice(entry.likes.to_string().as_bytes());
-    entry.json.push(b'}');
+/// A message, of which everything before the count is given.
+fn with_likes(before: &[u8], likes: u64) -> Vec<u8> {
+    [before, likes.to_string().as_bytes(), b"}"].concat()
 }
 
-fn event(entry: &Entry) -> Result<Payload, PayloadError> {
-    Payload::raw_json([br#"{"message":"#, &entry.json[..], b"}"].concat())
+fn event(message: &[u8]) -> Result<Payload, PayloadError> {
+    Payload::raw_json([br#"{"message":"#, message, b"}"].concat())
 }
 
 #[cfg(test)]
@@ -172,7 +155,7 @@ mod tests {
     }
 
     fn messages(history: &mut History) -> Vec<Value> {
-        value(&history.load().unwrap())["messages"].as_array().unwrap().clone()
+        value(&history.load())["messages"].as_array().unwrap().clone()
     }
 
     #[test]
@@ -243,7 +226,8 @@ mod tests {
         for _ in 0..20 {
             history.like(50).unwrap();
         }
-        assert_eq!(history.bytes, history.entries.iter().map(|entry| entry.json.len()).sum::<usize>());
+        let kept = messages(&mut history);
+        assert_eq!(history.bytes(), kept.iter().map(|message| message.to_string().len()).sum::<usize>());
         history.post(&"x".repeat(5_000), None, NOW).unwrap();
         assert!(messages(&mut history).is_empty(), "one that is too long for the history is not kept in it");
         let next = value(&history.post("next", None, NOW).unwrap());
@@ -251,26 +235,14 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_is_shared_until_something_changes() {
+    fn a_history_that_was_sent_stays_as_it_was() {
         let mut history = self::history(10);
         history.post("a", None, NOW).unwrap();
-        let first = history.load().unwrap();
-        assert_eq!(first.as_json().unwrap().as_ptr(), history.load().unwrap().as_json().unwrap().as_ptr());
+        let first = history.load();
+        assert_eq!(first, history.load());
         history.like(1).unwrap();
-        assert_ne!(first, history.load().unwrap());
-    }
-
-    #[test]
-    fn a_like_rewrites_the_end_of_one_message_whatever_the_length_of_the_history() {
-        let mut history = self::history(1_000);
-        for _ in 0..1_000 {
-            history.post("x", None, NOW).unwrap();
-        }
-        let before: Vec<*const u8> = history.entries.iter().map(|entry| entry.json.as_ptr()).collect();
-        history.like(500).unwrap();
-        let after: Vec<*const u8> = history.entries.iter().map(|entry| entry.json.as_ptr()).collect();
-        assert_eq!(before, after, "no message was written anew");
-        assert!(history.snapshot.is_none(), "and no snapshot was made");
+        assert_ne!(first, history.load());
+        assert_eq!(value(&first)["messages"][0]["likes"], 0);
     }
 
     proptest! {

@@ -183,7 +183,7 @@ impl Handler<Load> for MessageStore {
 
     fn handle(&mut self, _: Load, ctx: &mut Context<Self>) -> Self::Result {
         let history = &mut self.history;
-        Ok(self.guard.run(ctx, || history.load())??)
+        Ok(self.guard.run(ctx, || history.load())?)
     }
 }
 

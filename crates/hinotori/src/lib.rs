@@ -102,7 +102,9 @@ pub use socket::{
 pub use tls::{Certificate, CertificateError};
 pub use token::{Token, TokenError, WeakSecret};
 pub use transport::{AllowedOrigin, CheckOrigin, InvalidOrigin, SocketOptions};
-pub use wire::{IntoPayload, InvalidPattern, InvalidPayload, Pattern, Payload, PayloadError, Status};
+pub use wire::{
+    IntoPayload, InvalidPattern, InvalidPayload, Pattern, Payload, PayloadError, PayloadList, Status,
+};
 
 /// The code of the README is compiled and run as the code here is.
 #[cfg(doctest)]

@@ -63,7 +63,7 @@ pub(super) fn decode(data: &Bytes) -> Result<Message, DecodeError> {
     })
 }
 
-pub(super) fn encode(message: Outgoing<'_>, data: &Bytes) -> Result<Frame, EncodeError> {
+pub(super) fn encode(message: Outgoing<'_>, data: &Payload) -> Result<Frame, EncodeError> {
     match message {
         Outgoing::Reply { join_ref, reference, topic, status, .. } => {
             let (join_ref, reference) = (join_ref.as_text(), reference.as_text());
@@ -87,7 +87,7 @@ pub(super) fn encode(message: Outgoing<'_>, data: &Bytes) -> Result<Frame, Encod
 fn frame<const N: usize>(
     kind: u8,
     fields: [(&'static str, &str); N],
-    data: &Bytes,
+    data: &Payload,
 ) -> Result<Frame, EncodeError> {
     let mut sizes = [0; N];
     for (size, (field, text)) in sizes.iter_mut().zip(fields) {
@@ -116,7 +116,7 @@ mod tests {
     const BIN: &[u8] = b"\0\x01\x01\x05\x0334ref:abin\0\x01\xffdata";
 
     fn encoded(message: Outgoing<'_>, data: &[u8]) -> Vec<u8> {
-        let frame = encode(message, &Bytes::copy_from_slice(data)).unwrap();
+        let frame = encode(message, &Payload::binary(data.to_vec())).unwrap();
         frame.into_message().concat()
     }
 

@@ -3,7 +3,11 @@
 //! The RFC 6455 header of a server's frame is written in front of the message when it is encoded: a broadcast is then
 //! the same bytes for every WebSocket, and a transport without frames takes [`Frame::into_text`].
 
+use std::sync::Arc;
+
 use bytes::Bytes;
+
+use super::Payload;
 
 /// The longest header of an unmasked frame: 2 bytes and a length of 8 (RFC 6455 §5.2).
 const MAX_HEADER: usize = 10;
@@ -21,8 +25,8 @@ pub enum Opcode {
     Pong = 10,
 }
 
-/// Bytes from which a payload is not copied into its frame, but shared by all frames that carry it: ten thousand who join
-/// a chat hold one history.
+/// A payload of at least this many bytes is not copied into its frame but shared by all frames that carry it: ten thousand
+/// clients that join a chat hold one history.
 const SHARED: usize = 32 * 1024;
 
 /// One message, encoded and framed. Cheap to clone.
@@ -32,18 +36,25 @@ pub struct Frame(Kind);
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Kind {
     Whole(Bytes),
-    /// What comes before a long payload, the payload, and what comes after it.
-    Parts(Box<[Bytes; 3]>),
+    Parts(Arc<Parts>),
+}
+
+/// A long payload, which is shared, and what comes before and after it.
+#[derive(Debug, PartialEq, Eq)]
+struct Parts {
+    before: Bytes,
+    payload: Payload,
+    after: Bytes,
 }
 
 impl Frame {
     /// Frames a payload between what `before` and `after` write: so many bytes `around` it, as far as the caller knows. If
-    /// the caller is right, the frame is written once and is one allocation, or two beside a long payload.
+    /// the caller is right, the frame is written once and is one allocation, or three beside a long payload.
     pub(super) fn build(
         opcode: Opcode,
         around: usize,
         before: impl Fn(&mut Vec<u8>),
-        payload: &Bytes,
+        payload: &Payload,
         after: impl Fn(&mut Vec<u8>),
     ) -> Self {
         let is_shared = payload.len() >= SHARED;
@@ -54,7 +65,7 @@ impl Frame {
         before(&mut bytes);
         let at = bytes.len();
         if !is_shared {
-            bytes.extend_from_slice(payload);
+            payload.pieces().iter().for_each(|piece| bytes.extend_from_slice(piece));
         }
         after(&mut bytes);
         let written = bytes.len() - start - copied;
@@ -64,8 +75,8 @@ impl Frame {
         if !is_shared {
             return Self(Kind::Whole(bytes.into()));
         }
-        let after = bytes.split_off(at);
-        Self(Kind::Parts(Box::new([bytes.into(), payload.clone(), after.into()])))
+        let after = bytes.split_off(at).into();
+        Self(Kind::Parts(Arc::new(Parts { before: bytes.into(), payload: payload.clone(), after })))
     }
 
     /// Frames a message that is there already.
@@ -87,53 +98,57 @@ impl Frame {
         }
     }
 
-    /// The frame's bytes, in as many pieces as they lie: header and message, which is what a WebSocket writes.
-    pub fn pieces(&self) -> &[Bytes] {
+    /// The frame's bytes, header and message, if they lie in one piece.
+    pub fn whole(&self) -> Option<&Bytes> {
         match &self.0 {
-            Kind::Whole(bytes) => std::slice::from_ref(bytes),
-            Kind::Parts(parts) => &parts[..],
+            Kind::Whole(bytes) => Some(bytes),
+            Kind::Parts(_) => None,
         }
     }
 
-    fn pieces_mut(&mut self) -> &mut [Bytes] {
-        match &mut self.0 {
-            Kind::Whole(bytes) => std::slice::from_mut(bytes),
-            Kind::Parts(parts) => &mut parts[..],
+    /// The frame's bytes, header and message, in as many pieces as they lie.
+    pub fn pieces(&self) -> impl Iterator<Item = &Bytes> {
+        let (first, payload, last) = match &self.0 {
+            Kind::Whole(bytes) => (bytes, &[][..], None),
+            Kind::Parts(parts) => (&parts.before, parts.payload.pieces(), Some(&parts.after)),
+        };
+        std::iter::once(first).chain(payload).chain(last)
+    }
+
+    /// The length in bytes, of header and message.
+    pub fn size(&self) -> usize {
+        match &self.0 {
+            Kind::Whole(bytes) => bytes.len(),
+            Kind::Parts(parts) => parts.before.len() + parts.payload.len() + parts.after.len(),
         }
     }
 
-    /// The length of the frame in bytes, or of what [`take`](Self::take) has left of it.
-    pub fn len(&self) -> usize {
-        self.pieces().iter().map(Bytes::len).sum()
-    }
-
-    /// Whether [`take`](Self::take) has taken all of it.
-    pub fn is_empty(&self) -> bool {
-        self.pieces().iter().all(Bytes::is_empty)
-    }
-
-    /// Takes some of the first bytes away, at most `most`, and returns them: what is left is not a frame any more. Empty if
-    /// nothing is left. Nothing is copied.
-    pub fn take(&mut self, most: usize) -> Bytes {
-        let piece = self.pieces_mut().iter_mut().find(|piece| !piece.is_empty());
-        piece.map(|piece| piece.split_to(most.min(piece.len()))).unwrap_or_default()
+    /// How many of its bytes lie in the pieces of a [`PayloadList`](super::PayloadList), which other frames share.
+    pub fn shared(&self) -> usize {
+        match &self.0 {
+            Kind::Parts(parts) if parts.payload.is_list() => parts.payload.len(),
+            _ => 0,
+        }
     }
 
     /// The text of a text frame, in as many pieces as it lies.
     pub fn into_text(self) -> Option<Vec<Bytes>> {
-        let first = *self.pieces().first()?.first()?;
+        let first = *self.pieces().next()?.first()?;
         (first & 0x0f == Opcode::Text as u8).then(|| self.into_message())
     }
 
     /// The message alone, in as many pieces as it lies.
-    pub fn into_message(mut self) -> Vec<Bytes> {
-        let header = match self.pieces().first().and_then(|piece| piece.get(1)) {
-            Some(127) => 10,
-            Some(126) => 4,
-            _ => 2,
-        };
-        self.take(header);
-        self.pieces().to_vec()
+    pub fn into_message(self) -> Vec<Bytes> {
+        let mut pieces: Vec<Bytes> = self.pieces().cloned().collect();
+        if let Some(first) = pieces.first_mut() {
+            let header = match first.get(1) {
+                Some(127) => 10,
+                Some(126) => 4,
+                _ => 2,
+            };
+            *first = first.slice(header.min(first.len())..);
+        }
+        pieces
     }
 }
 
@@ -190,7 +205,12 @@ mod tests {
 
     /// A frame of `[`, a payload and `]`, made by one who says that this is so long.
     fn bracketed(around: usize, payload: &Bytes) -> Frame {
-        Frame::build(Opcode::Text, around, |out| out.push(b'['), payload, |out| out.push(b']'))
+        let payload = Payload::binary(payload.clone());
+        Frame::build(Opcode::Text, around, |out| out.push(b'['), &payload, |out| out.push(b']'))
+    }
+
+    fn bytes(frame: &Frame) -> Vec<u8> {
+        frame.pieces().flatten().copied().collect()
     }
 
     #[test]
@@ -203,8 +223,8 @@ mod tests {
             (65_536, &[0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
         ] {
             let frame = bracketed(2, &Bytes::from(vec![b'x'; length - 2]));
-            assert_eq!(&frame.pieces()[0][..header.len()], header);
-            assert_eq!(frame.len(), header.len() + length);
+            assert_eq!(&bytes(&frame)[..header.len()], header);
+            assert_eq!(frame.size(), header.len() + length);
             assert_eq!(frame.into_message().concat().len(), length);
         }
     }
@@ -213,19 +233,14 @@ mod tests {
     fn a_long_payload_is_shared_and_its_frame_is_the_same_bytes() {
         for length in [0, SHARED - 1, SHARED, 70_000] {
             let payload = Bytes::from(vec![b'x'; length]);
-            let mut frame = bracketed(2, &payload);
-            let copied = frame.pieces().iter().all(|piece| piece.as_ptr() != payload.as_ptr());
+            let frame = bracketed(2, &payload);
+            let copied = frame.pieces().all(|piece| piece.as_ptr() != payload.as_ptr());
             assert_eq!(copied, length < SHARED, "{length}");
             let message = [b"[", &payload[..], b"]"].concat();
             assert_eq!(frame.clone().into_message().concat(), message);
             assert_eq!(frame.clone().into_text().unwrap().concat(), message);
-            let whole = frame.pieces().concat();
-            assert_eq!(whole, Frame::of(Opcode::Text, &message).pieces()[0]);
-            assert_eq!(whole.len(), frame.len());
-            let pieces: Vec<Bytes> =
-                std::iter::from_fn(|| Some(frame.take(999)).filter(|piece| !piece.is_empty())).collect();
-            assert!(pieces.iter().all(|piece| piece.len() <= 999));
-            assert_eq!(pieces.concat(), whole);
+            assert_eq!(bytes(&frame), bytes(&Frame::of(Opcode::Text, &message)));
+            assert_eq!(bytes(&frame).len(), frame.size());
         }
     }
 
@@ -241,8 +256,8 @@ mod tests {
 
     #[test]
     fn a_close_frame_carries_its_code_or_nothing() {
-        assert_eq!(&Frame::close(Some(CloseCode::TOO_BIG)).pieces()[0][..], &[0x88, 2, 0x03, 0xf1]);
-        assert_eq!(&Frame::close(None).pieces()[0][..], &[0x88, 0]);
+        assert_eq!(bytes(&Frame::close(Some(CloseCode::TOO_BIG))), [0x88, 2, 0x03, 0xf1]);
+        assert_eq!(bytes(&Frame::close(None)), [0x88, 0]);
     }
 
     #[test]

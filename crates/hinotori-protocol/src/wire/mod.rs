@@ -11,6 +11,7 @@ mod binary;
 mod event;
 mod frame;
 mod json;
+mod list;
 pub mod longpoll;
 mod message;
 #[cfg(any(test, fuzzing))]
@@ -25,6 +26,7 @@ mod v2;
 pub use event::{DISCONNECT, HEARTBEAT, PHOENIX, PHX_CLOSE, PHX_ERROR, PHX_JOIN, PHX_LEAVE, PHX_REPLY};
 pub use frame::{CloseCode, Frame, Opcode};
 pub use json::{Fault, MAX_DEPTH};
+pub use list::PayloadList;
 pub use message::{MAX_NAME, Message, Outgoing, Ref, Status};
 pub use payload::{IntoPayload, InvalidPayload, Payload, PayloadError};
 pub use serializer::{DecodeError, EncodeError, Serializer};

@@ -2,7 +2,7 @@
 //!
 //! JSON is kept as the text that came or goes, so that a payload that is only passed on is never built up in memory.
 
-use std::fmt;
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
@@ -25,13 +25,15 @@ use serde::{Serialize, de::DeserializeOwned};
 /// assert_eq!(Payload::binary(vec![1, 2]).as_binary(), Some(&[1, 2][..]));
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Payload(Kind);
 
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 enum Kind {
     /// Well-formed JSON text.
     Json(Bytes),
+    /// The same, in the pieces of a [`PayloadList`](super::PayloadList), and its length.
+    List(Arc<[Bytes]>, usize),
     Binary(Bytes),
 }
 
@@ -52,6 +54,12 @@ impl Payload {
         Self(Kind::Json(json))
     }
 
+    /// Pieces that are well-formed JSON together.
+    pub(super) fn from_list(pieces: Arc<[Bytes]>) -> Self {
+        let length = pieces.iter().map(Bytes::len).sum();
+        Self(Kind::List(pieces, length))
+    }
+
     /// JSON text that is written already, such as a history that is kept encoded: it is checked, but neither built up nor
     /// copied.
     ///
@@ -63,20 +71,27 @@ impl Payload {
         Ok(Self(Kind::Json(json)))
     }
 
-    /// The text of a JSON payload.
+    /// The text of a JSON payload; copied together if it is made of a [`PayloadList`](super::PayloadList).
     #[must_use]
-    pub fn as_json(&self) -> Option<&[u8]> {
+    pub fn as_json(&self) -> Option<Cow<'_, [u8]>> {
         match &self.0 {
-            Kind::Json(json) => Some(json),
+            Kind::Json(json) => Some(Cow::Borrowed(json)),
+            Kind::List(pieces, _) => Some(Cow::Owned(pieces.concat())),
             Kind::Binary(_) => None,
         }
+    }
+
+    /// Whether the payload is JSON, and not bytes.
+    #[must_use]
+    pub fn is_json(&self) -> bool {
+        self.as_binary().is_none()
     }
 
     /// The bytes of a binary payload.
     #[must_use]
     pub fn as_binary(&self) -> Option<&[u8]> {
         match &self.0 {
-            Kind::Json(_) => None,
+            Kind::Json(_) | Kind::List(..) => None,
             Kind::Binary(bytes) => Some(bytes),
         }
     }
@@ -90,32 +105,55 @@ impl Payload {
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, InvalidPayload> {
         let json =
             self.as_json().ok_or_else(|| InvalidPayload("expected JSON, got a binary payload".into()))?;
-        let mut reader = serde_json::Deserializer::from_slice(json);
+        let mut reader = serde_json::Deserializer::from_slice(&json);
         serde_path_to_error::deserialize(&mut reader).map_err(|error| InvalidPayload(describe(&error)))
     }
 
-    /// The payload as it travels.
-    pub(super) fn bytes(&self) -> &Bytes {
+    /// The payload as it travels, in as many pieces as it lies.
+    pub(super) fn pieces(&self) -> &[Bytes] {
         match &self.0 {
-            Kind::Json(bytes) | Kind::Binary(bytes) => bytes,
+            Kind::Json(bytes) | Kind::Binary(bytes) => std::slice::from_ref(bytes),
+            Kind::List(pieces, _) => pieces,
         }
+    }
+
+    /// Whether its pieces are those of a [`PayloadList`](super::PayloadList).
+    pub(super) fn is_list(&self) -> bool {
+        matches!(self.0, Kind::List(..))
     }
 
     /// The length in bytes of the JSON text or the binary payload.
     pub fn len(&self) -> usize {
-        self.bytes().len()
+        match &self.0 {
+            Kind::Json(bytes) | Kind::Binary(bytes) => bytes.len(),
+            Kind::List(_, length) => *length,
+        }
     }
 
     /// Whether it has no bytes, as only a binary payload may.
     pub fn is_empty(&self) -> bool {
-        self.bytes().is_empty()
+        self.len() == 0
     }
 
     /// Whether this is a JSON object, the only JSON that a push or a broadcast may carry.
     pub fn is_object(&self) -> bool {
-        self.as_json().is_some_and(|json| json.trim_ascii_start().starts_with(b"{"))
+        match &self.0 {
+            Kind::Json(json) => json.trim_ascii_start().starts_with(b"{"),
+            Kind::List(..) => true,
+            Kind::Binary(_) => false,
+        }
     }
 }
+
+/// The same kind and the same bytes, in whatever pieces.
+impl PartialEq for Payload {
+    fn eq(&self, other: &Self) -> bool {
+        let bytes = |payload: &Self| payload.pieces().concat();
+        self.is_json() == other.is_json() && self.len() == other.len() && bytes(self) == bytes(other)
+    }
+}
+
+impl Eq for Payload {}
 
 /// `path: what is wrong there`, without serde_json's line and column.
 fn describe(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
@@ -136,7 +174,7 @@ impl Default for Payload {
 /// The length only: payloads hold what users wrote, which no log should.
 impl fmt::Debug for Payload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = if self.as_binary().is_some() { "binary" } else { "json" };
+        let kind = if self.is_json() { "json" } else { "binary" };
         write!(f, "Payload({kind}, {} bytes)", self.len())
     }
 }
@@ -160,6 +198,8 @@ pub enum PayloadError {
     Encode(serde_json::Error),
     /// A push or a broadcast carries a JSON object or bytes, as clients expect.
     NotAnObject,
+    /// An element of a [`PayloadList`](super::PayloadList) is JSON.
+    NotJson,
     /// The channel has not been joined yet: nothing can be pushed or broadcast from `join`.
     NotJoined,
 }
@@ -171,6 +211,7 @@ impl fmt::Display for PayloadError {
             Self::NotAnObject => {
                 f.write_str("expected a JSON object or bytes as the payload of a push or broadcast")
             }
+            Self::NotJson => f.write_str("expected JSON as an element of a list, got a binary payload"),
             Self::NotJoined => f.write_str("nothing can be sent from join; send yourself a message instead"),
         }
     }
@@ -180,7 +221,7 @@ impl std::error::Error for PayloadError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Encode(error) => Some(error),
-            Self::NotAnObject | Self::NotJoined => None,
+            Self::NotAnObject | Self::NotJson | Self::NotJoined => None,
         }
     }
 }

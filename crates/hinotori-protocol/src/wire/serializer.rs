@@ -58,12 +58,11 @@ impl Serializer {
         let (Outgoing::Reply { payload, .. }
         | Outgoing::Push { payload, .. }
         | Outgoing::Broadcast { payload, .. }) = message;
-        let data = payload.bytes();
-        match (self, payload.as_binary().is_some()) {
-            (Self::V2, true) => binary::encode(message, data),
-            (Self::V2, false) => Ok(v2::encode(message, data)),
-            (Self::V1, false) => Ok(v1::encode(message, data)),
-            (Self::V1, true) => Err(EncodeError::BinaryForVersion1),
+        match (self, payload.is_json()) {
+            (Self::V2, true) => Ok(v2::encode(message, payload)),
+            (Self::V2, false) => binary::encode(message, payload),
+            (Self::V1, true) => Ok(v1::encode(message, payload)),
+            (Self::V1, false) => Err(EncodeError::BinaryForVersion1),
         }
     }
 }
@@ -214,7 +213,7 @@ mod tests {
                     Outgoing::Push { join_ref: reference, reference, topic, event, payload },
                     Outgoing::Broadcast { topic, event, payload },
                 ] {
-                    let frame = Vec::from(serializer.encode(message).unwrap().take(usize::MAX));
+                    let frame = serializer.encode(message).unwrap().whole().cloned().map(Vec::from).unwrap();
                     assert_eq!(frame.len(), frame.capacity(), "{serializer:?} {message:?}");
                 }
             }

@@ -8,7 +8,7 @@
 use bytes::Bytes;
 
 use super::{
-    Frame, Message, Opcode, Outgoing, Ref,
+    Frame, Message, Opcode, Outgoing, Payload, Ref,
     event::PHX_REPLY,
     json::{self, Reader, Value},
     message::Parts,
@@ -45,7 +45,7 @@ pub(super) fn decode(text: &Bytes, json: &str) -> Result<Message, DecodeError> {
     Message::read(text, parts)
 }
 
-pub(super) fn encode(message: Outgoing<'_>, payload: &Bytes) -> Frame {
+pub(super) fn encode(message: Outgoing<'_>, payload: &Payload) -> Frame {
     let (topic, event, reference, status) = match message {
         Outgoing::Reply { reference, topic, status, .. } => (topic, PHX_REPLY, reference, Some(status)),
         Outgoing::Push { reference, topic, event, .. } => (topic, event, reference, None),
@@ -74,14 +74,14 @@ pub(super) fn encode(message: Outgoing<'_>, payload: &Bytes) -> Frame {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{Payload, Status};
+    use crate::wire::Status;
 
     fn decoded(text: &'static str) -> Result<Message, DecodeError> {
         decode(&Bytes::from_static(text.as_bytes()), text)
     }
 
     fn encoded(message: Outgoing<'_>, payload: &str) -> String {
-        let frame = encode(message, &Bytes::copy_from_slice(payload.as_bytes()));
+        let frame = encode(message, &Payload::from_json(Bytes::copy_from_slice(payload.as_bytes())));
         String::from_utf8(frame.into_message().concat()).unwrap()
     }
 
@@ -93,7 +93,7 @@ mod tests {
         assert_eq!(message.event, "eé");
         assert_eq!(message.reference, Ref::Text("1".into()));
         assert_eq!(message.join_ref, Ref::Null);
-        assert_eq!(message.payload.as_json(), Some(&br#"{"a":1}"#[..]));
+        assert_eq!(message.payload.as_json().as_deref(), Some(&br#"{"a":1}"#[..]));
     }
 
     #[test]

@@ -136,7 +136,7 @@ impl<C: Channel> Context<C> {
     pub fn push(&self, event: &str, payload: impl IntoPayload) -> std::result::Result<(), PayloadError> {
         self.assert_joined()?;
         let payload = payload.into_payload()?;
-        if payload.as_json().is_some() && !payload.is_object() {
+        if payload.is_json() && !payload.is_object() {
             return Err(PayloadError::NotAnObject);
         }
         self.membership.push(event, &payload);

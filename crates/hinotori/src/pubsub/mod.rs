@@ -161,7 +161,7 @@ impl PubSub {
         payload: impl IntoPayload,
     ) -> Result<(), PayloadError> {
         let payload = payload.into_payload()?;
-        if payload.as_json().is_some() && !payload.is_object() {
+        if payload.is_json() && !payload.is_object() {
             return Err(PayloadError::NotAnObject);
         }
         self.telemetry().broadcast();

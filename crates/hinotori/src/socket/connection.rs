@@ -173,7 +173,7 @@ impl Connection {
     /// Sends a message that has nothing to do with any broadcast, however many wait to be delivered.
     fn send_at_once(&self, message: Outgoing<'_>) {
         if let Some(frame) = self.encode(message) {
-            self.line.local().counts().sent.add(u64::from(self.line.forward(&frame)));
+            self.line.local().counts().sent.add(u64::from(self.line.answer_at_once(&frame)));
         }
     }
 

@@ -116,7 +116,7 @@ impl Line {
             pubsub,
         });
         // until a client polls for the first time, what waits for it is its own fault
-        line.outbox.set_stalled(transport == Transport::LongPoll);
+        line.outbox.offered(false, transport != Transport::LongPoll);
         line.local.add_connection(line.key, line.clone());
         if let Some(id) = &line.id {
             line.local.subscribe(id, line.key, line.clone());
@@ -164,10 +164,19 @@ impl Line {
 
     /// Sends a frame to this client, which is cut off if it does not read. Says whether it was queued.
     pub(crate) fn forward(&self, frame: &Frame) -> bool {
+        self.queue(|outbox| outbox.push(frame))
+    }
+
+    /// Answers that the server lives: behind what is being written, but before all that waits for a client that reads slowly.
+    pub(crate) fn answer_at_once(&self, frame: &Frame) -> bool {
+        self.queue(|outbox| outbox.push_ahead(frame))
+    }
+
+    fn queue(&self, push: impl FnOnce(&Outbox) -> bool) -> bool {
         if !self.outbox.is_open() {
             return false;
         }
-        let has_room = self.outbox.push(frame);
+        let has_room = push(&self.outbox);
         if has_room {
             self.announce();
         } else {
@@ -240,11 +249,12 @@ impl Line {
     /// Writes as much of what is queued as the peer takes. A peer that is gone is cut off.
     fn write_now(&self) -> io::Result<()> {
         let Some(stream) = &mut *self.stream.borrow_mut() else { return Ok(()) };
-        let written = self.outbox.with_waker(|waker| {
-            self.outbox.write(|pieces| stream.write(waker, pieces)).and_then(|()| stream.flush(waker))
+        let (is_any_taken, written) = self.outbox.with_waker(|waker| {
+            let (is_any_taken, written) = self.outbox.write(|pieces| stream.write(waker, pieces));
+            (is_any_taken, written.and_then(|()| stream.flush(waker)))
         });
         let is_blocked = matches!(&written, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
-        self.outbox.set_stalled(is_blocked);
+        self.outbox.offered(is_any_taken, !is_blocked);
         if written.is_err() && !is_blocked {
             self.disconnected();
         } else if !self.readers.borrow().is_empty() {
@@ -469,6 +479,9 @@ impl Member for Line {
         let patience = self.patience.get().saturating_mul(if self.is_loaded() { 2 } else { 1 });
         if silence.as_millis() >= patience.into() {
             self.close(Closed::Idle);
+        }
+        if self.stream.borrow().is_some() && self.outbox.waits_in_vain(now) && self.outbox.is_open() {
+            self.cut(Closed::SlowReader);
         }
     }
 }

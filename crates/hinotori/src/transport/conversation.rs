@@ -518,7 +518,7 @@ mod tests {
         });
         let answered = messages.iter().flat_map(|(is_ping, payload)| {
             let length = if *is_ping { payload.len().min(125) } else { payload.len() };
-            Frame::pong(&payload[..length]).pieces().concat()
+            Frame::pong(&payload[..length]).whole().unwrap().to_vec()
         });
         let close = [0x88, 0x80, 0, 0, 0, 0];
         (said.chain(close).collect(), answered.chain([0x88, 0]).collect())

@@ -38,6 +38,10 @@ use crate::{
 /// How long a session's token is good; a session that lives longer must be opened anew (Phoenix's `:max_age`).
 const TOKEN_AGE: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
+/// Bytes a second that a client on a slow line takes of an answer. It polls again when it has taken all, which need not be
+/// within the session's patience.
+const SLOW_LINE: usize = 64 * 1024;
+
 /// The first look at a session comes a moment after its patience has passed; its client need not have polled by then.
 const SLACK: Duration = Duration::from_millis(50);
 
@@ -112,6 +116,7 @@ pub(crate) struct PollSession {
     connection: Rc<Connection>,
     /// A session whose last poll began longer ago than this ends.
     patience: Duration,
+    /// When the last poll began, or will have been answered.
     last_poll: Instant,
     /// The poll that gets what comes next.
     waiting: Option<oneshot::Sender<Polled>>,
@@ -160,9 +165,13 @@ impl PollSession {
     fn deliver(&mut self) {
         let outbox = self.connection.line().outbox();
         let Some(waiting) = self.waiting.take_if(|waiting| !waiting.is_closed()) else { return };
-        if let Err(Polled::Frames(frames)) = waiting.send(Polled::Frames(outbox.take_all())) {
+        let frames = outbox.take_all();
+        let size: usize = frames.iter().map(Frame::size).sum();
+        match waiting.send(Polled::Frames(frames)) {
+            Ok(()) => self.last_poll = Instant::now() + Duration::from_secs((size / SLOW_LINE) as u64),
             // the request ended just now: the next one gets them
-            outbox.put_back(frames);
+            Err(Polled::Frames(frames)) => outbox.put_back(frames),
+            Err(_) => {}
         }
         self.connection.line().resume();
     }
