@@ -27,6 +27,13 @@ const BURST: usize = 256 * 1024;
 /// Deliveries after which a burst ends, too: what its many receivers wait for is bounded.
 const BURST_DELIVERIES: u64 = 64 * 1024;
 
+/// Nanoseconds that a burst may wait, for each of its bytes, for clients that fall behind. Who reads 12 MB a second is not cut
+/// off by any number of broadcasts, and who reads more slowly does not hold up more than that.
+const WAIT: u64 = 80;
+
+/// As often as those who fall behind are looked at.
+const MOMENT: Duration = Duration::from_millis(1);
+
 /// Clients that are written to before other tasks get their turn: half a millisecond of system calls.
 const TURN: usize = 128;
 
@@ -50,8 +57,11 @@ pub(crate) trait Member {
     fn is_open(&self) -> bool;
     /// Begins to close.
     fn drain(&self);
-    /// Writes what is queued; what its client does not take at once is left to its own task.
-    fn write(&self);
+    /// Writes what is queued; what its client does not take at once is left to its own task. Returns whether the client
+    /// [falls behind](Member::falls_behind).
+    fn write(&self) -> bool;
+    /// Whether the client reads, but so much waits for it that no more should be delivered for a moment.
+    fn falls_behind(&self) -> bool;
     /// Begins to close if its client has been silent for too long.
     fn look(&self, now: Instant);
 }
@@ -129,6 +139,8 @@ pub(crate) struct Local {
     behind: RefCell<VecDeque<(u64, Deferred)>>,
     /// Those for whom something is queued that is not written yet.
     unwritten: RefCell<Vec<Rc<dyn Member>>>,
+    /// Those who fall behind with reading what they are sent.
+    behind_reading: RefCell<Vec<Rc<dyn Member>>>,
     /// The task that delivers and writes, while it waits for either.
     idle: Cell<Option<Waker>>,
 }
@@ -152,6 +164,7 @@ impl Local {
             delivered: Cell::new(0),
             behind: RefCell::default(),
             unwritten: RefCell::default(),
+            behind_reading: RefCell::default(),
             idle: Cell::default(),
         });
         LOCALS.with(|locals| locals.borrow_mut().insert(id, local.clone()));
@@ -166,17 +179,31 @@ impl Local {
 
     /// Delivers what other threads send and writes what is queued for clients, until the server is dropped.
     async fn serve(&self) {
-        let mut has_ended = false;
-        while !has_ended {
-            has_ended = poll_fn(|cx| self.poll_deliver(cx)).await;
+        while let Some(bytes) = poll_fn(|cx| self.poll_deliver(cx)).await {
             // before more is delivered, so that nobody's queue grows by how many others are written to
             self.write().await;
+            if bytes > 0 {
+                tokio::task::yield_now().await;
+                self.wait_for_readers(bytes).await;
+            }
         }
     }
 
-    /// Delivers a burst of what other threads have sent. Pending if there is nothing to deliver and nothing to write; true
-    /// when nothing will come any more.
-    fn poll_deliver(&self, cx: &mut Context<'_>) -> Poll<bool> {
+    /// Gives clients that fall behind a moment to read, before more than this is delivered to them.
+    async fn wait_for_readers(&self, bytes: usize) {
+        let mut behind = self.behind_reading.take();
+        behind.retain(|member| member.falls_behind());
+        let end = Instant::now() + Duration::from_nanos(bytes as u64 * WAIT);
+        while !behind.is_empty() && Instant::now() < end {
+            actix_web::rt::time::sleep(MOMENT).await;
+            self.write().await;
+            behind.retain(|member| member.falls_behind());
+        }
+    }
+
+    /// Delivers a burst of what other threads have sent. Returns how many bytes of payload that was, or none when nothing will
+    /// come any more. Pending if there is nothing to deliver and nothing to write.
+    fn poll_deliver(&self, cx: &mut Context<'_>) -> Poll<Option<usize>> {
         let (mut bytes, before) = (0, self.counts.sent.get());
         while bytes <= BURST && self.counts.sent.get() - before <= BURST_DELIVERIES {
             let message = self.inbox.borrow_mut().poll_recv(cx);
@@ -187,7 +214,7 @@ impl Local {
                     self.delivered.set(self.delivered.get() + 1);
                     self.run_deferred();
                 }
-                Poll::Ready(None) => return Poll::Ready(true),
+                Poll::Ready(None) => return Poll::Ready(None),
                 Poll::Pending if self.unwritten.borrow().is_empty() => {
                     self.idle.set(Some(cx.waker().clone()));
                     return Poll::Pending;
@@ -195,14 +222,16 @@ impl Local {
                 Poll::Pending => break,
             }
         }
-        Poll::Ready(false)
+        Poll::Ready(Some(bytes))
     }
 
     /// Writes what is queued for clients, in turns with all other tasks of this thread.
     async fn write(&self) {
         let mut turn = self.unwritten.take();
         for (index, member) in turn.drain(..).enumerate() {
-            member.write();
+            if member.write() {
+                self.behind_reading.borrow_mut().push(member);
+            }
             if (index + 1) % TURN == 0 {
                 tokio::task::yield_now().await;
             }

@@ -5,6 +5,7 @@ mod client;
 mod ends;
 mod handover;
 mod http;
+mod readers;
 
 use std::{net::SocketAddr, sync::Arc};
 

@@ -189,8 +189,7 @@ impl Line {
     fn announce(&self) {
         if self.stream.borrow().is_none() {
             self.outbox.wake_poll();
-        } else if !self.outbox.is_stalled()
-            && !self.is_listed.replace(true)
+        } else if !self.is_listed.replace(true)
             && let Some(this) = self.this.upgrade()
         {
             self.local.write_soon(this);
@@ -461,16 +460,21 @@ impl Member for Line {
         self.close(Closed::Drain);
     }
 
-    fn write(&self) {
+    fn write(&self) -> bool {
         self.is_listed.set(false);
         if self.outbox.is_stalled() {
-            return;
+            return self.outbox.falls_behind();
         }
         let is_written = self.write_now().is_ok();
         if !is_written || self.outbox.end().is_some() {
             // the task waits for the peer to take more, or ends
             self.outbox.wake();
         }
+        !is_written && self.outbox.falls_behind()
+    }
+
+    fn falls_behind(&self) -> bool {
+        self.outbox.falls_behind()
     }
 
     fn look(&self, now: Instant) {

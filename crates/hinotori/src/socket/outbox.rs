@@ -20,9 +20,11 @@ use bytes::Bytes;
 
 use crate::wire::Frame;
 
-/// So many times its limit may wait for a client that has taken all that it was offered: broadcasts come in bursts, within
-/// which nothing is written.
+/// So many times its limit may wait for a client that reads: broadcasts come in bursts, within which nothing is written.
 const BURST: usize = 16;
+
+/// A client reads if it has taken something within so long.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// A peer that takes nothing for so long is cut off once more than its limit waits, whoever else holds that.
 const STALL: Duration = Duration::from_secs(10);
@@ -195,10 +197,33 @@ impl Outbox {
     }
 
     fn has_room_in(&self, frames: &Queue) -> bool {
-        let limit = if self.is_stalled() { self.limit } else { self.limit.saturating_mul(BURST) };
-        let behind = || self.queued.get() - frames.first.as_ref().map_or(0, cost);
-        let is_listed = self.shared.get() / LISTED > self.limit.saturating_mul(BURST);
-        !self.is_open() || !is_listed && (self.queued.get() <= limit || behind() <= limit)
+        let most = self.limit.saturating_mul(BURST);
+        let queued = self.queued.get();
+        // what is mostly so is asked first
+        !self.is_open()
+            || self.shared.get() / LISTED <= most
+                && (queued <= self.limit
+                    || self.waits(frames) <= self.limit
+                    || self.reads() && self.waits(frames) <= most)
+    }
+
+    /// Bytes that wait behind the frame that is being written.
+    fn waits(&self, frames: &Queue) -> usize {
+        self.queued.get() - frames.first.as_ref().map_or(0, cost)
+    }
+
+    /// Whether the peer takes what it is offered.
+    fn reads(&self) -> bool {
+        self.stalled.get().is_none_or(|since| since.elapsed() < GRACE)
+    }
+
+    /// Whether the peer reads, but so much waits for it that no more should be queued for a moment.
+    pub(super) fn falls_behind(&self) -> bool {
+        self.is_stalled()
+            && self.is_open()
+            && self.queued.get() > self.limit / 2
+            && self.waits(&self.frames.borrow()) > self.limit / 2
+            && self.reads()
     }
 
     fn count(&self, frame: &Frame) {

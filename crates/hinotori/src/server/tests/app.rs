@@ -23,7 +23,8 @@ use tokio::{
 
 use super::NARROW;
 use crate::{
-    ConnectInfo, Endpoint, Params, RawContext, RawMessage, RawSocket, Refused, Result, SocketOptions,
+    Channel, ConnectInfo, Context, Endpoint, Join, Params, Payload, PayloadList, RawContext, RawMessage,
+    RawSocket, Refused, Result, Routes, SocketHandler, SocketOptions,
 };
 
 /// Answers everything with itself.
@@ -49,10 +50,52 @@ impl RawSocket for Echo {
     }
 }
 
+/// Elements of 1,000 bytes that a room's history has.
+pub(super) const HISTORY: usize = 2_000;
+
+/// Pushes a history to whoever joins `room:history`, and nothing to others.
+struct Room;
+
+impl Channel for Room {
+    type Socket = UserSocket;
+    type Info = ();
+
+    async fn join(topic: &str, _: Payload, cx: &mut Context<Self>) -> Result<Join<Self>> {
+        if topic == "room:history" {
+            cx.send_self(());
+        }
+        Join::ok(Self)
+    }
+
+    async fn handle_info(&mut self, (): (), cx: &mut Context<Self>) -> Result<()> {
+        let mut history = PayloadList::new();
+        for _ in 0..HISTORY {
+            history.push("x".repeat(998))?;
+        }
+        for _ in 0..2 {
+            cx.push("history", history.payload("all"))?;
+        }
+        Ok(())
+    }
+}
+
+struct UserSocket;
+
+impl SocketHandler for UserSocket {
+    async fn connect(_: &Params, _: &ConnectInfo<'_>) -> std::result::Result<Self, Refused> {
+        Ok(Self)
+    }
+
+    fn channels(routes: &mut Routes<Self>) {
+        routes.channel::<Room>("room:*");
+    }
+}
+
 pub(super) fn configure(config: &mut ServiceConfig, endpoint: &Endpoint, gate: Arc<Semaphore>) {
     config
         .app_data(gate)
         .app_data("of the application")
+        .configure(endpoint.socket::<UserSocket>("/socket", SocketOptions::default()))
         .configure(endpoint.raw_socket::<Echo>("/echo", SocketOptions::default()))
         .service(web::resource("/facts").name("facts").to(facts))
         .route("/own", web::get().to(own))
