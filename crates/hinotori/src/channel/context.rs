@@ -126,7 +126,7 @@ impl<C: Channel> Context<C> {
     /// Publish and subscribe of the server, for other topics than this one.
     #[must_use]
     pub fn pubsub(&self) -> &PubSub {
-        self.membership.pubsub()
+        &self.membership.node().pubsub
     }
 
     /// Sends an event to this client alone.

@@ -147,7 +147,7 @@ async fn begin(client: &mut TestSocket, topic: &str, event: &str) {
 /// Waits until no channel of the endpoint is left.
 async fn all_over(endpoint: &Endpoint) {
     let over = async {
-        while endpoint.pubsub().telemetry().channels() > 0 {
+        while endpoint.node().tasks.channels() > 0 {
             sleep(Duration::from_millis(1)).await;
         }
     };
@@ -240,7 +240,7 @@ async fn one_topic_joined_again_and_again_while_its_channel_is_busy_has_one_chan
     for n in 0..20 {
         client.subscribe_and_join("room:1", json!({ "n": n })).await.unwrap();
         begin(&mut client, "room:1", "hang").await;
-        let channels = endpoint.pubsub().telemetry().channels();
+        let channels = endpoint.node().tasks.channels();
         assert!(channels <= 2, "{channels}");
     }
     client.close();
@@ -292,7 +292,7 @@ async fn a_client_that_is_dropped_leaves_nothing_behind() {
     drop(client);
     log.has("terminate 1 connection closed").await;
     all_over(&endpoint).await;
-    assert_eq!(endpoint.pubsub().connections(), 0);
+    assert_eq!(endpoint.node().connections.count(), 0);
     let local = endpoint.pubsub().local();
-    assert!(local.is_empty(), "{local:?}");
+    assert!(local.is_empty() && endpoint.node().connections.is_empty(), "{local:?}");
 }

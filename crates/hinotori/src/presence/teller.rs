@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::tracker::Tracker;
-use crate::pubsub::Work;
+use crate::tasks::Unfinished;
 
 /// How long the changes of a topic are gathered before they are broadcast.
 const BATCH: Duration = Duration::from_millis(5);
@@ -21,13 +21,13 @@ pub(super) struct Due {
     tracker: Arc<Tracker>,
     topic: Arc<str>,
     /// A draining server waits for this.
-    _work: Work,
+    _unfinished: Unfinished,
 }
 
 impl Due {
     /// For a topic that has just changed.
-    pub(super) fn new(tracker: Arc<Tracker>, topic: Arc<str>, work: Work) -> Self {
-        Self { at: Instant::now() + BATCH, tracker, topic, _work: work }
+    pub(super) fn new(tracker: Arc<Tracker>, topic: Arc<str>, unfinished: Unfinished) -> Self {
+        Self { at: Instant::now() + BATCH, tracker, topic, _unfinished: unfinished }
     }
 
     pub(super) fn tell(&self) {
