@@ -9,8 +9,9 @@ use std::{
 };
 
 use super::{
-    Channel, Handle, Inbox, Inlet, Item, Mailbox, Membership, ReplyRef, Result, UnhandledEvent,
-    task::Command, timers::Timers,
+    Channel, Handle, Inlet, Item, Mailbox, Membership, ReplyRef, Result, UnhandledEvent,
+    command::{Command, Inbox},
+    timers::Timers,
 };
 use crate::{
     pubsub::PubSub,

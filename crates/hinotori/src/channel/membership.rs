@@ -14,7 +14,10 @@ use std::{
 use actix_web::rt::time::{Sleep, sleep_until};
 use bytestring::ByteString;
 
-use super::{Exit, task::Command};
+use super::{
+    Exit,
+    command::{Command, Inbox},
+};
 use crate::{
     node::Node,
     pubsub::{Broadcast, Local, Subscriber, SubscriberKey},
@@ -28,14 +31,6 @@ pub(crate) struct JoinRequest {
     pub(crate) channel: ChannelId,
     pub(crate) join_ref: Ref,
     pub(crate) topic: ByteString,
-}
-
-/// Where a channel gets its commands.
-pub(crate) trait Inbox: Send + Sync {
-    /// Queues a command, and says whether the channel still takes any.
-    fn command(&self, command: Command) -> bool;
-    /// Takes no more: what is queued is handled, and then the channel ends.
-    fn close(&self);
 }
 
 /// See the module.

@@ -12,7 +12,8 @@ use std::{
 use actix_web::rt;
 
 use super::{
-    Channel, Context, Exit, Inbox, Join, Membership, Reply, Result,
+    Channel, Context, Exit, Join, Membership, Reply, Result,
+    command::Command,
     mailbox::{Item, Mailbox},
     membership::End,
 };
@@ -22,29 +23,8 @@ use crate::{
     socket::{Ended, Joined, reason},
     tasks::Unfinished,
     telemetry::{Count, Crash, Quoted},
-    wire::{InvalidPayload, Message, Payload, Ref, Status},
+    wire::{InvalidPayload, Message, Payload, Status},
 };
-
-/// What a socket tells its channels.
-#[derive(Debug)]
-pub(crate) enum Command {
-    /// A message of the client, and its [`Message::cost`].
-    In(Message, usize),
-    /// A broadcast that the channel intercepts.
-    Out(Arc<Broadcast>),
-    /// A reply that was given outside of its callback.
-    Answer(Ref, Status, Payload),
-}
-
-impl<I: Send> Inbox for Mailbox<Command, I> {
-    fn command(&self, command: Command) -> bool {
-        self.push(Item::Command(command)).is_ok()
-    }
-
-    fn close(&self) {
-        Self::close(self);
-    }
-}
 
 /// Why a channel's callbacks end.
 enum Over {

@@ -124,8 +124,10 @@ impl Tracker {
         let was_told = topic.batch.is_empty();
         topic.batch.add(left, joined);
         if was_told && !topic.batch.is_empty() {
+            let (this, name) = (self.clone(), name.clone());
+            let due = Due::new(move || this.tell(&name), self.node.tasks.other());
             // the receiver lives as long as this tracker
-            let _ = self.teller.send(Due::new(self.clone(), name.clone(), self.node.tasks.other()));
+            let _ = self.teller.send(due);
         }
     }
 
