@@ -25,8 +25,8 @@ const REQUESTS: Duration = Duration::from_secs(4);
 
 impl Endpoint {
     /// Closes every connection with code 1012 (service restart), on which phoenix.js connects again, in batches, and waits
-    /// until they are gone, their channels have terminated and their presences are told to have left, or the deadline has
-    /// passed: see [`Drainer`]. Returns how many are left. A request for a connection is answered with HTTP 503 from now on, as
+    /// until they are gone, their channels and raw sockets have terminated and their presences are told to have left, or the
+    /// deadline has passed: see [`Drainer`]. Returns how many are left. A request for a connection is answered with HTTP 503 from now on, as
     /// is `/readyz` of [`Endpoint::ops`].
     pub async fn drain(&self) -> usize {
         self.drainer().drain(self.node()).await

@@ -75,6 +75,10 @@ impl Channel for Room {
         match topic {
             "room:stop" => cx.stop(),
             "room:hang" => pending().await,
+            "room:until closed" => {
+                cx.closed().await;
+                cx.socket().0.add("closed");
+            }
             _ => {}
         }
         Join::ok(Self(n))
@@ -259,6 +263,19 @@ async fn a_join_that_hangs_does_not_keep_the_topic_from_a_client_that_tries_agai
     client.assert_reply(leave, Status::Ok, json!({})).await;
     all_over(&endpoint).await;
     assert_eq!(log.take(), ["join 1"]);
+}
+
+#[actix_web::test]
+async fn a_join_that_listens_hears_that_its_client_waits_no_longer_and_is_still_a_join() {
+    let endpoint = Endpoint::new();
+    let (mut client, log) = connected(&endpoint).await;
+    let join = client.push("room:until closed", "phx_join", json!({ "n": 1 })).unwrap();
+    yield_now().await;
+    let leave = client.leave("room:until closed");
+    client.assert_reply(join, Status::Ok, json!({})).await;
+    client.assert_reply(leave, Status::Ok, json!({})).await;
+    all_over(&endpoint).await;
+    assert_eq!(log.take(), ["join 1", "closed", "terminate 1 left"]);
 }
 
 #[actix_web::test]

@@ -338,12 +338,65 @@ mod tests {
         }
     }
 
+    fn opened<R: RawSocket>(node: &Arc<Node>, socket: R, limits: Limits) -> Rc<RawConnection<R>> {
+        let seat = node.connections.seat().unwrap();
+        RawConnection::open(socket, Line::open(limits, Transport::WebSocket, seat, node.clone(), None))
+    }
+
+    const LIMITS: Limits =
+        Limits { max_channels: 1, outbox: 1_000, max_message: 1_000, message_rate: (0, 0) };
+
+    /// Handles nothing to its end, and terminates when the test says so.
+    struct Slow(Option<oneshot::Receiver<()>>);
+
+    impl RawSocket for Slow {
+        type Info = ();
+        const SHUTDOWN: Duration = Duration::from_secs(60);
+
+        async fn connect(_: &Params, _: &ConnectInfo<'_>) -> std::result::Result<Self, Refused> {
+            Err(Refused)
+        }
+
+        async fn handle_in(&mut self, _: RawMessage, _: &mut RawContext<Self>) -> Result<()> {
+            std::future::pending().await
+        }
+
+        async fn terminate(&mut self) {
+            if let Some(may_end) = self.0.take() {
+                let _ = may_end.await;
+            }
+        }
+    }
+
+    #[actix_web::test]
+    async fn a_server_waits_for_the_terminate_of_a_raw_socket() {
+        let (node, (end, may_end)) = (Node::unbounded(), oneshot::channel());
+        let socket = opened(&node, Slow(Some(may_end)), LIMITS);
+        socket.gone();
+        rt::task::yield_now().await;
+        assert_eq!((node.connections.count(), node.tasks.unfinished()), (0, 1));
+        end.send(()).unwrap();
+        while node.tasks.unfinished() > 0 {
+            rt::task::yield_now().await;
+        }
+    }
+
+    #[actix_web::test]
+    async fn all_that_is_queued_has_the_time_of_one_shutdown_together_when_the_client_is_gone() {
+        let (present, signal) = oneshot::channel();
+        drop(present);
+        let mut gone = Gone { signal: Some(signal), end: None };
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(gone.poll_overdue(Duration::from_secs(60), &mut cx).is_pending());
+        let end = gone.end.as_ref().map(|end| end.deadline());
+        assert!(gone.poll_overdue(Duration::from_secs(60), &mut cx).is_pending(), "the next callback");
+        assert_eq!(gone.end.as_ref().map(|end| end.deadline()), end);
+    }
+
     #[actix_web::test]
     async fn a_message_too_many_closes_as_nothing_could_say_so_in_a_protocol_of_ones_own() {
-        let limits = Limits { max_channels: 1, outbox: 1_000, max_message: 1_000, message_rate: (1, 2) };
-        let node = Node::unbounded();
-        let line = Line::open(limits, Transport::WebSocket, node.connections.seat().unwrap(), node, None);
-        let socket = RawConnection::open(Deaf, line);
+        let limits = Limits { message_rate: (1, 2), ..LIMITS };
+        let socket = opened(&Node::unbounded(), Deaf, limits);
         for is_open in [true, true, false] {
             socket.receive(false, &Bytes::from_static(b"x")).unwrap();
             assert_eq!(socket.line().outbox().is_open(), is_open);
