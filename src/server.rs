@@ -15,9 +15,10 @@ use crate::{
 pub(crate) async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
     let page = Page::open(&settings.static_dir)?;
     let certificate = settings.certificate()?;
-    let endpoint = Endpoint::new()
-        .with_max_connections(settings.max_connections.unwrap_or(usize::MAX))
-        .with_drainer(settings.drainer());
+    let endpoint = Endpoint::builder()
+        .max_connections(settings.max_connections.unwrap_or(usize::MAX))
+        .drainer(settings.drainer())
+        .build();
     let store = MessageStore::start(settings.history(), &endpoint)?;
     let chat = Data::new(Chat { store, message_max: settings.message_max });
     let (sockets, options) = (endpoint.clone(), settings.socket());

@@ -130,9 +130,10 @@ impl MessageStore {
     /// [`prometheus::Error::AlreadyReg`] if the endpoint has a store already.
     pub(crate) fn start(limit: Limit, endpoint: &Endpoint) -> prometheus::Result<Addr<Self>> {
         let (pubsub, size) = (endpoint.pubsub().clone(), Size::register(endpoint.registry())?);
+        let guard = Guard::new("MessageStore").counted(endpoint);
         let thread = Arbiter::new();
         Ok(Supervisor::start_in_arbiter(&thread.handle(), move |_| Self {
-            guard: Guard::new("MessageStore").counted(&pubsub),
+            guard,
             history: History::new(limit),
             pubsub,
             size,

@@ -89,7 +89,7 @@ impl SocketHandler for UserSocket {
 async fn main() -> std::io::Result<()> {
     env_logger::init();
     let endpoint = Endpoint::new();
-    let presence = Presence::new(endpoint.pubsub());
+    let presence = Presence::new(&endpoint);
     let sockets = endpoint.clone();
     let server = Server::new(&endpoint, move || {
         App::new()

@@ -319,8 +319,8 @@ async fn main() -> std::io::Result<()> {
         shutdown: Duration::from_millis(setting("DRAIN_DEADLINE", 30_000)),
     };
     let endpoint =
-        Endpoint::new().with_max_connections(setting("MAX_CONNECTIONS", usize::MAX)).with_drainer(drainer);
-    let data = Data { presence: Presence::new(endpoint.pubsub()), endpoint: endpoint.clone() };
+        Endpoint::builder().max_connections(setting("MAX_CONNECTIONS", usize::MAX)).drainer(drainer).build();
+    let data = Data { presence: Presence::new(&endpoint), endpoint: endpoint.clone() };
     let sockets = endpoint.clone();
     let app = move || {
         let options = SocketOptions { check_origin: CheckOrigin::Off, ..SocketOptions::default() };

@@ -1,19 +1,17 @@
-//! A server's sockets: mounts them on an actix-web `App`, and reaches all of them. `drainer.rs` describes how they end.
+//! A server's sockets: mounts them on an actix-web `App`, and reaches all of them. `shutdown.rs` describes how they end.
+//!
+//! An endpoint is built once and then frozen: its settings are those of its [`EndpointBuilder`], and hold for every clone.
 
-#[cfg(target_os = "linux")]
-use std::time::Duration;
-use std::{any::Any, io, rc::Rc, sync::Arc};
+use std::{fmt, rc::Rc, sync::Arc};
 
 use actix_web::{
     Resource,
-    dev::Extensions,
-    rt::net::TcpStream,
     web::{self, ServiceConfig},
 };
-use socket2::SockRef;
 
 use crate::{
     drainer::Drainer,
+    node::Node,
     ops,
     pubsub::PubSub,
     socket::{RawSocket, Routes, SocketHandler},
@@ -21,11 +19,6 @@ use crate::{
     transport::{Mount, Sessions, SocketOptions, answer, upgrade, upgrade_raw},
     wire::{DISCONNECT, IntoPayload, Payload, PayloadError},
 };
-
-/// How long a peer may take nothing of what was written to it before the kernel gives it up. Far above any stall of a
-/// mobile network that TCP survives in practice.
-#[cfg(target_os = "linux")]
-const USER_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The sockets of one server. Make one, clone it into each worker's `App`.
 ///
@@ -46,49 +39,83 @@ const USER_TIMEOUT: Duration = Duration::from_secs(20);
 /// Server::new(&endpoint, app).bind(("127.0.0.1", 4000))?.run().await
 /// # }
 /// ```
-#[derive(Debug, Clone, Default)]
+///
+/// Settings are made before it is built: see [`Endpoint::builder`]. Clones are the same endpoint.
+#[derive(Clone)]
 pub struct Endpoint {
-    pubsub: PubSub,
+    frozen: Arc<Frozen>,
+}
+
+/// What all clones of an endpoint share. Nothing here is set again.
+struct Frozen {
+    node: Arc<Node>,
+    /// Its long polls.
     sessions: Arc<Sessions>,
     drainer: Drainer,
 }
 
-impl Endpoint {
-    /// An endpoint without sockets.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
+/// The settings of an [`Endpoint`] that is to be built.
+///
+/// ```
+/// use std::time::Duration;
+/// use hinotori::{Drainer, Endpoint};
+///
+/// let drainer = Drainer { batch_size: 500, batch_interval: Duration::from_millis(500), ..Drainer::default() };
+/// let endpoint = Endpoint::builder().max_connections(10_000).drainer(drainer).build();
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "an endpoint is there when it is built"]
+pub struct EndpointBuilder {
+    max_connections: usize,
+    drainer: Drainer,
+}
 
-    /// Takes at most so many sockets at a time, of all its mounts, workers and transports; any number by default. One too
-    /// many is answered with HTTP 503 and `Retry-After` before the application is asked, which sends a load balancer
-    /// elsewhere; phoenix.js tries again by itself.
-    ///
-    /// ```
-    /// let endpoint = hinotori::Endpoint::new().with_max_connections(10_000);
-    /// ```
-    #[must_use]
-    pub fn with_max_connections(self, max: usize) -> Self {
-        self.pubsub.set_max_connections(max);
-        self
+impl EndpointBuilder {
+    /// Takes at most so many sockets at a time, of all mounts, workers and transports; any number by default. One too many
+    /// is answered with HTTP 503 and `Retry-After` before the application is asked, which sends a load balancer elsewhere;
+    /// phoenix.js tries again by itself.
+    pub fn max_connections(self, max_connections: usize) -> Self {
+        Self { max_connections, ..self }
     }
 
     /// Sets how clients are disconnected when the server shuts down.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use hinotori::{Drainer, Endpoint};
-    ///
-    /// let drainer = Drainer { batch_size: 500, batch_interval: Duration::from_millis(500), ..Drainer::default() };
-    /// let endpoint = Endpoint::new().with_drainer(drainer);
-    /// ```
-    #[must_use]
-    pub fn with_drainer(self, drainer: Drainer) -> Self {
+    pub fn drainer(self, drainer: Drainer) -> Self {
         Self { drainer, ..self }
     }
 
+    /// An endpoint without sockets.
+    ///
+    /// # Panics
+    /// If the system has no random bytes, by which the tokens of long polls are signed.
+    #[must_use]
+    pub fn build(self) -> Endpoint {
+        let Self { max_connections, drainer } = self;
+        let (node, sessions) = (Node::new(max_connections), Arc::default());
+        Endpoint { frozen: Arc::new(Frozen { node, sessions, drainer }) }
+    }
+}
+
+impl Endpoint {
+    /// An endpoint with the defaults of [`EndpointBuilder`].
+    ///
+    /// # Panics
+    /// As [`EndpointBuilder::build`].
+    #[must_use]
+    pub fn new() -> Self {
+        Self::builder().build()
+    }
+
+    /// Settings for an endpoint, all at their defaults.
+    pub fn builder() -> EndpointBuilder {
+        EndpointBuilder { max_connections: usize::MAX, drainer: Drainer::default() }
+    }
+
+    pub(crate) fn node(&self) -> &Arc<Node> {
+        &self.frozen.node
+    }
+
     pub(crate) fn drainer(&self) -> Drainer {
-        self.drainer
+        self.frozen.drainer
     }
 
     /// Mounts a socket for [`App::configure`](actix_web::App::configure), beside the application's own routes: a client of
@@ -99,12 +126,12 @@ impl Endpoint {
         options: SocketOptions,
     ) -> impl FnOnce(&mut ServiceConfig) + use<S> {
         let path = path.trim_end_matches('/').to_owned();
-        let Self { pubsub, sessions, .. } = self.clone();
+        let (node, sessions) = (self.node().clone(), self.frozen.sessions.clone());
         // a pattern that is none shows here, before any worker starts
-        let _ = Routes::<S>::of(pubsub.clone());
+        let _ = Routes::<S>::of(node.telemetry.clone());
         move |config| {
             let has_longpoll = options.longpoll.is_some();
-            let mount = Rc::new(Mount::<S>::new(options, pubsub, sessions));
+            let mount = Rc::new(Mount::<S>::new(options, node, sessions));
             let websocket = mount.clone();
             let upgrade = move |request, payload: web::Payload| upgrade(request, payload, websocket.clone());
             for resource in resources(&path, "websocket") {
@@ -125,11 +152,11 @@ impl Endpoint {
         path: &str,
         options: SocketOptions,
     ) -> impl FnOnce(&mut ServiceConfig) + use<R> {
-        let (path, pubsub, options) =
-            (path.trim_end_matches('/').to_owned(), self.pubsub.clone(), Rc::new(options));
+        let (path, node, options) =
+            (path.trim_end_matches('/').to_owned(), self.node().clone(), Rc::new(options));
         move |config| {
             let upgrade = move |request, payload: web::Payload| {
-                upgrade_raw::<R>(request, payload, options.clone(), pubsub.clone())
+                upgrade_raw::<R>(request, payload, options.clone(), node.clone())
             };
             for resource in resources(&path, "websocket") {
                 config.service(resource.to(upgrade.clone()));
@@ -147,8 +174,8 @@ impl Endpoint {
     /// let app = actix_web::App::new().configure(endpoint.ops());
     /// ```
     pub fn ops(&self) -> impl FnOnce(&mut ServiceConfig) + use<> {
-        let pubsub = self.pubsub.clone();
-        move |config| ops::configure(&pubsub, config)
+        let node = self.node().clone();
+        move |config| ops::configure(&node, config)
     }
 
     /// Where the metrics of this endpoint are, for those of the application beside them. Needs the feature `metrics`.
@@ -165,13 +192,13 @@ impl Endpoint {
     #[cfg(feature = "metrics")]
     #[must_use]
     pub fn registry(&self) -> &prometheus::Registry {
-        self.pubsub.telemetry().registry()
+        self.node().telemetry.registry()
     }
 
-    /// Publish and subscribe of this server.
+    /// The topics of this server, for those who only broadcast.
     #[must_use]
     pub fn pubsub(&self) -> &PubSub {
-        &self.pubsub
+        &self.node().pubsub
     }
 
     /// Sends an event to all who have joined a topic, from HTTP handlers and background tasks.
@@ -186,49 +213,33 @@ impl Endpoint {
     /// # Errors
     /// As [`PubSub::broadcast`].
     pub fn broadcast(&self, topic: &str, event: &str, payload: impl IntoPayload) -> Result<(), PayloadError> {
-        self.pubsub.broadcast(topic, event, payload)
+        self.pubsub().broadcast(topic, event, payload)
     }
 
     /// Closes every socket whose [`id`](SocketHandler::id) this is, with code 1001; phoenix.js connects again and is asked for
     /// its credentials anew: what let it in, such as a token, should not do so again. The same as broadcasting `disconnect`
     /// to the topic `id`.
     pub fn disconnect(&self, id: &str) {
-        if let Err(error) = self.pubsub.broadcast(id, DISCONNECT, Payload::empty()) {
+        if let Err(error) = self.pubsub().broadcast(id, DISCONNECT, Payload::empty()) {
             let (id, why) = (Quoted(id), error.to_string());
             log::error!("event=not_sent what=disconnect id={id} why={}", Quoted(&why));
         }
     }
 }
 
-/// Sets a client's TCP connection up for sockets. For `actix_web::HttpServer::on_connect`; [`Server`](crate::Server) does it
-/// for every connection.
-///
-/// `TCP_NODELAY`: a small message does not wait until the one before it has been acknowledged. `TCP_USER_TIMEOUT` (Linux):
-/// the kernel drops a peer that accepts no data for 20 s. Its socket ends long before, but only this frees the connection.
-/// Both also apply to TLS connections of rustls 0.23 (`HttpServer::bind_rustls_0_23`); streams of any other type are left
-/// as they are.
-pub fn on_connect(connection: &dyn Any, _: &mut Extensions) {
-    let stream = connection.downcast_ref::<TcpStream>();
-    #[cfg(feature = "tls")]
-    let stream = stream.or_else(|| crate::tls::tcp(connection));
-    if let Some(stream) = stream {
-        let socket = SockRef::from(stream);
-        let set = socket.set_tcp_nodelay(true).and_then(|()| set_user_timeout(&socket));
-        if let Err(error) = set {
-            log::debug!("event=not_set_up why={}", Quoted(&error.to_string()));
-        }
+impl Default for Endpoint {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
-#[cfg(target_os = "linux")]
-fn set_user_timeout(socket: &SockRef<'_>) -> io::Result<()> {
-    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))
-}
-
-/// Other systems have no such option; there, a peer that takes nothing is given up when it is gone.
-#[cfg(not(target_os = "linux"))]
-fn set_user_timeout(_: &SockRef<'_>) -> io::Result<()> {
-    Ok(())
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint")
+            .field("max_connections", &self.node().connections.max())
+            .field("drainer", &self.drainer())
+            .finish_non_exhaustive()
+    }
 }
 
 /// A transport's path; one slash at its end is ignored. Two resources, as one with two patterns is matched by a regular
@@ -236,3 +247,6 @@ fn set_user_timeout(_: &SockRef<'_>) -> io::Result<()> {
 fn resources(path: &str, transport: &str) -> [Resource; 2] {
     [format!("{path}/{transport}"), format!("{path}/{transport}/")].map(web::resource)
 }
+
+#[cfg(test)]
+mod tests;

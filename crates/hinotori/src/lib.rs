@@ -67,17 +67,24 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-pub(crate) use hinotori_protocol::wire;
+pub(crate) use hinotori_protocol::{reason, wire};
 
+mod callback;
 mod channel;
+mod connections;
 mod drainer;
 mod endpoint;
+mod node;
 mod ops;
+mod per_thread;
 mod presence;
 mod pubsub;
 mod server;
+mod shutdown;
 mod socket;
 pub mod supervise;
+mod tasks;
+mod tcp;
 mod telemetry;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -88,7 +95,7 @@ mod transport;
 
 pub use channel::{BoxError, Channel, Context, Exit, Handle, Join, Reply, ReplyRef, Result};
 pub use drainer::Drainer;
-pub use endpoint::{Endpoint, on_connect};
+pub use endpoint::{Endpoint, EndpointBuilder};
 pub use presence::{Presence, PresenceError, Presences};
 #[cfg(feature = "metrics")]
 pub use prometheus;
@@ -98,6 +105,7 @@ pub use socket::{
     ConnectInfo, InvalidProxy, Params, RawContext, RawMessage, RawSocket, Refused, Routes, SocketHandler,
     TrustedProxies,
 };
+pub use tcp::on_connect;
 #[cfg(feature = "tls")]
 pub use tls::{Certificate, CertificateError};
 pub use token::{Token, TokenError, WeakSecret};

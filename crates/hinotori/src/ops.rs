@@ -3,32 +3,34 @@
 #[cfg(feature = "metrics")]
 mod metrics;
 
+use std::sync::Arc;
+
 use actix_web::{
     Handler, HttpResponse, HttpResponseBuilder, Resource,
     http::header::{CACHE_CONTROL, CONTENT_TYPE},
     web::{self, ServiceConfig},
 };
 
-use crate::pubsub::PubSub;
+use crate::node::Node;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// Mounts `/healthz`, `/readyz` and, if there are metrics, `/metrics`.
-pub(crate) fn configure(pubsub: &PubSub, config: &mut ServiceConfig) {
+pub(crate) fn configure(node: &Arc<Node>, config: &mut ServiceConfig) {
     let alive = async || answer(&mut HttpResponse::Ok(), TEXT, "ok\n".to_owned());
-    let of = pubsub.clone();
+    let of = node.clone();
     let ready = move || std::future::ready(ready(&of));
     config.service(at("/healthz", alive)).service(at("/readyz", ready));
     #[cfg(feature = "metrics")]
-    metrics::configure(pubsub, config);
+    metrics::configure(node, config);
 }
 
 fn at(path: &str, answer: impl Handler<(), Output = HttpResponse>) -> Resource {
     web::resource(path).route(web::get().to(answer.clone())).route(web::head().to(answer))
 }
 
-fn ready(pubsub: &PubSub) -> HttpResponse {
-    if pubsub.is_ready() {
+fn ready(node: &Node) -> HttpResponse {
+    if node.connections.is_ready() {
         answer(&mut HttpResponse::Ok(), TEXT, "ready\n".to_owned())
     } else {
         answer(&mut HttpResponse::ServiceUnavailable(), TEXT, "draining\n".to_owned())

@@ -25,8 +25,9 @@ use tokio::{net::TcpStream, sync::watch};
 
 use self::tls::ServerConfig;
 use crate::{
-    drainer::{Doors, Stop},
-    endpoint::{Endpoint, on_connect},
+    endpoint::Endpoint,
+    shutdown::{Doors, Stop},
+    tcp::on_connect,
     transport::{HttpStream, PIECE, TakeOver, Transport},
 };
 
@@ -34,7 +35,7 @@ use crate::{
 const SPARE: Duration = Duration::from_secs(10);
 
 /// As many connections as there are descriptors, and handshakes of TLS: actix-server's own bounds, 25,600 and 256 a worker,
-/// would leave further clients waiting, neither served nor refused. [`Endpoint::with_max_connections`] is the bound that
+/// would leave further clients waiting, neither served nor refused. [`EndpointBuilder::max_connections`](crate::EndpointBuilder::max_connections) is the bound that
 /// tells them.
 const UNBOUNDED: usize = usize::MAX;
 

@@ -9,7 +9,6 @@
 //! Elixir `Supervisor`, `max_restarts` and `max_seconds`.
 
 use std::{
-    any::Any,
     backtrace::{Backtrace, BacktraceStatus},
     fmt,
     io::Write,
@@ -19,7 +18,10 @@ use std::{
 
 use actix::{Actor, ActorContext, Context};
 
-use crate::telemetry::{Counter, Quoted};
+use crate::{
+    callback::{panic_message, panic_text},
+    telemetry::{Counter, Quoted},
+};
 
 /// So many panics within [`WITHIN`] end the process.
 const MAX_CRASHES: usize = 3;
@@ -82,8 +84,8 @@ impl Guard {
     /// Counts crashes in the metrics of a server, as `hinotori_crashes_total` of the actor's name. Needs the feature `metrics`.
     #[cfg(feature = "metrics")]
     #[must_use]
-    pub fn counted(mut self, pubsub: &crate::PubSub) -> Self {
-        self.counted = Some(pubsub.telemetry().crashes_of(self.name));
+    pub fn counted(mut self, endpoint: &crate::Endpoint) -> Self {
+        self.counted = Some(endpoint.node().telemetry.crashes_of(self.name));
         self
     }
 
@@ -151,13 +153,3 @@ impl fmt::Display for Crashed {
 }
 
 impl std::error::Error for Crashed {}
-
-/// What a caught panic said.
-pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
-    format!("panicked: {}", panic_text(panic))
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
-}

@@ -126,13 +126,13 @@ impl ChannelTest {
         let info = ConnectInfo::new(&request, self.auth_token.as_deref(), &TrustedProxies::default());
         let socket = S::connect(&params, &info).await?;
         let id = socket.id();
-        let pubsub = self.endpoint.pubsub().clone();
-        let routes = Routes::<S>::of(pubsub.clone());
+        let node = self.endpoint.node().clone();
+        let routes = Routes::<S>::of(node.telemetry.clone());
         let router = Box::new(Connected { socket: Rc::new(socket), routes: Rc::new(routes) });
         let limits = SocketOptions::default().limits();
-        let seat = pubsub.seat().ok_or(Refused)?;
+        let seat = node.connections.seat().ok_or(Refused)?;
         let accepted = Accepted { serializer: Serializer::V2, id, router, seat };
-        let connection = Connection::open(accepted, limits, Transport::WebSocket, pubsub);
+        let connection = Connection::open(accepted, limits, Transport::WebSocket, node);
         rt::spawn(end_when_closed(connection.line().clone(), Rc::downgrade(&connection)));
         Ok(TestSocket {
             connection,

@@ -18,7 +18,7 @@ use bytestring::ByteString;
 
 use super::{
     Frame, Message, Opcode, Outgoing, Payload, Ref,
-    serializer::{DecodeError, EncodeError},
+    error::{DecodeError, EncodeError},
 };
 
 /// First byte of a push, in either direction.

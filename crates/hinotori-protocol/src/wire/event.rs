@@ -1,4 +1,4 @@
-//! The names that the protocol reserves, each in one place.
+//! The names that the protocol reserves, each in one place, and how long any may be.
 
 /// The topic of messages to the socket itself.
 pub const PHOENIX: &str = "phoenix";
@@ -16,3 +16,6 @@ pub const PHX_CLOSE: &str = "phx_close";
 pub const PHX_ERROR: &str = "phx_error";
 /// Broadcast to the id of a socket: it closes.
 pub const DISCONNECT: &str = "disconnect";
+
+/// Bytes that a ref, a topic or an event may have. Binary frames allow 255; no client comes near.
+pub const MAX_NAME: usize = 1024;

@@ -8,13 +8,11 @@ use serde::Serialize;
 
 use super::{
     HEARTBEAT, PHOENIX, Payload,
+    error::DecodeError,
+    event::MAX_NAME,
     json::{self, Value},
-    serializer::DecodeError,
     share::share,
 };
-
-/// Bytes that a ref, a topic or an event may have. Binary frames allow 255; no client comes near.
-pub const MAX_NAME: usize = 1024;
 
 /// A `ref` or `join_ref`: chosen by the client, kept as it came and echoed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -8,6 +8,7 @@
 //! Phoenix `lib/phoenix/socket/serializers/`, `lib/phoenix/socket/message.ex`, 1.8.12.
 
 mod binary;
+mod error;
 mod event;
 mod frame;
 mod json;
@@ -23,11 +24,14 @@ mod topic;
 mod v1;
 mod v2;
 
-pub use event::{DISCONNECT, HEARTBEAT, PHOENIX, PHX_CLOSE, PHX_ERROR, PHX_JOIN, PHX_LEAVE, PHX_REPLY};
+pub use error::{DecodeError, EncodeError};
+pub use event::{
+    DISCONNECT, HEARTBEAT, MAX_NAME, PHOENIX, PHX_CLOSE, PHX_ERROR, PHX_JOIN, PHX_LEAVE, PHX_REPLY,
+};
 pub use frame::{CloseCode, Frame, Opcode};
 pub use json::{Fault, MAX_DEPTH};
 pub use list::PayloadList;
-pub use message::{MAX_NAME, Message, Outgoing, Ref, Status};
+pub use message::{Message, Outgoing, Ref, Status};
 pub use payload::{IntoPayload, InvalidPayload, Payload, PayloadError};
-pub use serializer::{DecodeError, EncodeError, Serializer};
+pub use serializer::Serializer;
 pub use topic::{InvalidPattern, Pattern};

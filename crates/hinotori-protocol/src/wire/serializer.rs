@@ -1,10 +1,8 @@
 //! The two versions of the format, and how a socket gets one of them.
 
-use std::fmt;
-
 use bytes::Bytes;
 
-use super::{Frame, Message, Outgoing, binary, json::Fault, v1, v2};
+use super::{DecodeError, EncodeError, Frame, Message, Outgoing, binary, v1, v2};
 
 /// The version of the format that a socket speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,92 +79,6 @@ fn is_patch(rest: &str) -> bool {
     let is_released = pre.is_none_or(|pre| is_label(pre) && number != "0");
     is_number && (number == "0" || !number.starts_with('0')) && is_released && build.is_none_or(is_label)
 }
-
-/// A message that does not decode. It ends its socket (close 1011) and no other.
-#[derive(Debug)]
-pub enum DecodeError {
-    /// Text that is not JSON, or JSON that must not be passed on.
-    Json(Fault),
-    /// JSON, but not a message: what would be one.
-    Shape(&'static str),
-    /// A topic or an event that is no string.
-    Name(&'static str),
-    /// A ref that is neither string, number nor null.
-    Ref,
-    /// A binary message whose first byte is not that of a push.
-    Kind(u8),
-    /// A binary message shorter than its own sizes say.
-    Truncated {
-        /// Bytes that its header and the fields after it need.
-        needs: usize,
-        /// Bytes that it has.
-        has: usize,
-    },
-    /// A ref, a topic or an event of absurd length.
-    NameTooLong {
-        /// `join_ref`, `ref`, `topic` or `event`.
-        field: &'static str,
-        /// Its length in bytes, above [`MAX_NAME`](super::MAX_NAME).
-        length: usize,
-    },
-    /// A text message, or the named field of a binary one, is not UTF-8.
-    Utf8(&'static str),
-}
-
-impl fmt::Display for DecodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Json(fault) => fault.fmt(f),
-            Self::Shape(shape) => write!(f, "not a message: expected {shape}"),
-            Self::Name(field) => write!(f, "expected a string as {field}"),
-            Self::Ref => f.write_str("expected a string, a number or null as join_ref and ref"),
-            Self::Kind(kind) => write!(f, "binary frame of kind {kind}: expected 0, a push"),
-            Self::Truncated { needs, has } => {
-                write!(f, "binary frame truncated: header needs {needs} bytes but the frame has {has}")
-            }
-            Self::NameTooLong { field, length } => {
-                write!(f, "{field} of {length} bytes: expected at most {}", super::MAX_NAME)
-            }
-            Self::Utf8(field) => write!(f, "binary frame whose {field} is not UTF-8"),
-        }
-    }
-}
-
-impl std::error::Error for DecodeError {}
-
-impl From<Fault> for DecodeError {
-    fn from(fault: Fault) -> Self {
-        Self::Json(fault)
-    }
-}
-
-/// A message that this version of the format cannot carry.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum EncodeError {
-    /// Version 1 has no binary frames.
-    BinaryForVersion1,
-    /// A binary frame has one byte for the length of each field.
-    FieldTooLong {
-        /// The name of the field.
-        field: &'static str,
-        /// Its length in bytes.
-        length: usize,
-    },
-}
-
-impl fmt::Display for EncodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::BinaryForVersion1 => f.write_str("a client of version 1 cannot be sent a binary payload"),
-            Self::FieldTooLong { field, length } => {
-                write!(f, "{field} of {length} bytes in a binary message: expected at most 255")
-            }
-        }
-    }
-}
-
-impl std::error::Error for EncodeError {}
 
 #[cfg(test)]
 mod tests {

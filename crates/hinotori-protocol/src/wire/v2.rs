@@ -9,10 +9,10 @@ use bytes::Bytes;
 
 use super::{
     Frame, Message, Opcode, Outgoing, Payload, Ref,
+    error::DecodeError,
     event::PHX_REPLY,
     json::{self, Reader, Value},
     message::Parts,
-    serializer::DecodeError,
 };
 
 /// What a message must be.

@@ -9,8 +9,9 @@ use std::{
 };
 
 use super::{
-    Channel, Handle, Inbox, Inlet, Item, Mailbox, Membership, ReplyRef, Result, UnhandledEvent,
-    task::Command, timers::Timers,
+    Channel, Handle, Inlet, Item, Mailbox, Membership, ReplyRef, Result, UnhandledEvent,
+    command::{Command, Inbox},
+    timers::Timers,
 };
 use crate::{
     pubsub::PubSub,
@@ -126,7 +127,7 @@ impl<C: Channel> Context<C> {
     /// Publish and subscribe of the server, for other topics than this one.
     #[must_use]
     pub fn pubsub(&self) -> &PubSub {
-        self.membership.pubsub()
+        &self.membership.node().pubsub
     }
 
     /// Sends an event to this client alone.

@@ -14,9 +14,13 @@ use std::{
 use actix_web::rt::time::{Sleep, sleep_until};
 use bytestring::ByteString;
 
-use super::{Exit, task::Command};
+use super::{
+    Exit,
+    command::{Command, Inbox},
+};
 use crate::{
-    pubsub::{Broadcast, Local, PubSub, Subscriber, SubscriberKey},
+    node::Node,
+    pubsub::{Broadcast, Local, Subscriber, SubscriberKey},
     socket::{ChannelId, Connection, Ended, Joined, Line, Peer},
     wire::{Message, Outgoing, Payload, Ref, Serializer, Status},
 };
@@ -27,14 +31,6 @@ pub(crate) struct JoinRequest {
     pub(crate) channel: ChannelId,
     pub(crate) join_ref: Ref,
     pub(crate) topic: ByteString,
-}
-
-/// Where a channel gets its commands.
-pub(crate) trait Inbox: Send + Sync {
-    /// Queues a command, and says whether the channel still takes any.
-    fn command(&self, command: Command) -> bool;
-    /// Takes no more: what is queued is handled, and then the channel ends.
-    fn close(&self);
 }
 
 /// See the module.
@@ -70,10 +66,20 @@ struct Intercept {
 struct Ending {
     /// Since when, and why, once it has begun.
     begun: Option<Box<(Instant, End)>>,
-    /// Those who want to know when it begins.
+    /// Since when the client no longer waits for its join to be decided, while it is not.
+    hurried: Option<Box<Instant>>,
+    /// Those who want to know when either begins.
     waiting: Vec<Waker>,
     /// The end of a channel's time.
     deadline: Option<Pin<Box<Sleep>>>,
+}
+
+impl Ending {
+    /// Since when a callback that runs has been asked to end.
+    fn since(&self) -> Option<Instant> {
+        let (hurried, begun) = (self.hurried.as_deref().copied(), self.begun.as_ref().map(|begun| begun.0));
+        hurried.or(begun)
+    }
 }
 
 /// Why a channel ends that does not end by itself.
@@ -83,8 +89,6 @@ pub(crate) enum End {
     Leave(Ref),
     /// The client is not told.
     Stop(Exit),
-    /// The client does not wait for its join to be decided any more.
-    Hurry,
 }
 
 impl Membership {
@@ -122,8 +126,8 @@ impl Membership {
         self.line.number()
     }
 
-    pub(crate) fn pubsub(&self) -> &PubSub {
-        self.line.pubsub()
+    pub(crate) fn node(&self) -> &Node {
+        self.line.node()
     }
 
     /// A channel begins to serve the membership.
@@ -196,32 +200,33 @@ impl Membership {
     }
 
     /// Begins to end the channel: what is queued is handled, a callback that still runs has the time of a shutdown. Only the
-    /// first reason counts, but for a join that is hurried and then has another.
+    /// first reason counts.
     pub(crate) fn end(&self, end: End) {
         if matches!(end, End::Stop(_)) {
             self.mute();
         }
-        let waiting = {
-            let ending = &mut *self.ending.borrow_mut();
-            match &mut ending.begun {
-                Some(begun) if matches!(begun.1, End::Hurry) => begun.1 = end.clone(),
-                Some(_) => {}
-                none => *none = Some(Box::new((Instant::now(), end.clone()))),
-            }
-            std::mem::take(&mut ending.waiting)
-        };
-        if let (Some(inbox), false) = (self.inbox.get(), matches!(end, End::Hurry)) {
+        self.ending.borrow_mut().begun.get_or_insert_with(|| Box::new((Instant::now(), end)));
+        if let Some(inbox) = self.inbox.get() {
             inbox.close();
         }
+        self.wake_waiting();
+    }
+
+    /// The client no longer waits for its join: its callback has the time of a shutdown to decide.
+    pub(crate) fn hurry(&self) {
+        self.ending.borrow_mut().hurried.get_or_insert_with(|| Box::new(Instant::now()));
+        self.wake_waiting();
+    }
+
+    fn wake_waiting(&self) {
+        let waiting = std::mem::take(&mut self.ending.borrow_mut().waiting);
         waiting.into_iter().for_each(Waker::wake);
     }
 
-    /// The join was decided in time, for which it was hurried: the channel begins anew.
-    pub(super) fn calm(&self) {
+    /// The join has been decided, or was dropped.
+    pub(super) fn decided(&self) {
         let ending = &mut *self.ending.borrow_mut();
-        if ending.begun.as_ref().is_some_and(|begun| matches!(begun.1, End::Hurry)) {
-            (ending.begun, ending.deadline) = (None, None);
-        }
+        (ending.hurried, ending.deadline) = (None, None);
     }
 
     /// Whether the channel is to end.
@@ -234,10 +239,10 @@ impl Membership {
         self.ending.borrow().begun.as_ref().map(|begun| begun.1.clone())
     }
 
-    /// Ready when the channel is to end.
+    /// Ready when a callback that runs should end.
     pub(super) fn poll_ending(&self, cx: &mut Context<'_>) -> Poll<()> {
         let ending = &mut *self.ending.borrow_mut();
-        if ending.begun.is_some() {
+        if ending.since().is_some() {
             return Poll::Ready(());
         }
         if !ending.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
@@ -246,12 +251,12 @@ impl Membership {
         Poll::Pending
     }
 
-    /// Ready when the channel has been ending for so long.
+    /// Ready when a callback should have ended for so long.
     pub(super) fn poll_overdue(&self, shutdown: Duration, cx: &mut Context<'_>) -> Poll<()> {
         std::task::ready!(self.poll_ending(cx));
         let ending = &mut *self.ending.borrow_mut();
-        let begun = ending.begun.as_ref().map_or_else(Instant::now, |begun| begun.0);
-        let Some(end) = begun.checked_add(shutdown) else { return Poll::Pending };
+        let since = ending.since().unwrap_or_else(Instant::now);
+        let Some(end) = since.checked_add(shutdown) else { return Poll::Pending };
         let deadline = ending.deadline.get_or_insert_with(|| Box::pin(sleep_until(end.into())));
         if deadline.deadline().into_std() != end {
             deadline.as_mut().reset(end.into());

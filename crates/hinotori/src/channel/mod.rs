@@ -7,6 +7,7 @@
 //! # Source
 //! Phoenix `lib/phoenix/channel.ex`, 1.8.12.
 
+mod command;
 mod context;
 mod mailbox;
 mod membership;
@@ -21,7 +22,7 @@ use std::{fmt, future::Future, time::Duration};
 pub use context::Context;
 pub use mailbox::Handle;
 pub(crate) use mailbox::{Inlet, Item, Mailbox};
-pub(crate) use membership::{End, Inbox, JoinRequest, Membership};
+pub(crate) use membership::{End, JoinRequest, Membership};
 pub use reply::{Exit, Join, Reply, ReplyRef};
 pub(crate) use task::start;
 

@@ -2,7 +2,10 @@
 
 use std::{fmt, sync::Weak};
 
-use super::{Inbox, Result, task::Command};
+use super::{
+    Result,
+    command::{Command, Inbox},
+};
 use crate::wire::{IntoPayload, Payload, Ref, Status};
 
 /// The outcome of a join.

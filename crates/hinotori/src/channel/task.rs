@@ -2,7 +2,6 @@
 
 use std::{
     future::{Future, poll_fn},
-    panic::AssertUnwindSafe,
     pin::pin,
     rc::Rc,
     sync::Arc,
@@ -11,49 +10,21 @@ use std::{
 };
 
 use actix_web::rt;
-use futures_util::FutureExt;
 
 use super::{
-    Channel, Context, Exit, Inbox, Join, Membership, Reply, Result,
+    Channel, Context, Exit, Join, Membership, Reply, Result,
+    command::Command,
     mailbox::{Item, Mailbox},
     membership::End,
 };
 use crate::{
+    callback::{self, Outcome},
     pubsub::Broadcast,
     socket::{Ended, Joined, reason},
-    supervise::panic_message,
+    tasks::Unfinished,
     telemetry::{Count, Crash, Quoted},
-    wire::{InvalidPayload, Message, Payload, Ref, Status},
+    wire::{InvalidPayload, Message, Payload, Status},
 };
-
-/// What a socket tells its channels.
-#[derive(Debug)]
-pub(crate) enum Command {
-    /// A message of the client, and its [`Message::cost`].
-    In(Message, usize),
-    /// A broadcast that the channel intercepts.
-    Out(Arc<Broadcast>),
-    /// A reply that was given outside of its callback.
-    Answer(Ref, Status, Payload),
-}
-
-impl<I: Send> Inbox for Mailbox<Command, I> {
-    fn command(&self, command: Command) -> bool {
-        self.push(Item::Command(command)).is_ok()
-    }
-
-    fn close(&self) {
-        Self::close(self);
-    }
-}
-
-/// How a callback ended.
-enum Outcome<T> {
-    Returned(Result<T>),
-    Panicked(String),
-    /// It was dropped, as the time to end was over.
-    Cut,
-}
 
 /// Why a channel's callbacks end.
 enum Over {
@@ -71,6 +42,7 @@ struct Task<C: Channel> {
     context: Context<C>,
     begun: Instant,
     _count: Count,
+    _unfinished: Unfinished,
 }
 
 /// Starts a channel, whose join is asked first.
@@ -83,7 +55,8 @@ pub(crate) fn start<C: Channel>(
     let mailbox = Arc::new(Mailbox::<Command, C::Info>::default());
     membership.started(mailbox.clone(), C::INTERCEPT);
     let context = Context::<C>::new(socket, membership.clone(), &mailbox);
-    let task = Task { membership, mailbox, context, begun: Instant::now(), _count: count };
+    let (begun, _unfinished) = (Instant::now(), membership.node().tasks.channel());
+    let task = Task { membership, mailbox, context, begun, _count: count, _unfinished };
     rt::spawn(async move {
         let membership = task.membership.clone();
         task.run(payload).await;
@@ -110,7 +83,7 @@ impl<C: Channel> Task<C> {
     async fn join(&mut self, payload: Payload) -> Option<C> {
         let topic = self.membership.topic().to_owned();
         let outcome = guard::<C, _>(&self.membership, C::join(&topic, payload, &mut self.context)).await;
-        self.membership.calm();
+        self.membership.decided();
         let (conn, took) = (self.membership.conn(), self.begun.elapsed());
         let how = match outcome {
             Outcome::Returned(Ok(Join(Ok((channel, reply))))) => {
@@ -141,7 +114,7 @@ impl<C: Channel> Task<C> {
 
     /// Counts and logs that a callback crashed.
     fn log_crash(&self, what: Crash, why: &str) {
-        self.membership.pubsub().telemetry().crashed(what);
+        self.membership.node().telemetry.crashed(what);
         let (conn, topic) = (self.membership.conn(), Quoted(self.membership.topic()));
         let lived = self.begun.elapsed();
         log::error!("event=crashed of={what} conn={conn} topic={topic} lived={lived:?} why={}", Quoted(why));
@@ -183,7 +156,7 @@ impl<C: Channel> Task<C> {
         self.mailbox.poll_next(cx)
     }
 
-    async fn handle_in(&mut self, channel: &mut C, message: Message, cost: usize) -> Outcome<()> {
+    async fn handle_in(&mut self, channel: &mut C, message: Message, cost: usize) -> Outcome<Result<()>> {
         let Message { reference, event, payload, .. } = message;
         let begun = Instant::now();
         self.context.reference = Some(reference.clone());
@@ -212,14 +185,14 @@ impl<C: Channel> Task<C> {
         }
     }
 
-    async fn handle_out(&mut self, channel: &mut C, broadcast: Arc<Broadcast>) -> Outcome<()> {
+    async fn handle_out(&mut self, channel: &mut C, broadcast: Arc<Broadcast>) -> Outcome<Result<()>> {
         let callback = channel.handle_out(&broadcast.event, broadcast.payload.clone(), &mut self.context);
         let outcome = guard::<C, _>(&self.membership, callback).await;
         self.membership.handled_out(&broadcast);
         outcome
     }
 
-    async fn handle_info(&mut self, channel: &mut C, info: C::Info) -> Outcome<()> {
+    async fn handle_info(&mut self, channel: &mut C, info: C::Info) -> Outcome<Result<()>> {
         guard::<C, _>(&self.membership, channel.handle_info(info, &mut self.context)).await
     }
 
@@ -242,7 +215,7 @@ impl<C: Channel> Task<C> {
                     Exit::Left
                 }
                 Some(End::Stop(exit)) => exit,
-                Some(End::Hurry) | None => Exit::Closed,
+                None => Exit::Closed,
             },
         };
         if !matches!(exit, Exit::Crashed(_)) {
@@ -250,8 +223,10 @@ impl<C: Channel> Task<C> {
             let (lived, why) = (self.begun.elapsed(), exit.to_string());
             log::info!("event=ended conn={conn} topic={topic} lived={lived:?} reason={}", Quoted(&why));
         }
-        if let Err(why) = self.clean_up(channel, &exit).await {
-            self.log_crash(Crash::Terminate, &why);
+        match self.clean_up(channel, &exit).await {
+            Outcome::Returned(()) => {}
+            Outcome::Panicked(why) => self.log_crash(Crash::Terminate, &why),
+            Outcome::Cut => self.log_crash(Crash::Terminate, "terminate did not end in time"),
         }
         if let Exit::Crashed(_) = exit {
             self.membership.ended(Ended::Crashed);
@@ -259,38 +234,25 @@ impl<C: Channel> Task<C> {
     }
 
     /// Runs `terminate`, for as long as it may take.
-    async fn clean_up(&mut self, channel: &mut C, exit: &Exit) -> std::result::Result<(), String> {
+    async fn clean_up(&mut self, channel: &mut C, exit: &Exit) -> Outcome<()> {
         let membership = self.membership.clone();
-        let terminate = async { channel.terminate(exit, &mut self.context).await };
-        let mut terminate = pin!(AssertUnwindSafe(terminate).catch_unwind());
         let mut end = pin!(rt::time::sleep(C::SHUTDOWN));
         let mut is_awaited = true;
-        poll_fn(|cx| {
-            if let Poll::Ready(outcome) = terminate.as_mut().poll(cx) {
-                return Poll::Ready(outcome.map_err(|panic| panic_message(&*panic)));
-            }
+        let terminate = async { channel.terminate(exit, &mut self.context).await };
+        callback::run(terminate, |cx| {
             if is_awaited && membership.poll_overdue(C::SHUTDOWN, cx).is_ready() {
                 is_awaited = false;
                 membership.overdue();
             }
-            end.as_mut().poll(cx).map(|()| Err("terminate did not end in time".to_owned()))
+            end.as_mut().poll(cx)
         })
         .await
     }
 }
 
-/// Runs a callback to its end, unless the membership is ending and the time for that is over.
-async fn guard<C: Channel, T>(
-    membership: &Membership,
-    callback: impl Future<Output = Result<T>>,
-) -> Outcome<T> {
-    let mut callback = pin!(AssertUnwindSafe(callback).catch_unwind());
-    poll_fn(|cx| match callback.as_mut().poll(cx) {
-        Poll::Ready(Ok(result)) => Poll::Ready(Outcome::Returned(result)),
-        Poll::Ready(Err(panic)) => Poll::Ready(Outcome::Panicked(panic_message(&*panic))),
-        Poll::Pending => membership.poll_overdue(C::SHUTDOWN, cx).map(|()| Outcome::Cut),
-    })
-    .await
+/// Runs a callback to its end, unless it should end and the time for that is over.
+async fn guard<C: Channel, T>(membership: &Membership, callback: impl Future<Output = T>) -> Outcome<T> {
+    callback::run(callback, |cx| membership.poll_overdue(C::SHUTDOWN, cx)).await
 }
 
 /// An error and all that caused it, in one line.

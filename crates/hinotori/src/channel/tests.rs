@@ -75,6 +75,10 @@ impl Channel for Room {
         match topic {
             "room:stop" => cx.stop(),
             "room:hang" => pending().await,
+            "room:until closed" => {
+                cx.closed().await;
+                cx.socket().0.add("closed");
+            }
             _ => {}
         }
         Join::ok(Self(n))
@@ -147,7 +151,7 @@ async fn begin(client: &mut TestSocket, topic: &str, event: &str) {
 /// Waits until no channel of the endpoint is left.
 async fn all_over(endpoint: &Endpoint) {
     let over = async {
-        while endpoint.pubsub().telemetry().channels() > 0 {
+        while endpoint.node().tasks.channels() > 0 {
             sleep(Duration::from_millis(1)).await;
         }
     };
@@ -240,7 +244,7 @@ async fn one_topic_joined_again_and_again_while_its_channel_is_busy_has_one_chan
     for n in 0..20 {
         client.subscribe_and_join("room:1", json!({ "n": n })).await.unwrap();
         begin(&mut client, "room:1", "hang").await;
-        let channels = endpoint.pubsub().telemetry().channels();
+        let channels = endpoint.node().tasks.channels();
         assert!(channels <= 2, "{channels}");
     }
     client.close();
@@ -259,6 +263,19 @@ async fn a_join_that_hangs_does_not_keep_the_topic_from_a_client_that_tries_agai
     client.assert_reply(leave, Status::Ok, json!({})).await;
     all_over(&endpoint).await;
     assert_eq!(log.take(), ["join 1"]);
+}
+
+#[actix_web::test]
+async fn a_join_that_listens_hears_that_its_client_waits_no_longer_and_is_still_a_join() {
+    let endpoint = Endpoint::new();
+    let (mut client, log) = connected(&endpoint).await;
+    let join = client.push("room:until closed", "phx_join", json!({ "n": 1 })).unwrap();
+    yield_now().await;
+    let leave = client.leave("room:until closed");
+    client.assert_reply(join, Status::Ok, json!({})).await;
+    client.assert_reply(leave, Status::Ok, json!({})).await;
+    all_over(&endpoint).await;
+    assert_eq!(log.take(), ["join 1", "closed", "terminate 1 left"]);
 }
 
 #[actix_web::test]
@@ -292,7 +309,7 @@ async fn a_client_that_is_dropped_leaves_nothing_behind() {
     drop(client);
     log.has("terminate 1 connection closed").await;
     all_over(&endpoint).await;
-    assert_eq!(endpoint.pubsub().connections(), 0);
+    assert_eq!(endpoint.node().connections.count(), 0);
     let local = endpoint.pubsub().local();
-    assert!(local.is_empty(), "{local:?}");
+    assert!(local.is_empty() && endpoint.node().connections.is_empty(), "{local:?}");
 }

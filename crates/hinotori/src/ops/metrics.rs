@@ -1,5 +1,7 @@
 //! The page that Prometheus scrapes.
 
+use std::sync::Arc;
+
 use actix_web::{
     HttpResponse,
     web::{self, ServiceConfig},
@@ -7,23 +9,21 @@ use actix_web::{
 use prometheus::TextEncoder;
 
 use super::{answer, at};
-use crate::{pubsub::PubSub, telemetry::Quoted};
+use crate::{node::Node, telemetry::Quoted};
 
 /// Prometheus' text format, in which help texts and labels are UTF-8.
 const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Mounts `/metrics`.
-pub(super) fn configure(pubsub: &PubSub, config: &mut ServiceConfig) {
-    let of = pubsub.clone();
+pub(super) fn configure(node: &Arc<Node>, config: &mut ServiceConfig) {
+    let of = node.clone();
     config.service(at("/metrics", move || metrics(of.clone())));
 }
 
 /// All metrics. They are gathered on a thread beside the workers: the process's own are read from files.
-async fn metrics(pubsub: PubSub) -> HttpResponse {
+async fn metrics(node: Arc<Node>) -> HttpResponse {
     let gathered = web::block(move || {
-        TextEncoder::new()
-            .encode_to_string(&pubsub.telemetry().registry().gather())
-            .map_err(|e| e.to_string())
+        TextEncoder::new().encode_to_string(&node.telemetry.registry().gather()).map_err(|e| e.to_string())
     });
     match gathered.await.map_err(|error| error.to_string()).and_then(|metrics| metrics) {
         Ok(metrics) => answer(&mut HttpResponse::Ok(), FORMAT, metrics),

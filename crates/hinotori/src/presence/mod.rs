@@ -39,7 +39,7 @@ use tracker::Tracker;
 
 use crate::{
     channel::{Channel, Context},
-    pubsub::PubSub,
+    endpoint::Endpoint,
     wire::PayloadError,
 };
 
@@ -82,14 +82,14 @@ pub struct Presence {
 }
 
 impl Presence {
-    /// Presences whose changes are broadcast by a server's publish and subscribe. Make one and clone it: it has a thread,
+    /// Presences whose changes are broadcast to the topics of an endpoint. Make one and clone it: it has a thread,
     /// which ends with the last clone.
     ///
     /// # Panics
     /// If the system has no thread or no random bytes.
     #[must_use]
-    pub fn new(pubsub: &PubSub) -> Self {
-        Self::start(pubsub, None)
+    pub fn new(endpoint: &Endpoint) -> Self {
+        Self::start(endpoint, None)
     }
 
     /// The same with a hook that adds to what clients see, such as a name for each key (Phoenix's `fetch`). It gets a topic
@@ -105,14 +105,14 @@ impl Presence {
     /// As [`Presence::new`].
     #[must_use]
     pub fn with_fetch(
-        pubsub: &PubSub,
+        endpoint: &Endpoint,
         fetch: impl Fn(&str, Presences) -> Presences + Send + Sync + 'static,
     ) -> Self {
-        Self::start(pubsub, Some(Fetch::new(fetch)))
+        Self::start(endpoint, Some(Fetch::new(fetch)))
     }
 
-    fn start(pubsub: &PubSub, fetch: Option<Fetch>) -> Self {
-        Self { tracker: Arc::new(Tracker::new(pubsub.clone(), fetch, teller::start())) }
+    fn start(endpoint: &Endpoint, fetch: Option<Fetch>) -> Self {
+        Self { tracker: Arc::new(Tracker::new(endpoint.node().clone(), fetch, teller::start())) }
     }
 
     /// Tracks a channel on its topic under a key, until it ends. Returns when the diff has been broadcast, so a

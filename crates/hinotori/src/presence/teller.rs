@@ -4,34 +4,32 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, mpsc},
+    sync::mpsc,
     thread,
     time::{Duration, Instant},
 };
 
-use super::tracker::Tracker;
-use crate::pubsub::Work;
+use crate::tasks::Unfinished;
 
 /// How long the changes of a topic are gathered before they are broadcast.
 const BATCH: Duration = Duration::from_millis(5);
 
-/// A topic that has changed, and when its diff is due.
+/// A diff that is due soon.
 pub(super) struct Due {
     at: Instant,
-    tracker: Arc<Tracker>,
-    topic: Arc<str>,
+    broadcast: Box<dyn Fn() + Send>,
     /// A draining server waits for this.
-    _work: Work,
+    _unfinished: Unfinished,
 }
 
 impl Due {
-    /// For a topic that has just changed.
-    pub(super) fn new(tracker: Arc<Tracker>, topic: Arc<str>, work: Work) -> Self {
-        Self { at: Instant::now() + BATCH, tracker, topic, _work: work }
+    /// For a topic that has just changed: `broadcast` is to be called when its changes have been gathered.
+    pub(super) fn new(broadcast: impl Fn() + Send + 'static, unfinished: Unfinished) -> Self {
+        Self { at: Instant::now() + BATCH, broadcast: Box::new(broadcast), _unfinished: unfinished }
     }
 
     pub(super) fn tell(&self) {
-        self.tracker.tell(&self.topic);
+        (self.broadcast)();
     }
 }
 

@@ -17,13 +17,10 @@ use super::{
     state::{Clock, Entry, Meta, Present, State, of_key},
     teller::Due,
 };
-use crate::{
-    pubsub::{PubSub, SubscriberKey},
-    telemetry::Quoted,
-};
+use crate::{node::Node, pubsub::SubscriberKey, telemetry::Quoted};
 
 pub(super) struct Tracker {
-    pubsub: PubSub,
+    node: Arc<Node>,
     fetch: Option<Fetch>,
     clock: Clock,
     /// Locked to find a topic; each topic has its own lock. Lock order: this one first.
@@ -44,10 +41,10 @@ struct Topic {
 }
 
 impl Tracker {
-    pub(super) fn new(pubsub: PubSub, fetch: Option<Fetch>, teller: Sender<Due>) -> Self {
+    pub(super) fn new(node: Arc<Node>, fetch: Option<Fetch>, teller: Sender<Due>) -> Self {
         let replica =
             getrandom::u64().unwrap_or_else(|error| panic!("the system has no random bytes: {error}"));
-        Self { pubsub, fetch, clock: Clock::new(replica), topics: Mutex::default(), teller }
+        Self { node, fetch, clock: Clock::new(replica), topics: Mutex::default(), teller }
     }
 
     /// Adds a presence. The first one of an owner on a topic comes with the guard for all of them.
@@ -127,8 +124,10 @@ impl Tracker {
         let was_told = topic.batch.is_empty();
         topic.batch.add(left, joined);
         if was_told && !topic.batch.is_empty() {
+            let (this, name) = (self.clone(), name.clone());
+            let due = Due::new(move || this.tell(&name), self.node.tasks.other());
             // the receiver lives as long as this tracker
-            let _ = self.teller.send(Due::new(self.clone(), name.clone(), self.pubsub.work()));
+            let _ = self.teller.send(due);
         }
     }
 
@@ -175,7 +174,7 @@ impl Tracker {
             None => [by_key(&diff.joins), by_key(&diff.leaves)],
         };
         let diff = json!({ "joins": joins, "leaves": leaves });
-        if let Err(error) = self.pubsub.broadcast(topic, "presence_diff", diff) {
+        if let Err(error) = self.node.pubsub.broadcast(topic, "presence_diff", diff) {
             let (topic, why) = (Quoted(topic), error.to_string());
             log::error!("event=not_sent what=presence_diff topic={topic} why={}", Quoted(&why));
         }
@@ -259,7 +258,7 @@ mod tests {
     #[test]
     fn whoever_comes_to_a_topic_while_it_is_forgotten_is_on_the_next_of_its_name() {
         let (teller, _changes) = mpsc::channel();
-        let tracker = Arc::new(Tracker::new(PubSub::new(), None, teller));
+        let tracker = Arc::new(Tracker::new(Node::unbounded(), None, teller));
         let (_, topic) = tracker.find_or_add("t");
         let mut former = lock(&topic);
         let comes = {

@@ -5,10 +5,10 @@ use std::{
     collections::{HashMap, VecDeque},
     fmt,
     future::poll_fn,
-    rc::{Rc, Weak},
+    rc::Rc,
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
@@ -17,8 +17,11 @@ use std::{
 use indexmap::IndexMap;
 use tokio::sync::mpsc;
 
-use super::{Broadcast, SubscriberKey, ToWorker};
-use crate::telemetry::Counts;
+use super::{Broadcast, SubscriberKey};
+use crate::{
+    per_thread::{self, PerThread, Registered, ServerId},
+    telemetry::Counts,
+};
 
 /// Bytes of broadcasts that are delivered before any of them is written: many leave in one write, and no outbox fills by
 /// their number alone.
@@ -47,73 +50,22 @@ pub(crate) trait Subscriber {
 /// So many clients may be written to in a burst without a list of them being allocated anew.
 const KEPT: usize = 16 * 1024;
 
-/// How often a thread looks after its connections, at least.
-const MAX_PACE: Duration = Duration::from_secs(1);
-
-/// A connection of this thread, which closes itself when the server goes down, or its client is silent. What is called here keeps the rules
-/// of [`Subscriber::deliver`].
-pub(crate) trait Member {
-    /// Whether it is neither closing nor closed.
-    fn is_open(&self) -> bool;
-    /// Begins to close.
-    fn drain(&self);
-    /// Writes what is queued; what its client does not take at once is left to its own task. Returns whether the client
-    /// [falls behind](Member::falls_behind).
+/// Somebody who is written to soon.
+pub(crate) trait Writer {
+    /// Writes what is queued; what its client does not take at once is left to its own task. It must not wait. Returns whether
+    /// the client [falls behind](Writer::falls_behind).
     fn write(&self) -> bool;
     /// Whether the client reads, but so much waits for it that no more should be delivered for a moment.
     fn falls_behind(&self) -> bool;
-    /// Begins to close if its client has been silent for too long.
-    fn look(&self, now: Instant);
-}
-
-/// So many connections are to close, of all workers together: each worker takes from it.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Batch {
-    size: usize,
-    left: Arc<AtomicUsize>,
-}
-
-impl Batch {
-    pub(super) fn new(size: usize) -> Self {
-        Self { size, left: Arc::new(AtomicUsize::new(size)) }
-    }
-
-    /// Takes one, if there is one.
-    fn take(&self) -> bool {
-        self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
-    }
-
-    /// Whether as many have been closed as should be.
-    pub(crate) fn is_done(&self) -> bool {
-        self.closed() == self.size
-    }
-
-    /// How many have been closed.
-    pub(crate) fn closed(&self) -> usize {
-        self.size - self.left.load(Ordering::Relaxed)
-    }
 }
 
 thread_local! {
-    /// This thread's registry for each server of the process.
-    static LOCALS: RefCell<HashMap<u64, Rc<Local>>> = RefCell::default();
+    static LOCALS: PerThread<Local> = PerThread::default();
 }
 
-/// This thread's registry for the server `id`, if it has one.
-pub(super) fn find(id: u64) -> Option<Rc<Local>> {
-    // at the end of a thread its locals may be gone already: it has no subscribers then
-    LOCALS.try_with(|locals| locals.borrow().get(&id).cloned()).ok().flatten()
-}
-
-/// For as long as a thread serves its registry: one that is served no more, as the server or the thread's runtime has ended,
-/// must not be found by a later runtime.
-struct Registered(u64);
-
-impl Drop for Registered {
-    fn drop(&mut self) {
-        // at the end of a thread its locals may be gone already; what is dropped is so outside of the borrow
-        drop(LOCALS.try_with(|locals| locals.borrow_mut().remove(&self.0)));
-    }
+/// This thread's registry, if it has one.
+pub(super) fn find(id: ServerId) -> Option<Rc<Local>> {
+    per_thread::find(&LOCALS, id)
 }
 
 /// What was decided while other threads' messages waited to be delivered.
@@ -127,20 +79,17 @@ pub(crate) struct Local {
     key: SubscriberKey,
     counts: Counts,
     topics: RefCell<HashMap<String, Subscribers>>,
-    connections: RefCell<IndexMap<SubscriberKey, Rc<dyn Member>>>,
-    /// How often they are looked at: one timer for all, which an idle connection pays nothing for.
-    pace: Cell<Duration>,
     /// What other threads sent and this one has not delivered yet.
-    inbox: RefCell<mpsc::UnboundedReceiver<ToWorker>>,
-    /// How many messages other threads have sent, and how many of them have been delivered.
+    inbox: RefCell<mpsc::UnboundedReceiver<Arc<Broadcast>>>,
+    /// How many broadcasts other threads have sent, and how many of them have been delivered.
     sent: Arc<AtomicU64>,
     delivered: Cell<u64>,
-    /// What comes behind so many messages of other threads, in order.
+    /// What comes behind so many broadcasts of other threads, in order.
     behind: RefCell<VecDeque<(u64, Deferred)>>,
     /// Those for whom something is queued that is not written yet.
-    unwritten: RefCell<Vec<Rc<dyn Member>>>,
+    unwritten: RefCell<Vec<Rc<dyn Writer>>>,
     /// Those who fall behind with reading what they are sent.
-    behind_reading: RefCell<Vec<Rc<dyn Member>>>,
+    behind_reading: RefCell<Vec<Rc<dyn Writer>>>,
     /// The task that delivers and writes, while it waits for either.
     idle: Cell<Option<Waker>>,
 }
@@ -148,8 +97,8 @@ pub(crate) struct Local {
 impl Local {
     /// Makes the registry of this thread, and a task that serves its queue until the server is dropped.
     pub(super) fn start(
-        id: u64,
-        inbox: mpsc::UnboundedReceiver<ToWorker>,
+        id: ServerId,
+        inbox: mpsc::UnboundedReceiver<Arc<Broadcast>>,
         sent: Arc<AtomicU64>,
         counts: Counts,
     ) -> Rc<Self> {
@@ -157,8 +106,6 @@ impl Local {
             key: SubscriberKey::new(),
             counts,
             topics: RefCell::default(),
-            connections: RefCell::default(),
-            pace: Cell::new(MAX_PACE),
             inbox: RefCell::new(inbox),
             sent,
             delivered: Cell::new(0),
@@ -167,12 +114,11 @@ impl Local {
             behind_reading: RefCell::default(),
             idle: Cell::default(),
         });
-        LOCALS.with(|locals| locals.borrow_mut().insert(id, local.clone()));
-        actix_web::rt::spawn(look_after(Rc::downgrade(&local)));
+        let registered = Registered::new(&LOCALS, id, local.clone());
         let serving = local.clone();
         actix_web::rt::spawn(async move {
-            let _registered = Registered(id);
             serving.serve().await;
+            drop(registered);
         });
         local
     }
@@ -206,11 +152,11 @@ impl Local {
     fn poll_deliver(&self, cx: &mut Context<'_>) -> Poll<Option<usize>> {
         let (mut bytes, before) = (0, self.counts.sent.get());
         while bytes <= BURST && self.counts.sent.get() - before <= BURST_DELIVERIES {
-            let message = self.inbox.borrow_mut().poll_recv(cx);
-            match message {
-                Poll::Ready(Some(message)) => {
-                    self.deliver(&message);
-                    bytes += message.size();
+            let broadcast = self.inbox.borrow_mut().poll_recv(cx);
+            match broadcast {
+                Poll::Ready(Some(broadcast)) => {
+                    self.deliver(&broadcast);
+                    bytes += broadcast.payload.len();
                     self.delivered.set(self.delivered.get() + 1);
                     self.run_deferred();
                 }
@@ -228,9 +174,9 @@ impl Local {
     /// Writes what is queued for clients, in turns with all other tasks of this thread.
     async fn write(&self) {
         let mut turn = self.unwritten.take();
-        for (index, member) in turn.drain(..).enumerate() {
-            if member.write() {
-                self.behind_reading.borrow_mut().push(member);
+        for (index, writer) in turn.drain(..).enumerate() {
+            if writer.write() {
+                self.behind_reading.borrow_mut().push(writer);
             }
             if (index + 1) % TURN == 0 {
                 tokio::task::yield_now().await;
@@ -243,17 +189,17 @@ impl Local {
     }
 
     /// Something is queued for a connection, which is written to soon.
-    pub(crate) fn write_soon(&self, member: Rc<dyn Member>) {
-        self.unwritten.borrow_mut().push(member);
+    pub(crate) fn write_soon(&self, writer: Rc<dyn Writer>) {
+        self.unwritten.borrow_mut().push(writer);
         if let Some(idle) = self.idle.take() {
             idle.wake();
         }
     }
 
-    /// Whether nobody of this thread is connected or subscribed.
+    /// Whether nobody of this thread is subscribed.
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
-        self.topics.borrow().is_empty() && self.connections.borrow().is_empty()
+        self.topics.borrow().is_empty()
     }
 
     pub(super) fn key(&self) -> SubscriberKey {
@@ -280,25 +226,6 @@ impl Local {
             if subscribers.is_empty() {
                 topics.remove(topic);
             }
-        }
-    }
-
-    pub(crate) fn add_connection(&self, key: SubscriberKey, connection: Rc<dyn Member>) {
-        self.connections.borrow_mut().insert(key, connection);
-    }
-
-    pub(crate) fn remove_connection(&self, key: SubscriberKey) {
-        self.connections.borrow_mut().swap_remove(&key);
-    }
-
-    /// Looks after the connections so often from now on, if not oftener.
-    pub(crate) fn look_every(&self, pace: Duration) {
-        self.pace.set(self.pace.get().min(pace));
-    }
-
-    fn look(&self, now: Instant) {
-        for connection in self.connections.borrow().values() {
-            connection.look(now);
         }
     }
 
@@ -335,34 +262,8 @@ impl Local {
         if is_due { behind.pop_front().map(|(_, what)| what) } else { None }
     }
 
-    /// Delivers all that other threads have sent so far, for a test without a task that would.
-    #[cfg(test)]
-    pub(crate) fn flush(&self) {
-        while let Ok(message) = self.next() {
-            self.deliver(&message);
-            self.delivered.set(self.delivered.get() + 1);
-            self.run_deferred();
-        }
-    }
-
-    #[cfg(test)]
-    fn next(&self) -> Result<ToWorker, mpsc::error::TryRecvError> {
-        self.inbox.borrow_mut().try_recv()
-    }
-
-    /// Hands a message to those on this thread whom it concerns.
-    pub(super) fn deliver(&self, message: &ToWorker) {
-        match message {
-            ToWorker::Broadcast(broadcast) => self.deliver_broadcast(broadcast),
-            ToWorker::Drain(batch) => {
-                let connections = self.connections.borrow();
-                let open = connections.values().filter(|connection| connection.is_open());
-                open.take_while(|_| batch.take()).for_each(|connection| connection.drain());
-            }
-        }
-    }
-
-    fn deliver_broadcast(&self, broadcast: &Arc<Broadcast>) {
+    /// Hands a broadcast to the subscribers of its topic on this thread.
+    pub(super) fn deliver(&self, broadcast: &Arc<Broadcast>) {
         let topics = self.topics.borrow();
         let Some(subscribers) = topics.get(&broadcast.topic) else { return };
         let mut sent = 0;
@@ -372,16 +273,6 @@ impl Local {
             }
         }
         self.counts.fanned_out(broadcast.made.elapsed(), sent);
-    }
-}
-
-/// For as long as a thread has a registry.
-async fn look_after(local: Weak<Local>) {
-    while let Some(pace) = local.upgrade().map(|local| local.pace.get()) {
-        actix_web::rt::time::sleep(pace).await;
-        if let Some(local) = local.upgrade() {
-            local.look(Instant::now());
-        }
     }
 }
 

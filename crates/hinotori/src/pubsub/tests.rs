@@ -14,6 +14,10 @@ use serde_json::json;
 use super::*;
 use crate::wire::Serializer;
 
+fn pubsub() -> PubSub {
+    PubSub::new(Arc::new(Telemetry::new()))
+}
+
 /// Remembers what it was given.
 #[derive(Default)]
 struct Ear {
@@ -41,7 +45,7 @@ impl Ear {
 
 #[actix_web::test]
 async fn a_broadcast_reaches_the_topics_own_subscribers_before_it_returns() {
-    let pubsub = PubSub::new();
+    let pubsub = pubsub();
     let ((a, _), (b, _), (other, _)) =
         (Ear::subscribed(&pubsub, "t"), Ear::subscribed(&pubsub, "t"), Ear::subscribed(&pubsub, "o"));
     pubsub.broadcast("t", "e", json!({})).unwrap();
@@ -51,7 +55,7 @@ async fn a_broadcast_reaches_the_topics_own_subscribers_before_it_returns() {
 
 #[actix_web::test]
 async fn broadcast_from_spares_its_sender_alone() {
-    let pubsub = PubSub::new();
+    let pubsub = pubsub();
     let ((a, key), (b, _)) = (Ear::subscribed(&pubsub, "t"), Ear::subscribed(&pubsub, "t"));
     pubsub.broadcast_from(key, "t", "e", json!({})).unwrap();
     assert!(a.events().is_empty());
@@ -60,7 +64,7 @@ async fn broadcast_from_spares_its_sender_alone() {
 
 #[actix_web::test]
 async fn who_unsubscribes_hears_nothing_more_and_a_topic_without_subscribers_is_forgotten() {
-    let pubsub = PubSub::new();
+    let pubsub = pubsub();
     let (ear, key) = Ear::subscribed(&pubsub, "t");
     pubsub.local().unsubscribe("t", key);
     pubsub.local().unsubscribe("t", key);
@@ -71,7 +75,7 @@ async fn who_unsubscribes_hears_nothing_more_and_a_topic_without_subscribers_is_
 
 #[actix_web::test]
 async fn two_servers_of_one_process_do_not_hear_each_other() {
-    let (one, two) = (PubSub::new(), PubSub::new());
+    let (one, two) = (pubsub(), pubsub());
     let (ear, _) = Ear::subscribed(&one, "t");
     two.broadcast("t", "e", json!({})).unwrap();
     assert!(ear.events().is_empty());
@@ -79,7 +83,7 @@ async fn two_servers_of_one_process_do_not_hear_each_other() {
 
 #[actix_web::test]
 async fn all_receivers_of_one_version_share_the_same_bytes() {
-    let pubsub = PubSub::new();
+    let pubsub = pubsub();
     let ((a, _), (b, _)) = (Ear::subscribed(&pubsub, "t"), Ear::subscribed(&pubsub, "t"));
     pubsub.broadcast("t", "e", json!({ "n": 1 })).unwrap();
     let bytes =
@@ -91,7 +95,7 @@ async fn all_receivers_of_one_version_share_the_same_bytes() {
 
 #[actix_web::test]
 async fn only_objects_and_bytes_can_be_broadcast() {
-    let pubsub = PubSub::new();
+    let pubsub = pubsub();
     assert!(matches!(pubsub.broadcast("t", "e", 1), Err(PayloadError::NotAnObject)));
     assert!(matches!(pubsub.broadcast("t", "e", [1]), Err(PayloadError::NotAnObject)));
     assert!(pubsub.broadcast("t", "e", crate::Payload::binary(vec![1])).is_ok());
@@ -114,7 +118,7 @@ fn worker(pubsub: &PubSub, last: &'static str, ready: mpsc::Sender<()>) -> threa
 
 #[test]
 fn every_worker_hears_the_broadcasts_of_one_thread_in_their_order() {
-    let pubsub = PubSub::new();
+    let pubsub = pubsub();
     let (ready, is_ready) = mpsc::channel();
     let workers: Vec<_> = (0..3).map(|_| worker(&pubsub, "499", ready.clone())).collect();
     for _ in &workers {
@@ -142,7 +146,7 @@ async fn hears(ear: &Ear, count: usize) -> Vec<String> {
 
 #[actix_web::test]
 async fn what_is_done_in_order_comes_after_all_that_had_been_sent_and_before_what_comes_later() {
-    let pubsub = PubSub::new();
+    let pubsub = pubsub();
     let (ear, _) = Ear::subscribed(&pubsub, "t");
     let local = pubsub.local();
     assert!(local.is_caught_up());
@@ -168,7 +172,7 @@ async fn what_is_done_in_order_comes_after_all_that_had_been_sent_and_before_wha
 
 #[test]
 fn a_later_runtime_of_a_thread_hears_other_threads() {
-    let pubsub = PubSub::new();
+    let pubsub = pubsub();
     for n in 1..4 {
         System::new().block_on(async {
             let (ear, _) = Ear::subscribed(&pubsub, "t");
@@ -177,13 +181,4 @@ fn a_later_runtime_of_a_thread_hears_other_threads() {
             assert_eq!(hears(&ear, 1).await, ["far"], "runtime {n}");
         });
     }
-}
-
-#[actix_web::test]
-async fn connections_are_counted_while_their_guard_lives() {
-    let pubsub = PubSub::new();
-    let guard = pubsub.seat();
-    assert_eq!(pubsub.connections(), 1);
-    drop(guard);
-    assert_eq!(pubsub.connections(), 0);
 }

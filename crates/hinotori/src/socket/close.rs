@@ -1,9 +1,6 @@
 //! What the log says of connections that the server closes.
 
-use crate::{
-    pubsub::SubscriberKey,
-    telemetry::{Closed, Quoted},
-};
+use crate::{pubsub::SubscriberKey, reason::Closed, telemetry::Quoted};
 
 /// Writes the line of a connection that is closed; `what` is more of the reason, if there is more.
 pub(super) fn log(conn: SubscriberKey, why: Closed, what: &str) {

@@ -7,6 +7,7 @@ use std::{
     cell::{Cell, RefCell},
     fmt,
     rc::{Rc, Weak},
+    sync::Arc,
 };
 
 use bytes::Bytes;
@@ -19,7 +20,8 @@ use hinotori_protocol::{
 use super::{ChannelId, Ended, Joined, Limits, Line, Peer, Router};
 use crate::{
     channel::{End, Exit, JoinRequest, Membership},
-    pubsub::{PubSub, Seat},
+    connections::Seat,
+    node::Node,
     telemetry::{Quoted, Transport},
     wire::{EncodeError, Frame, Message, Outgoing, PHOENIX, Payload, Serializer, Status},
 };
@@ -47,11 +49,16 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// Opens a connection.
-    pub(crate) fn open(accepted: Accepted, limits: Limits, transport: Transport, pubsub: PubSub) -> Rc<Self> {
+    pub(crate) fn open(
+        accepted: Accepted,
+        limits: Limits,
+        transport: Transport,
+        node: Arc<Node>,
+    ) -> Rc<Self> {
         let Accepted { serializer, id, router, seat } = accepted;
         Rc::new_cyclic(|this| Self {
             this: this.clone(),
-            line: Line::open(limits, transport, seat, pubsub, id),
+            line: Line::open(limits, transport, seat, node, id),
             serializer,
             session: RefCell::new(Session::new(limits.max_channels)),
             memberships: RefCell::default(),
@@ -71,7 +78,7 @@ impl Connection {
 
     /// One message too many; any of them, a heartbeat too.
     fn refuse(&self, message: &Message) {
-        self.line.pubsub().telemetry().rate_limited();
+        self.line.node().telemetry.rate_limited();
         let Message { join_ref, reference, topic, .. } = message;
         let (status, payload) = (Status::Error, &reason("too many messages"));
         self.send(Outgoing::Reply { join_ref, reference, topic, status, payload });
@@ -136,7 +143,11 @@ impl Connection {
                 }
                 Effect::Leave { channel, reference } => self.end(channel, End::Leave(reference)),
                 Effect::Replace { channel } => self.end(channel, End::Stop(Exit::Replaced)),
-                Effect::Hurry { channel } => self.end(channel, End::Hurry),
+                Effect::Hurry { channel } => {
+                    if let Some(membership) = self.find(channel) {
+                        membership.hurry();
+                    }
+                }
             }
         }
     }

@@ -14,8 +14,11 @@ use hinotori_protocol::rate::{Rate, Verdict};
 
 use super::{Outbox, Stream, close};
 use crate::{
-    pubsub::{Broadcast, Local, Member, PubSub, Seat, Subscriber, SubscriberKey},
-    telemetry::{Closed, Count, Transport},
+    connections::{Member, Seat},
+    node::Node,
+    pubsub::{Broadcast, Local, Subscriber, SubscriberKey, Writer},
+    reason::Closed,
+    telemetry::{Count, Transport},
     wire::{CloseCode, DISCONNECT, Frame},
 };
 
@@ -63,7 +66,7 @@ pub(crate) struct Line {
     key: SubscriberKey,
     /// The socket's id, which is a topic too.
     id: Option<Box<str>>,
-    pubsub: PubSub,
+    node: Arc<Node>,
     local: Rc<Local>,
     outbox: Outbox,
     /// Bytes that may wait to be handled.
@@ -91,7 +94,7 @@ impl Line {
         limits: Limits,
         transport: Transport,
         seat: Seat,
-        pubsub: PubSub,
+        node: Arc<Node>,
         id: Option<String>,
     ) -> Rc<Self> {
         let (per_second, burst) = limits.message_rate;
@@ -103,7 +106,7 @@ impl Line {
             is_silent: Cell::new(false),
             key: SubscriberKey::new(),
             id: id.map(String::into_boxed_str),
-            local: pubsub.local(),
+            local: node.pubsub.local(),
             outbox: Outbox::new(limits.outbox),
             max_load: limits.max_message + SPARE_LOAD,
             load: Cell::new(0),
@@ -112,23 +115,23 @@ impl Line {
             running: Cell::new(0),
             rate,
             readers: RefCell::default(),
-            seat: Cell::new(Some((seat, pubsub.telemetry().opened(transport)))),
-            pubsub,
+            seat: Cell::new(Some((seat, node.telemetry.opened(transport)))),
+            node,
         });
         // until a client polls for the first time, what waits for it is its own fault
         line.outbox.offered(false, transport != Transport::LongPoll);
-        line.local.add_connection(line.key, line.clone());
+        line.node.connections.add(line.key, line.clone());
         if let Some(id) = &line.id {
             line.local.subscribe(id, line.key, line.clone());
         }
-        if line.pubsub.is_draining() {
+        if line.node.connections.is_draining() {
             line.drain();
         }
         line
     }
 
-    pub(crate) fn pubsub(&self) -> &PubSub {
-        &self.pubsub
+    pub(crate) fn node(&self) -> &Arc<Node> {
+        &self.node
     }
 
     pub(crate) fn local(&self) -> &Local {
@@ -293,7 +296,7 @@ impl Line {
 
     /// Counts and logs that the server closes this line.
     pub(crate) fn report(&self, why: Closed, what: &str) {
-        self.pubsub.telemetry().closed(why);
+        self.node.telemetry.closed(why);
         close::log(self.key, why, what);
     }
 
@@ -339,7 +342,7 @@ impl Line {
         self.outbox.finish();
         self.wake_readers();
         self.seat.take();
-        self.local.remove_connection(self.key);
+        self.node.connections.remove(self.key);
         if let Some(id) = &self.id {
             self.local.unsubscribe(id, self.key);
         }
@@ -359,7 +362,7 @@ impl Line {
     /// The line is closed from now on when nothing was [heard](Self::heard) from its client for so long.
     pub(crate) fn close_after_silence(&self, timeout: Duration) {
         self.patience.set(timeout.as_millis().try_into().unwrap_or(u64::MAX));
-        self.local.look_every((timeout / SILENCE_GRAIN).max(MIN_PACE));
+        self.node.connections.look_every((timeout / SILENCE_GRAIN).max(MIN_PACE));
     }
 
     /// The client speaks.
@@ -460,6 +463,20 @@ impl Member for Line {
         self.close(Closed::Drain);
     }
 
+    fn look(&self, now: Instant) {
+        let silence = now.saturating_duration_since(self.heard.get());
+        // a loaded line is not read from, so its client may well have spoken; but not for ever
+        let patience = self.patience.get().saturating_mul(if self.is_loaded() { 2 } else { 1 });
+        if silence.as_millis() >= patience.into() {
+            self.close(Closed::Idle);
+        }
+        if self.stream.borrow().is_some() && self.outbox.waits_in_vain(now) && self.outbox.is_open() {
+            self.cut(Closed::SlowReader);
+        }
+    }
+}
+
+impl Writer for Line {
     fn write(&self) -> bool {
         self.is_listed.set(false);
         if self.outbox.is_stalled() {
@@ -476,18 +493,6 @@ impl Member for Line {
     fn falls_behind(&self) -> bool {
         self.outbox.falls_behind()
     }
-
-    fn look(&self, now: Instant) {
-        let silence = now.saturating_duration_since(self.heard.get());
-        // a loaded line is not read from, so its client may well have spoken; but not for ever
-        let patience = self.patience.get().saturating_mul(if self.is_loaded() { 2 } else { 1 });
-        if silence.as_millis() >= patience.into() {
-            self.close(Closed::Idle);
-        }
-        if self.stream.borrow().is_some() && self.outbox.waits_in_vain(now) && self.outbox.is_open() {
-            self.cut(Closed::SlowReader);
-        }
-    }
 }
 
 #[cfg(test)]
@@ -497,20 +502,20 @@ mod tests {
     const LIMITS: Limits =
         Limits { max_channels: 1, outbox: 1_000, max_message: 1_000, message_rate: (0, 0) };
 
-    fn open(limits: Limits, pubsub: &PubSub, id: Option<String>) -> Rc<Line> {
-        Line::open(limits, Transport::WebSocket, pubsub.seat().unwrap(), pubsub.clone(), id)
+    fn open(limits: Limits, node: &Arc<Node>, id: Option<String>) -> Rc<Line> {
+        Line::open(limits, Transport::WebSocket, node.connections.seat().unwrap(), node.clone(), id)
     }
 
     #[actix_web::test]
     async fn a_line_that_opens_while_the_server_drains_is_told_so() {
-        let pubsub = PubSub::new();
-        pubsub.begin_drain();
-        assert!(!open(LIMITS, &pubsub, None).outbox().is_open());
+        let node = Node::unbounded();
+        node.connections.begin_drain();
+        assert!(!open(LIMITS, &node, None).outbox().is_open());
     }
 
     #[actix_web::test]
     async fn a_client_is_not_read_from_while_too_much_of_its_is_unhandled() {
-        let line = open(LIMITS, &PubSub::new(), None);
+        let line = open(LIMITS, &Node::unbounded(), None);
         let mut cx = Context::from_waker(Waker::noop());
         line.load(LIMITS.max_message + SPARE_LOAD);
         assert!(line.poll_readable(&mut cx).is_ready());
@@ -527,7 +532,7 @@ mod tests {
     async fn a_client_that_says_nothing_for_too_long_is_closed_and_one_that_is_not_read_from_has_twice_the_time()
      {
         let after = |seconds| Instant::now() + Duration::from_secs(seconds);
-        let lines = [(); 2].map(|()| open(LIMITS, &PubSub::new(), None));
+        let lines = [(); 2].map(|()| open(LIMITS, &Node::unbounded(), None));
         let [line, loaded] = &lines;
         for line in &lines {
             line.look(after(1_000));
@@ -545,22 +550,22 @@ mod tests {
 
     #[actix_web::test]
     async fn an_ended_line_is_neither_counted_nor_reached() {
-        let pubsub = PubSub::new();
-        let line = open(LIMITS, &pubsub, Some("users:1".into()));
-        assert_eq!(pubsub.connections(), 1);
+        let node = Node::unbounded();
+        let line = open(LIMITS, &node, Some("users:1".into()));
+        assert_eq!(node.connections.count(), 1);
         line.end();
-        assert_eq!(pubsub.connections(), 0);
+        assert_eq!(node.connections.count(), 0);
         assert_eq!(Rc::strong_count(&line), 1, "nothing holds it");
     }
 
     #[actix_web::test]
     async fn a_client_that_sends_too_many_messages_is_closed_and_any_number_may_come_where_no_rate_is_set() {
-        let line = open(Limits { message_rate: (1, 2), ..LIMITS }, &PubSub::new(), None);
+        let line = open(Limits { message_rate: (1, 2), ..LIMITS }, &Node::unbounded(), None);
         let verdicts: Vec<Verdict> = (0..5).map(|_| line.judge()).collect();
         use Verdict::{Close, Handle, Refuse};
         assert_eq!(verdicts, [Handle, Handle, Refuse, Refuse, Close]);
         assert!(!line.outbox().is_open());
-        let free = open(LIMITS, &PubSub::new(), None);
+        let free = open(LIMITS, &Node::unbounded(), None);
         assert!((0..10_000).all(|_| free.judge() == Handle));
     }
 }

@@ -7,25 +7,28 @@ use std::{
     cell::RefCell,
     fmt,
     future::{Future, poll_fn},
-    panic::AssertUnwindSafe,
-    pin::pin,
+    pin::{Pin, pin},
     rc::Rc,
     sync::{Arc, Weak},
     task::Poll,
     time::Duration,
 };
 
-use actix_web::rt;
+use actix_web::rt::{
+    self,
+    time::{Sleep, sleep},
+};
 use bytes::Bytes;
-use futures_util::FutureExt;
 use tokio::sync::oneshot;
 
 use super::{ConnectInfo, Line, Params, Peer, Refused, Verdict};
 use crate::{
+    callback::{self, Outcome},
     channel::{Handle, Inlet, Item, Mailbox, Result},
     pubsub::PubSub,
-    supervise::panic_message,
-    telemetry::{Closed, Crash, Quoted},
+    reason::Closed,
+    tasks::Unfinished,
+    telemetry::{Crash, Quoted},
     wire::{Frame, Opcode},
 };
 
@@ -164,7 +167,7 @@ impl<R: RawSocket> RawContext<R> {
     /// Publish and subscribe of the server.
     #[must_use]
     pub fn pubsub(&self) -> &PubSub {
-        self.line.pubsub()
+        &self.line.node().pubsub
     }
 
     /// A handle to send this socket messages from other tasks and threads.
@@ -195,7 +198,9 @@ impl<R: RawSocket> RawConnection<R> {
         let (present, gone) = oneshot::channel();
         let context = RawContext { line: line.clone(), mailbox: mailbox.clone() };
         line.started();
-        rt::spawn(Task { socket, context, gone }.run());
+        let _unfinished = line.node().tasks.other();
+        let gone = Gone { signal: Some(gone), end: None };
+        rt::spawn(Task { socket, context, gone, _unfinished }.run());
         Rc::new(Self { line, mailbox, present: RefCell::new(Some(present)) })
     }
 }
@@ -235,8 +240,26 @@ impl<R: RawSocket> Peer for RawConnection<R> {
 struct Task<R: RawSocket> {
     socket: R,
     context: RawContext<R>,
-    /// Closed when the client is gone.
-    gone: oneshot::Receiver<()>,
+    gone: Gone,
+    _unfinished: Unfinished,
+}
+
+/// When the client is gone, and until when callbacks may go on then.
+struct Gone {
+    /// Closed when the client is gone; none once that is known.
+    signal: Option<oneshot::Receiver<()>>,
+    end: Option<Pin<Box<Sleep>>>,
+}
+
+impl Gone {
+    /// Ready when the client has been gone for so long.
+    fn poll_overdue(&mut self, shutdown: Duration, cx: &mut std::task::Context<'_>) -> Poll<()> {
+        if let Some(signal) = &mut self.signal {
+            std::task::ready!(Pin::new(signal).poll(cx)).ok();
+            self.signal = None;
+        }
+        self.end.get_or_insert_with(|| Box::pin(sleep(shutdown))).as_mut().poll(cx)
+    }
 }
 
 impl<R: RawSocket> Drop for Task<R> {
@@ -255,71 +278,50 @@ impl<R: RawSocket> Task<R> {
                 Item::Info(info) => Box::pin(self.handle_info(info)).await,
             };
             match handled {
-                Some(Ok(())) => {}
+                Outcome::Returned(Ok(())) => {}
                 // its state may be half changed: nothing more is handled with it
-                Some(Err(why)) => return self.crashed(&why),
-                None => break,
+                Outcome::Returned(Err(error)) => return self.crashed(&error.to_string()),
+                Outcome::Panicked(why) => return self.crashed(&why),
+                Outcome::Cut => break,
             }
         }
         Box::pin(self.terminate()).await;
     }
 
-    async fn handle_in(&mut self, message: RawMessage) -> Option<std::result::Result<(), String>> {
+    async fn handle_in(&mut self, message: RawMessage) -> Outcome<Result<()>> {
         let cost = message.cost();
         let callback = self.socket.handle_in(message, &mut self.context);
-        let handled = guard::<R>(callback, &mut self.gone).await;
+        let handled = callback::run(callback, |cx| self.gone.poll_overdue(R::SHUTDOWN, cx)).await;
         self.context.line.release(cost);
         handled
     }
 
-    async fn handle_info(&mut self, info: R::Info) -> Option<std::result::Result<(), String>> {
-        guard::<R>(self.socket.handle_info(info, &mut self.context), &mut self.gone).await
+    async fn handle_info(&mut self, info: R::Info) -> Outcome<Result<()>> {
+        let callback = self.socket.handle_info(info, &mut self.context);
+        callback::run(callback, |cx| self.gone.poll_overdue(R::SHUTDOWN, cx)).await
     }
 
     fn crashed(&self, why: &str) {
         let line = &self.context.line;
         log::error!("event=crashed of={} conn={} why={}", Crash::RawSocket, line.number(), Quoted(why));
-        line.pubsub().telemetry().crashed(Crash::RawSocket);
+        line.node().telemetry.crashed(Crash::RawSocket);
         line.close(Closed::Crash);
     }
 
     async fn terminate(&mut self) {
-        let terminate = AssertUnwindSafe(self.socket.terminate()).catch_unwind();
-        match rt::time::timeout(R::SHUTDOWN, terminate).await {
-            Ok(Ok(())) => {}
-            Ok(Err(panic)) => self.crashed(&panic_message(&*panic)),
-            Err(_) => self.crashed("terminate did not end in time"),
+        let mut end = pin!(sleep(R::SHUTDOWN));
+        match callback::run(self.socket.terminate(), |cx| end.as_mut().poll(cx)).await {
+            Outcome::Returned(()) => {}
+            Outcome::Panicked(why) => self.crashed(&why),
+            Outcome::Cut => self.crashed("terminate did not end in time"),
         }
     }
-}
-
-/// Runs a callback to its end, unless the client is gone and the time for that is over.
-async fn guard<R: RawSocket>(
-    callback: impl Future<Output = Result<()>>,
-    gone: &mut oneshot::Receiver<()>,
-) -> Option<std::result::Result<(), String>> {
-    let mut callback = pin!(AssertUnwindSafe(callback).catch_unwind());
-    let mut end = None;
-    poll_fn(|cx| {
-        if let Poll::Ready(outcome) = callback.as_mut().poll(cx) {
-            return Poll::Ready(Some(match outcome {
-                Ok(result) => result.map_err(|error| error.to_string()),
-                Err(panic) => Err(panic_message(&*panic)),
-            }));
-        }
-        if end.is_none() && !gone.is_terminated() && std::pin::Pin::new(&mut *gone).poll(cx).is_pending() {
-            return Poll::Pending;
-        }
-        let end = end.get_or_insert_with(|| Box::pin(rt::time::sleep(R::SHUTDOWN)));
-        end.as_mut().poll(cx).map(|()| None)
-    })
-    .await
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{socket::Limits, telemetry::Transport};
+    use crate::{node::Node, socket::Limits, telemetry::Transport};
 
     /// Hears, and says nothing.
     struct Deaf;
@@ -336,12 +338,65 @@ mod tests {
         }
     }
 
+    fn opened<R: RawSocket>(node: &Arc<Node>, socket: R, limits: Limits) -> Rc<RawConnection<R>> {
+        let seat = node.connections.seat().unwrap();
+        RawConnection::open(socket, Line::open(limits, Transport::WebSocket, seat, node.clone(), None))
+    }
+
+    const LIMITS: Limits =
+        Limits { max_channels: 1, outbox: 1_000, max_message: 1_000, message_rate: (0, 0) };
+
+    /// Handles nothing to its end, and terminates when the test says so.
+    struct Slow(Option<oneshot::Receiver<()>>);
+
+    impl RawSocket for Slow {
+        type Info = ();
+        const SHUTDOWN: Duration = Duration::from_secs(60);
+
+        async fn connect(_: &Params, _: &ConnectInfo<'_>) -> std::result::Result<Self, Refused> {
+            Err(Refused)
+        }
+
+        async fn handle_in(&mut self, _: RawMessage, _: &mut RawContext<Self>) -> Result<()> {
+            std::future::pending().await
+        }
+
+        async fn terminate(&mut self) {
+            if let Some(may_end) = self.0.take() {
+                let _ = may_end.await;
+            }
+        }
+    }
+
+    #[actix_web::test]
+    async fn a_server_waits_for_the_terminate_of_a_raw_socket() {
+        let (node, (end, may_end)) = (Node::unbounded(), oneshot::channel());
+        let socket = opened(&node, Slow(Some(may_end)), LIMITS);
+        socket.gone();
+        rt::task::yield_now().await;
+        assert_eq!((node.connections.count(), node.tasks.unfinished()), (0, 1));
+        end.send(()).unwrap();
+        while node.tasks.unfinished() > 0 {
+            rt::task::yield_now().await;
+        }
+    }
+
+    #[actix_web::test]
+    async fn all_that_is_queued_has_the_time_of_one_shutdown_together_when_the_client_is_gone() {
+        let (present, signal) = oneshot::channel();
+        drop(present);
+        let mut gone = Gone { signal: Some(signal), end: None };
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(gone.poll_overdue(Duration::from_secs(60), &mut cx).is_pending());
+        let end = gone.end.as_ref().map(|end| end.deadline());
+        assert!(gone.poll_overdue(Duration::from_secs(60), &mut cx).is_pending(), "the next callback");
+        assert_eq!(gone.end.as_ref().map(|end| end.deadline()), end);
+    }
+
     #[actix_web::test]
     async fn a_message_too_many_closes_as_nothing_could_say_so_in_a_protocol_of_ones_own() {
-        let limits = Limits { max_channels: 1, outbox: 1_000, max_message: 1_000, message_rate: (1, 2) };
-        let pubsub = PubSub::new();
-        let line = Line::open(limits, Transport::WebSocket, pubsub.seat().unwrap(), pubsub, None);
-        let socket = RawConnection::open(Deaf, line);
+        let limits = Limits { message_rate: (1, 2), ..LIMITS };
+        let socket = opened(&Node::unbounded(), Deaf, limits);
         for is_open in [true, true, false] {
             socket.receive(false, &Bytes::from_static(b"x")).unwrap();
             assert_eq!(socket.line().outbox().is_open(), is_open);

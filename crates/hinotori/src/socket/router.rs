@@ -1,19 +1,18 @@
 //! Which channel serves which topic of a socket.
 
-use std::{marker::PhantomData, rc::Rc};
+use std::{marker::PhantomData, rc::Rc, sync::Arc};
 
 use super::SocketHandler;
 use crate::{
     channel::{self, Channel, Membership},
-    pubsub::PubSub,
-    telemetry::{Count, Gauge},
+    telemetry::{Count, Gauge, Telemetry},
     wire::{Pattern, Payload},
 };
 
 /// The channels of a socket, by the topics that they serve. The first pattern that matches wins.
 pub struct Routes<S> {
     routes: Vec<Route<S>>,
-    pubsub: PubSub,
+    telemetry: Arc<Telemetry>,
 }
 
 struct Route<S> {
@@ -24,9 +23,9 @@ struct Route<S> {
 }
 
 impl<S: SocketHandler> Routes<S> {
-    /// The routes that `S` declares.
-    pub(crate) fn of(pubsub: PubSub) -> Self {
-        let mut routes = Self { routes: vec![], pubsub };
+    /// The routes that `S` declares, whose channels are counted.
+    pub(crate) fn of(telemetry: Arc<Telemetry>) -> Self {
+        let mut routes = Self { routes: vec![], telemetry };
         S::channels(&mut routes);
         routes
     }
@@ -39,7 +38,7 @@ impl<S: SocketHandler> Routes<S> {
         match Pattern::parse(pattern) {
             Ok(parsed) => self.routes.push(Route {
                 pattern: parsed,
-                running: self.pubsub.telemetry().channels_of(pattern),
+                running: self.telemetry.channels_of(pattern),
                 start: Box::new(Starter::<C>(PhantomData)),
             }),
             Err(error) => panic!("{error}"),

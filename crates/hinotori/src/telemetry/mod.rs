@@ -1,8 +1,8 @@
 //! What one server counts.
 //!
 //! The rest of the crate calls [`Telemetry`], of which there are two: with the feature `metrics` it keeps Prometheus'
-//! metrics (`registry.rs`), without it no more than what a drain waits for (`plain.rs`). Who asks is no matter of this
-//! module.
+//! metrics (`registry.rs`), without it nothing (`plain.rs`). Nothing is decided by what is counted here, and who asks is no
+//! matter of this module.
 
 mod labels;
 #[cfg(not(feature = "metrics"))]
@@ -12,11 +12,10 @@ mod quoted;
 mod registry;
 mod worker;
 
-pub(crate) use hinotori_protocol::reason::{Closed, Refusal};
 pub(crate) use labels::{Crash, Transport};
 #[cfg(not(feature = "metrics"))]
 pub(crate) use plain::{Counter, Gauge, Telemetry};
-pub(crate) use quoted::{Peer, Quoted};
+pub(crate) use quoted::{Address, Quoted};
 #[cfg(feature = "metrics")]
 pub(crate) use registry::{Counter, Gauge, Telemetry};
 pub(crate) use worker::Counts;

@@ -1,27 +1,21 @@
-//! Counts without metrics: what a drain waits for, and nothing else.
+//! Telemetry without metrics: nothing is counted.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::Arc;
 
-use super::{Closed, Count, Counts, Crash, Refusal, Transport};
+use super::{Count, Counts, Crash, Transport};
+use crate::reason::{Closed, Refusal};
 
 /// See the module. It has the methods of the one with metrics.
-#[derive(Debug, Default)]
-pub(crate) struct Telemetry {
-    connections: Gauge,
-    channels: Gauge,
-}
+#[derive(Debug)]
+pub(crate) struct Telemetry;
 
 impl Telemetry {
     pub(crate) fn new() -> Self {
-        Self::default()
+        Self
     }
 
-    /// A connection has opened; it is counted until the guard is dropped.
     pub(crate) fn opened(&self, _: Transport) -> Count {
-        Count::new(self.connections.clone())
+        Count::new(Gauge)
     }
 
     pub(crate) fn refused(&self, _: Refusal) {}
@@ -34,34 +28,24 @@ impl Telemetry {
 
     pub(crate) fn broadcast(&self) {}
 
-    /// The channels of all routes.
     pub(crate) fn channels_of(&self, _: &str) -> Gauge {
-        self.channels.clone()
+        Gauge
     }
 
-    /// What one worker thread counts.
+    /// What one worker thread counts, to bound its bursts.
     pub(crate) fn of_worker(&self) -> Counts {
         Counts::new(Arc::default())
     }
-
-    /// Channels that have not ended.
-    pub(crate) fn channels(&self) -> usize {
-        self.channels.0.load(Ordering::Relaxed)
-    }
 }
 
-/// How many there are now.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Gauge(Arc<AtomicUsize>);
+/// How many there are now, which nobody asks.
+#[derive(Debug, Clone)]
+pub(crate) struct Gauge;
 
 impl Gauge {
-    pub(crate) fn inc(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
+    pub(crate) fn inc(&self) {}
 
-    pub(crate) fn dec(&self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
+    pub(crate) fn dec(&self) {}
 }
 
 /// How many there have been, which nobody asks.
@@ -71,20 +55,5 @@ pub(crate) enum Counter {}
 impl Counter {
     pub(crate) fn inc(&self) {
         match *self {}
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn channels_are_counted_until_they_end() {
-        let telemetry = Telemetry::new();
-        let of_rooms = Count::new(telemetry.channels_of("room:*"));
-        let of_users = Count::new(telemetry.channels_of("user:*"));
-        assert_eq!(telemetry.channels(), 2);
-        drop((of_rooms, of_users));
-        assert_eq!(telemetry.channels(), 0);
     }
 }

@@ -36,9 +36,9 @@ impl fmt::Display for Quoted<'_> {
 
 /// Where a client is, or `-` if nobody knows.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Peer(pub(crate) Option<IpAddr>);
+pub(crate) struct Address(pub(crate) Option<IpAddr>);
 
-impl fmt::Display for Peer {
+impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Some(address) => address.fmt(f),

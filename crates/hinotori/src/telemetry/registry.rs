@@ -9,10 +9,11 @@ mod collector;
 #[cfg(target_os = "linux")]
 use prometheus::process_collector::ProcessCollector;
 pub(crate) use prometheus::{IntCounter as Counter, IntGauge as Gauge};
-use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry, core::Collector, proto::MetricFamily};
+use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry, core::Collector};
 
 use self::collector::Workers;
-use super::{Closed, Count, Counts, Crash, Refusal, Transport};
+use super::{Count, Counts, Crash, Transport};
+use crate::reason::{Closed, Refusal};
 
 /// In the order of their numbers.
 const TRANSPORTS: [Transport; 2] = [Transport::WebSocket, Transport::LongPoll];
@@ -142,13 +143,6 @@ impl Telemetry {
     /// What one worker thread counts.
     pub(crate) fn of_worker(&self) -> Counts {
         self.workers.add()
-    }
-
-    /// Channels that have not ended.
-    pub(crate) fn channels(&self) -> usize {
-        let families = self.channels.collect();
-        let metrics = families.iter().flat_map(MetricFamily::get_metric);
-        metrics.map(|metric| metric.get_gauge().get_value().max(0.0) as usize).sum()
     }
 }
 

@@ -4,9 +4,10 @@ use actix_web::{HttpRequest, HttpResponse, http::header};
 
 use super::SocketOptions;
 use crate::{
-    pubsub::PubSub,
+    node::Node,
+    reason::Refusal,
     socket::Line,
-    telemetry::{Peer, Quoted, Refusal, Transport},
+    telemetry::{Address, Quoted, Transport},
 };
 
 /// Seconds until a client that found no place may ask again: what phoenix.js waits for at most between attempts.
@@ -45,15 +46,15 @@ impl Denial {
         transport: Transport,
         request: &HttpRequest,
         options: &SocketOptions,
-        pubsub: &PubSub,
+        node: &Node,
     ) -> HttpResponse {
         let Self { why, details, body } = self;
-        pubsub.telemetry().refused(why);
+        node.telemetry.refused(why);
         let space = if details.is_empty() { "" } else { " " };
         log::log!(
             level(why),
             "event=refused transport={transport} reason={why} peer={} path={}{space}{details}",
-            Peer(options.trusted_proxies.client(request)),
+            Address(options.trusted_proxies.client(request)),
             Quoted(request.path()),
         );
         match why {
@@ -76,7 +77,7 @@ pub(super) fn opened(transport: Transport, line: &Line, request: &HttpRequest, o
     log::debug!(
         "event=connected conn={} transport={transport} peer={} path={}",
         line.number(),
-        Peer(options.trusted_proxies.client(request)),
+        Address(options.trusted_proxies.client(request)),
         Quoted(request.path()),
     );
 }

@@ -1,16 +1,17 @@
 //! What every transport asks before it opens a socket: the version, and the application.
 
-use std::{panic::AssertUnwindSafe, rc::Rc};
+use std::{rc::Rc, task::Poll};
 
 use actix_web::HttpRequest;
-use futures_util::FutureExt;
 
 use super::{Mount, admission::Denial};
 use crate::{
-    pubsub::{PubSub, Seat},
+    callback::{self, Outcome},
+    connections::Seat,
+    node::Node,
+    reason::Refusal,
     socket::{Accepted, ConnectInfo, Connected, Params, Refused, SocketHandler},
-    supervise::panic_message,
-    telemetry::{Crash, Quoted, Refusal},
+    telemetry::{Crash, Quoted},
     wire::Serializer,
 };
 
@@ -38,7 +39,7 @@ pub(super) async fn connect<S: SocketHandler>(
         let id = socket.id();
         Ok((socket, id))
     };
-    let ((socket, id), seat) = ask(&mount.pubsub, connect).await?;
+    let ((socket, id), seat) = ask(&mount.node, connect).await?;
     let router = Box::new(Connected { socket: Rc::new(socket), routes: mount.routes.clone() });
     Ok(Accepted { serializer, id, router, seat })
 }
@@ -46,20 +47,20 @@ pub(super) async fn connect<S: SocketHandler>(
 /// What the application says, whatever it does. It is asked only when there is a place for the client, which is its own
 /// from then on.
 pub(super) async fn ask<T>(
-    pubsub: &PubSub,
+    node: &Node,
     connect: impl Future<Output = Result<T, Refused>>,
 ) -> Result<(T, Seat), Denial> {
-    if pubsub.is_draining() {
+    if node.connections.is_draining() {
         return Err(Refusal::Drain.into());
     }
-    let seat = pubsub.seat().ok_or(Refusal::Full)?;
-    match AssertUnwindSafe(connect).catch_unwind().await {
-        Ok(Ok(connected)) => Ok((connected, seat)),
-        Ok(Err(Refused)) => Err(Refusal::Application.into()),
-        Err(panic) => {
-            let why = panic_message(&*panic);
+    let seat = node.connections.seat().ok_or(Refusal::Full)?;
+    // it ends with the request: a client that is gone is asked for no longer
+    match callback::run(connect, |_| Poll::Pending).await {
+        Outcome::Returned(Ok(connected)) => Ok((connected, seat)),
+        Outcome::Returned(Err(Refused)) | Outcome::Cut => Err(Refusal::Application.into()),
+        Outcome::Panicked(why) => {
             log::error!("event=crashed of={} why={}", Crash::Connect, Quoted(&why));
-            pubsub.telemetry().crashed(Crash::Connect);
+            node.telemetry.crashed(Crash::Connect);
             Err(Refusal::Crash.into())
         }
     }

@@ -20,8 +20,8 @@ use bytes::Bytes;
 use hinotori_protocol::frames::{Frames, Incoming};
 
 use crate::{
+    reason::Closed,
     socket::{End, Line, Peer, Stream, Verdict},
-    telemetry::Closed,
     wire::{CloseCode, Frame},
 };
 
@@ -107,7 +107,7 @@ impl Conversation {
             self.part(cx);
         });
         let Some(end) = line.outbox().end() else { return Poll::Pending };
-        if line.is_busy() && line.pubsub().is_draining() {
+        if line.is_busy() && line.node().connections.is_draining() {
             // under HttpServer, a worker counts a connection until its body ends
             self.leave();
             return Poll::Pending;
@@ -286,6 +286,7 @@ mod tests {
         future::{Future, poll_fn},
         io::{self, IoSlice},
         iter::Cycle,
+        sync::Arc,
         vec,
     };
 
@@ -306,10 +307,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        pubsub::{Member, PubSub},
-        socket::Limits,
-        telemetry::Transport,
-        transport::piped::pipe,
+        connections::Member, node::Node, socket::Limits, telemetry::Transport, transport::piped::pipe,
     };
 
     const LIMITS: Limits =
@@ -334,8 +332,9 @@ mod tests {
     }
 
     /// A client of a conversation, whose stream holds `buffer` bytes in each direction.
-    fn open(pubsub: &PubSub, buffer: usize) -> (Rc<Line>, DuplexStream) {
-        let line = Line::open(LIMITS, Transport::WebSocket, pubsub.seat().unwrap(), pubsub.clone(), None);
+    fn open(node: &Arc<Node>, buffer: usize) -> (Rc<Line>, DuplexStream) {
+        let seat = node.connections.seat().unwrap();
+        let line = Line::open(LIMITS, Transport::WebSocket, seat, node.clone(), None);
         let (client, stream) = duplex(buffer);
         let frames = Frames::new(1_000, 1_000);
         let mut conversation =
@@ -350,9 +349,9 @@ mod tests {
         dev::Payload::Stream { payload: Box::pin(stream::iter(pieces).map(Ok)) as BoxedPayloadStream }
     }
 
-    async fn ends(pubsub: &PubSub) {
+    async fn ends(node: &Node) {
         let ended = async {
-            while pubsub.connections() > 0 {
+            while node.connections.count() > 0 {
                 sleep(Duration::from_millis(5)).await;
             }
         };
@@ -374,16 +373,16 @@ mod tests {
 
     #[actix_web::test]
     async fn a_client_that_comes_in_during_a_drain_and_answers_nothing_does_not_hold_it_up() {
-        let pubsub = PubSub::new();
-        pubsub.begin_drain();
-        let _client = open(&pubsub, 1_000);
-        ends(&pubsub).await;
+        let node = Node::unbounded();
+        node.connections.begin_drain();
+        let _client = open(&node, 1_000);
+        ends(&node).await;
     }
 
     #[actix_web::test]
     async fn a_client_that_was_closed_for_its_silence_cannot_stay_by_speaking_again() {
-        let pubsub = PubSub::new();
-        let (line, mut client) = open(&pubsub, 1_000);
+        let node = Node::unbounded();
+        let (line, mut client) = open(&node, 1_000);
         let chatter = async {
             while client.write_all(&frame(b"x")).await.is_ok() {
                 sleep(SILENCE / 10).await;
@@ -392,15 +391,15 @@ mod tests {
         line.look(Instant::now() + Duration::from_secs(61));
         assert!(!line.outbox().is_open());
         tokio::select! {
-            () = ends(&pubsub) => {}
-            () = chatter => ends(&pubsub).await,
+            () = ends(&node) => {}
+            () = chatter => ends(&node).await,
         }
     }
 
     #[actix_web::test]
     async fn a_client_that_does_not_read_to_the_end_is_cut_in_the_end() {
-        let pubsub = PubSub::new();
-        let (line, client) = open(&pubsub, 10);
+        let node = Node::unbounded();
+        let (line, client) = open(&node, 10);
         line.push(&Frame::pong(&[b'x'; 100]));
         let mut conversation = Conversation::new(Rc::new(Echo(line, 1)), Frames::new(1, 1), Duration::MAX);
         conversation.leave();
@@ -409,13 +408,14 @@ mod tests {
         conversation.stop();
         assert_eq!(conversation.line().outbox().end(), Some(End::Cut));
         drop(client);
-        ends(&pubsub).await;
+        ends(&node).await;
     }
 
     #[actix_web::test]
     async fn a_client_that_has_closed_and_takes_nothing_more_does_not_keep_its_place() {
-        let pubsub = PubSub::new();
-        let line = Line::open(LIMITS, Transport::WebSocket, pubsub.seat().unwrap(), pubsub.clone(), None);
+        let node = Node::unbounded();
+        let line =
+            Line::open(LIMITS, Transport::WebSocket, node.connections.seat().unwrap(), node.clone(), None);
         let frames = Frames::new(1_000, 1_000);
         let mut conversation = Conversation::new(Rc::new(Echo(line, 1)), frames, Duration::from_secs(60));
         let close = Bytes::from(frame_of(0x88, b""));
@@ -423,13 +423,13 @@ mod tests {
         let (stream, _body) = pipe(payload(vec![close]));
         conversation.begin(Stream::Other(Box::new(stream)), Bytes::new());
         rt::spawn(async move { poll_fn(|cx| conversation.poll(cx)).await });
-        ends(&pubsub).await;
+        ends(&node).await;
     }
 
     #[actix_web::test]
     async fn a_stream_that_takes_a_few_bytes_at_a_time_gets_them_all_in_order() {
         for buffer in [1, 7, 64, 1_000] {
-            let (_, mut client) = open(&PubSub::new(), buffer);
+            let (_, mut client) = open(&Node::unbounded(), buffer);
             let mut read = vec![0; 10 * 7];
             for message in [b"first", b"later"] {
                 client.write_all(&frame(message)).await.unwrap();
@@ -536,13 +536,14 @@ mod tests {
 
     /// A conversation that answers each message once, to its end.
     async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, unread: Bytes) {
-        let (pubsub, limits) = (PubSub::new(), Limits { outbox: 1_000_000, ..LIMITS });
-        let line = Line::open(limits, Transport::WebSocket, pubsub.seat().unwrap(), pubsub.clone(), None);
+        let (node, limits) = (Node::unbounded(), Limits { outbox: 1_000_000, ..LIMITS });
+        let line =
+            Line::open(limits, Transport::WebSocket, node.connections.seat().unwrap(), node.clone(), None);
         let (echo, frames) = (Rc::new(Echo(line, 1)), Frames::new(1_000, 1_000));
         let mut conversation = Conversation::new(echo, frames, Duration::from_secs(600));
         conversation.begin(Stream::Other(Box::new(stream)), unread);
         poll_fn(|cx| conversation.poll(cx)).await;
-        assert_eq!(pubsub.connections(), 0);
+        assert_eq!(node.connections.count(), 0);
     }
 
     fn block_on<T>(future: impl Future<Output = T>) -> T {

@@ -30,8 +30,9 @@ use super::{
     poll_session::{Live, Poll, PollSession, Polled, Publish, Published},
 };
 use crate::{
+    reason::Refusal,
     socket::{Connection, Params, Peer, SocketHandler},
-    telemetry::{Refusal, Transport},
+    telemetry::Transport,
     wire::Frame,
 };
 
@@ -77,7 +78,7 @@ pub(crate) async fn answer<S: SocketHandler>(
 
 /// Says so to all who want to know; to the client that it may not in the body, as everything else.
 fn refuse<S>(denial: Denial, request: &HttpRequest, mount: &Mount<S>) -> HttpResponse {
-    let response = denial.tell(Transport::LongPoll, request, &mount.options, &mount.pubsub);
+    let response = denial.tell(Transport::LongPoll, request, &mount.options, &mount.node);
     if response.status() == StatusCode::FORBIDDEN { status(StatusCode::FORBIDDEN) } else { response }
 }
 
@@ -106,8 +107,8 @@ async fn open<S: SocketHandler>(request: &HttpRequest, params: Params, mount: &M
     let auth_token = auth_token.and_then(|header| header.to_str().ok());
     match connect(request, params, auth_token, mount).await {
         Ok(accepted) => {
-            let pubsub = mount.pubsub.clone();
-            let connection = Connection::open(accepted, mount.limits(), Transport::LongPoll, pubsub);
+            let node = mount.node.clone();
+            let connection = Connection::open(accepted, mount.limits(), Transport::LongPoll, node);
             opened(Transport::LongPoll, connection.line(), request, &mount.options);
             let token = mount.sessions.open(connection, window(mount));
             messages(StatusCode::GONE, &token, vec![])

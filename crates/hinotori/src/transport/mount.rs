@@ -4,7 +4,7 @@ use std::{rc::Rc, sync::Arc, time::Duration};
 
 use super::{CheckOrigin, Sessions};
 use crate::{
-    pubsub::PubSub,
+    node::Node,
     socket::{Limits, Routes, SocketHandler, TrustedProxies},
 };
 
@@ -83,14 +83,14 @@ impl SocketOptions {
 pub(crate) struct Mount<S> {
     pub(crate) options: SocketOptions,
     pub(crate) routes: Rc<Routes<S>>,
-    pub(crate) pubsub: PubSub,
+    pub(crate) node: Arc<Node>,
     /// The long-poll sessions of the server, whatever the worker.
     pub(crate) sessions: Arc<Sessions>,
 }
 
 impl<S: SocketHandler> Mount<S> {
-    pub(crate) fn new(options: SocketOptions, pubsub: PubSub, sessions: Arc<Sessions>) -> Self {
-        Self { options, routes: Rc::new(Routes::of(pubsub.clone())), pubsub, sessions }
+    pub(crate) fn new(options: SocketOptions, node: Arc<Node>, sessions: Arc<Sessions>) -> Self {
+        Self { options, routes: Rc::new(Routes::of(node.telemetry.clone())), node, sessions }
     }
 
     pub(crate) fn limits(&self) -> Limits {

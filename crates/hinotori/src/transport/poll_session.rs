@@ -26,8 +26,8 @@ use tokio::sync::oneshot;
 
 use super::body::{Bodies, Body};
 use crate::{
+    reason::Closed,
     socket::{Connection, Peer},
-    telemetry::Closed,
     token::Token,
     wire::{
         Frame,
@@ -285,7 +285,7 @@ mod tests {
     use super::*;
     use crate::{
         channel::Membership,
-        pubsub::PubSub,
+        node::Node,
         socket::{Accepted, Router},
         telemetry::Transport,
         transport::SocketOptions,
@@ -304,18 +304,18 @@ mod tests {
 
     #[actix_web::test]
     async fn a_session_that_has_ended_is_found_no_more_and_nothing_of_it_is_kept() {
-        let (pubsub, sessions) = (PubSub::new(), Arc::new(Sessions::default()));
+        let (node, sessions) = (Node::unbounded(), Arc::new(Sessions::default()));
         let open = |_| {
-            let seat = pubsub.seat().unwrap();
+            let seat = node.connections.seat().unwrap();
             let accepted =
                 Accepted { serializer: Serializer::V2, id: None, router: Box::new(NoTopics), seat };
             let limits = SocketOptions::default().limits();
-            let connection = Connection::open(accepted, limits, Transport::LongPoll, pubsub.clone());
+            let connection = Connection::open(accepted, limits, Transport::LongPoll, node.clone());
             sessions.open(connection, Duration::from_secs(60))
         };
         let tokens: Vec<String> = (0..10).map(open).collect();
         assert!(tokens.iter().all(|token| sessions.find(Some(token)).is_some()));
-        pubsub.drain(10);
+        node.connections.drain(10);
         let ended = async {
             while !sessions.live.read().unwrap().is_empty() {
                 actix_web::rt::task::yield_now().await;

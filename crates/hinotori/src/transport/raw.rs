@@ -1,6 +1,6 @@
 //! Raw sockets over WebSockets.
 
-use std::rc::Rc;
+use std::{rc::Rc, sync::Arc};
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
@@ -12,7 +12,7 @@ use super::{
     websocket::{admit, handshake, serve},
 };
 use crate::{
-    pubsub::PubSub,
+    node::Node,
     socket::{ConnectInfo, Line, RawConnection, RawSocket},
     telemetry::Transport,
 };
@@ -22,11 +22,11 @@ pub(crate) async fn upgrade_raw<R: RawSocket>(
     request: HttpRequest,
     payload: web::Payload,
     options: Rc<SocketOptions>,
-    pubsub: PubSub,
+    node: Arc<Node>,
 ) -> HttpResponse {
-    match open::<R>(&request, payload, &options, &pubsub).await {
+    match open::<R>(&request, payload, &options, &node).await {
         Ok(response) => response,
-        Err(denial) => denial.tell(Transport::WebSocket, &request, &options, &pubsub),
+        Err(denial) => denial.tell(Transport::WebSocket, &request, &options, &node),
     }
 }
 
@@ -34,7 +34,7 @@ async fn open<R: RawSocket>(
     request: &HttpRequest,
     payload: web::Payload,
     options: &SocketOptions,
-    pubsub: &PubSub,
+    node: &Arc<Node>,
 ) -> Result<HttpResponse, Denial> {
     let (params, Offer { token, protocol }) = admit(request, options)?;
     let info = ConnectInfo::new(request, token.as_deref(), &options.trusted_proxies);
@@ -43,9 +43,9 @@ async fn open<R: RawSocket>(
         let id = socket.id();
         Ok((socket, id))
     };
-    let ((socket, id), seat) = ask(pubsub, connect).await?;
+    let ((socket, id), seat) = ask(node, connect).await?;
     let response = handshake(request, protocol).await?;
-    let line = Line::open(options.limits(), Transport::WebSocket, seat, pubsub.clone(), id);
+    let line = Line::open(options.limits(), Transport::WebSocket, seat, node.clone(), id);
     opened(Transport::WebSocket, &line, request, options);
     Ok(serve(request, response, payload, RawConnection::open(socket, line), options))
 }

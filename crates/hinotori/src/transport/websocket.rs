@@ -30,8 +30,9 @@ use super::{
     takeover::{Desk, Handover},
 };
 use crate::{
+    reason::Refusal,
     socket::{Connection, Params, Peer, SocketHandler, Stream},
-    telemetry::{Refusal, Transport},
+    telemetry::Transport,
 };
 
 /// Opens a WebSocket, or says why not: 400 for what is no upgrade, 403 for who may not, 500 if `connect` panics.
@@ -42,7 +43,7 @@ pub(crate) async fn upgrade<S: SocketHandler>(
 ) -> HttpResponse {
     match open(&request, payload, &mount).await {
         Ok(response) => response,
-        Err(denial) => denial.tell(Transport::WebSocket, &request, &mount.options, &mount.pubsub),
+        Err(denial) => denial.tell(Transport::WebSocket, &request, &mount.options, &mount.node),
     }
 }
 
@@ -54,8 +55,8 @@ async fn open<S: SocketHandler>(
     let (params, Offer { token, protocol }) = admit(request, &mount.options)?;
     let accepted = connect(request, params, token.as_deref(), mount).await?;
     let response = handshake(request, protocol).await?;
-    let pubsub = mount.pubsub.clone();
-    let connection = Connection::open(accepted, mount.limits(), Transport::WebSocket, pubsub);
+    let node = mount.node.clone();
+    let connection = Connection::open(accepted, mount.limits(), Transport::WebSocket, node);
     opened(Transport::WebSocket, connection.line(), request, &mount.options);
     Ok(serve(request, response, payload, connection, &mount.options))
 }

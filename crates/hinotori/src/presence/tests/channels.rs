@@ -81,7 +81,7 @@ struct House {
 impl House {
     fn new() -> Self {
         let endpoint = Endpoint::new();
-        Self { presence: Presence::new(endpoint.pubsub()), endpoint }
+        Self { presence: Presence::new(&endpoint), endpoint }
     }
 
     async fn opens(&self) -> TestSocket {
@@ -228,7 +228,7 @@ fn a_worker_that_is_blocked_keeps_no_diff_back() {
 async fn a_fetch_that_panics_once_costs_nobody_a_diff() {
     let mut house = House::new();
     let once = std::sync::atomic::AtomicBool::new(false);
-    house.presence = Presence::with_fetch(house.endpoint.pubsub(), move |_, presences| {
+    house.presence = Presence::with_fetch(&house.endpoint, move |_, presences| {
         let is_bob = presences.contains_key("bob");
         assert!(!is_bob || once.swap(true, std::sync::atomic::Ordering::SeqCst), "told to panic");
         presences
@@ -247,6 +247,6 @@ async fn a_server_that_drains_waits_until_all_is_told() {
     let tracked = house.presence.tracker.track(SubscriberKey::new(), "t", "u1", Meta::new(), told).unwrap();
     drop(tracked);
     assert_eq!(house.endpoint.drain().await, 0);
-    house.endpoint.pubsub().local().flush();
+    caught_up(&house.endpoint.pubsub().local()).await;
     assert_eq!(ear.heard().len(), 2, "that it came, and that it left");
 }

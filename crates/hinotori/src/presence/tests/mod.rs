@@ -22,14 +22,24 @@ use super::{
     tracker::{Tracked, Tracker},
     *,
 };
-use crate::pubsub::{Broadcast, Subscriber, SubscriberKey};
+use crate::{
+    node::Node,
+    pubsub::{Broadcast, Local, Subscriber, SubscriberKey},
+};
 
 /// How long to wait for what must come. Far above what a busy machine needs.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Waits until all that other threads have broadcast has been delivered on this one.
+async fn caught_up(local: &Local) {
+    while !local.is_caught_up() {
+        actix_web::rt::task::yield_now().await;
+    }
+}
+
 /// One life of a server, which tells changes when the test says so.
 struct Life {
-    pubsub: PubSub,
+    node: Arc<Node>,
     tracker: Arc<Tracker>,
     changes: Receiver<Due>,
     tracked: RefCell<HashMap<SubscriberKey, Tracked>>,
@@ -42,15 +52,15 @@ impl Life {
 
     fn with(fetch: Option<Fetch>) -> Self {
         let (teller, changes) = channel();
-        let pubsub = PubSub::new();
-        let tracker = Arc::new(Tracker::new(pubsub.clone(), fetch, teller));
-        Self { pubsub, tracker, changes, tracked: RefCell::default() }
+        let node = Node::unbounded();
+        let tracker = Arc::new(Tracker::new(node.clone(), fetch, teller));
+        Self { node, tracker, changes, tracked: RefCell::default() }
     }
 
     /// A client that hears the diffs of a topic from now on.
     fn listens(&self, topic: &str) -> Rc<Client> {
         let client = Rc::new(Client::default());
-        self.pubsub.local().subscribe(topic, SubscriberKey::new(), client.clone());
+        self.node.pubsub.local().subscribe(topic, SubscriberKey::new(), client.clone());
         client
     }
 

@@ -112,7 +112,11 @@ impl World {
 
     fn begin(&mut self) {
         for number in 0..2 {
-            self.life.pubsub.local().subscribe(&topic(number), SubscriberKey::new(), self.witness.clone());
+            self.life.node.pubsub.local().subscribe(
+                &topic(number),
+                SubscriberKey::new(),
+                self.witness.clone(),
+            );
         }
     }
 
@@ -174,7 +178,7 @@ impl World {
         if !watcher.is_joined {
             watcher.is_joined = true;
             let client = watcher.client.clone();
-            self.life.pubsub.local().subscribe(&topic(number), SubscriberKey::new(), client);
+            self.life.node.pubsub.local().subscribe(&topic(number), SubscriberKey::new(), client);
         } else if watcher.client.presence.borrow().is_synced {
             // phoenix.js keeps the diffs of a join that got no state, and takes them for those of the next: not ours to fix
             watcher.client.presence.borrow_mut().rejoin();

@@ -65,11 +65,11 @@ async fn a_topic_that_is_busy_keeps_no_other_one_waiting() {
 /// Channels of many threads come to topics that are being forgotten.
 #[actix_web::test]
 async fn topics_that_are_left_and_joined_at_once_lose_nobody() {
-    let pubsub = PubSub::new();
-    let presence = Presence::new(&pubsub);
+    let endpoint = Endpoint::new();
+    let presence = Presence::new(&endpoint);
     let clients = ["a", "b"].map(|topic| {
         let client = Rc::new(Client::default());
-        pubsub.local().subscribe(topic, SubscriberKey::new(), client.clone());
+        endpoint.pubsub().local().subscribe(topic, SubscriberKey::new(), client.clone());
         client
     });
     let comes_and_goes = |topic: &'static str| {
@@ -100,7 +100,7 @@ async fn topics_that_are_left_and_joined_at_once_lose_nobody() {
         }
     };
     timeout(PATIENCE, forgotten).await.expect("the topics are forgotten");
-    pubsub.local().flush();
+    caught_up(&endpoint.pubsub().local()).await;
     for client in clients {
         let (mut there, mut seen) = (HashSet::new(), HashSet::new());
         for diff in client.heard() {

@@ -26,7 +26,7 @@ async fn a_server_that_is_stopped_closes_its_sockets_with_1012_answers_what_was_
         socket.upgrade("/echo/websocket").await;
         assert_eq!(idle.get("/facts").await.status(), "200", "{way:?}");
         late.send(upgrade("/echo/websocket?wait=1")).await;
-        until(|| server.endpoint.pubsub().connections() == 2).await;
+        until(|| server.endpoint.node().connections.count() == 2).await;
         let (gate, endpoint) = (server.gate.clone(), server.endpoint.clone());
         let ended = rt::spawn(server.stop());
         assert_eq!(socket.reader.message().await, (CLOSE, SERVICE_RESTART.to_vec()), "{way:?}");
@@ -37,7 +37,7 @@ async fn a_server_that_is_stopped_closes_its_sockets_with_1012_answers_what_was_
         assert_eq!(late.reader.answer().await.status(), "101", "{way:?}");
         assert_eq!(late.reader.message().await, (CLOSE, SERVICE_RESTART.to_vec()), "{way:?}");
         ended.await.unwrap();
-        assert_eq!(endpoint.pubsub().connections(), 0, "{way:?}");
+        assert_eq!(endpoint.node().connections.count(), 0, "{way:?}");
     }
 }
 

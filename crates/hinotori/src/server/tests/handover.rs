@@ -105,7 +105,7 @@ async fn what_comes_while_the_application_decides_is_answered_once_the_socket_is
             let mut client = server.connect().await;
             let (frames, payloads) = messages(count);
             client.send(upgrade(&format!("{ECHO}?wait=1"))).await;
-            until(|| server.endpoint.pubsub().connections() == 1).await;
+            until(|| server.endpoint.node().connections.count() == 1).await;
             let (reader, writer) = (&mut client.reader, &mut client.writer);
             let let_in = async {
                 // as much has come by then as there is room for
@@ -122,7 +122,7 @@ async fn what_comes_while_the_application_decides_is_answered_once_the_socket_is
             };
             join3(writer.send(&frames), let_in, read).await;
             drop(client);
-            until(|| server.endpoint.pubsub().connections() == 0).await;
+            until(|| server.endpoint.node().connections.count() == 0).await;
         }
         server.stop().await;
     }
@@ -142,7 +142,7 @@ async fn a_client_that_has_said_all_with_its_request_is_answered_before_its_conn
         }
         assert_eq!(client.reader.message().await, (CLOSE, vec![]), "{way:?}");
         assert_eq!(client.reader.rest().await, b"", "{way:?}");
-        until(|| server.endpoint.pubsub().connections() == 0).await;
+        until(|| server.endpoint.node().connections.count() == 0).await;
         server.stop().await;
     }
 }
@@ -250,7 +250,7 @@ async fn a_stream_changes_hands_when_the_head_of_the_answer_has_been_flushed_and
     rt::spawn(async { _ = connection.await });
     let mut client = Client::new(far, address);
     client.send([upgrade(ECHO).into_bytes(), frame(PING, b"1")].concat()).await;
-    until(|| endpoint.pubsub().connections() == 1).await;
+    until(|| endpoint.node().connections.count() == 1).await;
     // it comes when HTTP reads no more, and must not be lost with it
     client.send(frame(PING, b"2")).await;
     yield_now().await;
@@ -286,8 +286,10 @@ async fn nothing_of_http_is_left_once_a_socket_has_its_stream() {
 #[actix_web::test]
 async fn a_refused_upgrade_gets_an_ordinary_answer_the_same_as_under_http_server() {
     let answers = async |way: Way| {
-        let server =
-            way.start(Settings { endpoint: Endpoint::new().with_max_connections(1), ..Settings::default() });
+        let server = way.start(Settings {
+            endpoint: Endpoint::builder().max_connections(1).build(),
+            ..Settings::default()
+        });
         let mut only = server.connect().await;
         let mut answers = vec![];
         let missing = "GET /echo/websocket HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned();

@@ -51,7 +51,7 @@ async fn a_websocket_of_the_applications_own_is_left_to_it() {
             client.send(frame(TEXT, format!("{n}").as_bytes())).await;
             assert_eq!(client.reader.message().await, (TEXT, format!("own: {n}").into_bytes()), "{way:?}");
         }
-        assert_eq!(server.endpoint.pubsub().connections(), 0, "it is none of the endpoint's");
+        assert_eq!(server.endpoint.node().connections.count(), 0, "it is none of the endpoint's");
         drop(client);
         server.stop().await;
     }

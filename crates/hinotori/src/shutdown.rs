@@ -1,0 +1,227 @@
+//! The end of a server, from the signal on: it takes no more clients, disconnects those it has, and stops.
+
+use std::{
+    future::Future,
+    io,
+    net::{Shutdown, TcpListener},
+    pin::pin,
+    time::{Duration, Instant},
+};
+
+use actix_web::{
+    dev::Server,
+    rt::{
+        self,
+        time::{sleep, timeout},
+    },
+};
+use socket2::SockRef;
+use tokio::sync::watch;
+
+use crate::{drainer::Drainer, endpoint::Endpoint, node::Node, telemetry::Quoted};
+
+/// How long plain HTTP requests have to finish, once the sockets are gone.
+const REQUESTS: Duration = Duration::from_secs(4);
+
+impl Endpoint {
+    /// Closes every connection with code 1012 (service restart), on which phoenix.js connects again, in batches, and waits
+    /// until they are gone, their channels and raw sockets have terminated and their presences are told to have left, or the
+    /// deadline has passed: see [`Drainer`]. Returns how many are left. A request for a connection is answered with HTTP 503 from now on, as
+    /// is `/readyz` of [`Endpoint::ops`].
+    pub async fn drain(&self) -> usize {
+        self.drainer().drain(self.node()).await
+    }
+
+    /// Runs an `actix_web::HttpServer` until it ends or the process gets SIGTERM or SIGINT. Then `/readyz` answers 503, no
+    /// more connections are accepted, every client is disconnected as the [`Drainer`] says, and the server stops when plain
+    /// HTTP requests have been answered, which may take 4 s. [`Server::run`](crate::Server::run) does all of this itself.
+    ///
+    /// The `HttpServer` must have been built with `disable_signals`: actix-web's own handling cuts open WebSockets.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    ///
+    /// use actix_web::{App, HttpServer};
+    /// use hinotori::Endpoint;
+    ///
+    /// # #[actix_web::main]
+    /// # async fn main() -> std::io::Result<()> {
+    /// let endpoint = Endpoint::new();
+    /// let server = HttpServer::new(|| App::new())
+    ///     .on_connect(hinotori::on_connect)
+    ///     .client_disconnect_timeout(Duration::ZERO)
+    ///     .h1_write_buffer_size(4096)
+    ///     .shutdown_timeout(40)
+    ///     .disable_signals()
+    ///     .bind(("127.0.0.1", 4000))?
+    ///     .run();
+    /// endpoint.serve(server).await
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// What the server itself ends with.
+    pub async fn serve(&self, server: Server) -> io::Result<()> {
+        self.serve_until(server, Stop::by_signal(), None).await
+    }
+
+    /// The same until `stop`. Where the server's own listening sockets are known, its workers go on until everything that
+    /// they run has ended, also that which has no connection, such as the channels of long polls; else they end with their
+    /// last connection.
+    pub(crate) async fn serve_until(
+        &self,
+        server: Server,
+        stop: Stop<impl Future<Output = io::Result<&'static str>>>,
+        doors: Option<Doors>,
+    ) -> io::Result<()> {
+        let handle = server.handle();
+        let mut server = pin!(server);
+        let signal = tokio::select! {
+            result = &mut server => return result,
+            signal = stop.told => signal?,
+        };
+        let Drainer { grace, batch_size, batch_interval, shutdown } = self.drainer();
+        let Node { connections, tasks, .. } = &**self.node();
+        if !grace.is_zero() {
+            connections.leave();
+            log::info!("event=drain step=grace signal={signal} grace={grace:?}");
+            tokio::select! {
+                result = &mut server => return result,
+                () = sleep(grace) => {}
+            }
+        }
+        if stop.is_signal {
+            rt::spawn(exit_when_told_again());
+        }
+        let begun = Instant::now();
+        connections.begin_drain();
+        log::info!(
+            "event=drain step=begin signal={signal} connections={} batch={batch_size} interval={batch_interval:?} \
+             deadline={shutdown:?}",
+            connections.count()
+        );
+        let down = async {
+            // nobody is let in from here on, and all that has begun goes on
+            let stopped = match &doors {
+                None => Some(handle.stop(true)),
+                Some(doors) => {
+                    handle.pause().await;
+                    doors.close();
+                    None
+                }
+            };
+            let left = self.drain().await;
+            let stopped = stopped.unwrap_or_else(|| handle.stop(true));
+            let (connections, channels) = (connections.count(), tasks.channels());
+            let level = if left > 0 { log::Level::Warn } else { log::Level::Info };
+            let took = begun.elapsed();
+            log::log!(
+                level,
+                "event=drain step=end connections={connections} channels={channels} took={took:?}"
+            );
+            if left == 0 {
+                let _ = timeout(REQUESTS, stopped).await;
+            }
+        };
+        let mut down = pin!(down);
+        tokio::select! {
+            result = &mut server => {
+                down.await;
+                result
+            }
+            // a server that is dropped stops at once, whatever it still has
+            () = &mut down => Ok(()),
+        }
+    }
+}
+
+/// When a server stops.
+pub(crate) struct Stop<F> {
+    pub(crate) told: F,
+    /// Whether the process was told, and may be told again.
+    pub(crate) is_signal: bool,
+}
+
+impl Stop<()> {
+    pub(crate) fn by_signal() -> Stop<impl Future<Output = io::Result<&'static str>>> {
+        Stop { told: told_to_stop(), is_signal: true }
+    }
+}
+
+/// A second signal does not wait for anything.
+async fn exit_when_told_again() {
+    if let Ok(signal) = told_to_stop().await {
+        log::warn!("event=drain step=aborted signal={signal}");
+        // as a process that a signal ends
+        std::process::exit(if signal == "SIGINT" { 128 + 2 } else { 128 + 15 });
+    }
+}
+
+/// By which clients come in.
+pub(crate) struct Doors {
+    pub(crate) listeners: Vec<TcpListener>,
+    /// Whether plain HTTP takes no further request on a connection.
+    pub(crate) closing: watch::Sender<bool>,
+}
+
+impl Doors {
+    /// Refuses clients from here on, whoever else has the listening sockets.
+    fn close(&self) {
+        self.closing.send_replace(true);
+        for listener in &self.listeners {
+            if let Err(error) = SockRef::from(listener).shutdown(Shutdown::Both) {
+                log::debug!("event=not_closed why={}", Quoted(&error.to_string()));
+            }
+        }
+    }
+}
+
+/// Waits for SIGTERM or SIGINT and returns its name.
+async fn told_to_stop() -> io::Result<&'static str> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::{App, test};
+
+    use super::*;
+    use crate::{ConnectInfo, Params, Refused, Routes, SocketHandler, SocketOptions};
+
+    struct UserSocket;
+
+    impl SocketHandler for UserSocket {
+        async fn connect(_: &Params, _: &ConnectInfo<'_>) -> Result<Self, Refused> {
+            Ok(Self)
+        }
+
+        fn channels(_: &mut Routes<Self>) {}
+    }
+
+    #[actix_web::test]
+    async fn who_asks_for_a_connection_of_a_server_that_drains_is_refused_and_counted() {
+        let endpoint =
+            Endpoint::builder().drainer(Drainer { shutdown: Duration::MAX, ..Drainer::default() }).build();
+        let socket = endpoint.socket::<UserSocket>("/socket", SocketOptions::default());
+        let app = test::init_service(App::new().configure(socket).configure(endpoint.ops())).await;
+        assert_eq!(endpoint.drain().await, 0);
+        for path in ["/socket/websocket", "/socket/longpoll"] {
+            let request = test::TestRequest::get().uri(path).to_request();
+            assert_eq!(test::call_service(&app, request).await.status(), 503, "{path}");
+        }
+        #[cfg(feature = "metrics")]
+        {
+            let request = test::TestRequest::get().uri("/metrics").to_request();
+            let metrics = String::from_utf8(test::call_and_read_body(&app, request).await.to_vec()).unwrap();
+            assert!(
+                metrics.contains("hinotori_connections_refused_total{reason=\"drain\"} 2\n"),
+                "{metrics}"
+            );
+        }
+    }
+}
