@@ -29,11 +29,6 @@ pub enum Ref {
 }
 
 impl Ref {
-    /// A ref of text, as binary frames carry it: empty means none.
-    pub fn from_binary(text: &str) -> Self {
-        if text.is_empty() { Self::Null } else { Self::Text(text.into()) }
-    }
-
     /// The ref that a JSON value spells.
     pub(super) fn from_json(field: &'static str, value: Value<'_>) -> Result<Self, DecodeError> {
         let json = value.json;
