@@ -7,6 +7,7 @@ use std::{
 };
 
 use actix_web::rt::{task::yield_now, time::sleep};
+use anyhow::{Context as _, anyhow};
 use serde_json::json;
 
 use super::*;
@@ -70,6 +71,9 @@ impl Channel for Room {
     const SHUTDOWN: Duration = Duration::from_millis(50);
 
     async fn join(topic: &str, payload: Payload, cx: &mut Context<Self>) -> Result<Join<Self>> {
+        if topic == "room:strict" {
+            read(&payload)?;
+        }
         let n = payload.parse::<serde_json::Value>()?["n"].as_u64().unwrap_or_default();
         cx.socket().0.add(format!("join {n}"));
         match topic {
@@ -90,6 +94,13 @@ impl Channel for Room {
                 cx.closed().await;
                 cx.socket().0.add("closed");
             }
+            "source" => _ = read(&payload).map_err(std::io::Error::other)?,
+            "anyhow" => _ = read(&payload)?,
+            "anyhow with context" => _ = read(&payload).context("reading").context("counting")?,
+            "anyhow of a source" => {
+                _ = read(&payload).map_err(|error| anyhow!(std::io::Error::other(error)))?
+            }
+            "its text alone" => _ = read(&payload).map_err(|error| error.to_string())?,
             "tick" => cx.send_after(Duration::ZERO, 1),
             "handle" => {
                 let (handle, log) = (cx.handle(), cx.socket().0.clone());
@@ -124,6 +135,11 @@ impl Channel for Room {
         }
         cx.socket().0.add(format!("terminate {} {exit}", self.0));
     }
+}
+
+/// As an application reads payloads that has its errors from `anyhow`.
+fn read(payload: &Payload) -> anyhow::Result<u8> {
+    Ok(payload.parse::<u8>()?)
 }
 
 async fn connected(endpoint: &Endpoint) -> (TestSocket, Log) {
@@ -295,4 +311,18 @@ async fn a_client_that_is_dropped_leaves_nothing_behind() {
     assert_eq!(endpoint.pubsub().connections(), 0);
     let local = endpoint.pubsub().local();
     assert!(local.is_empty(), "{local:?}");
+}
+
+#[actix_web::test]
+async fn an_invalid_payload_is_answered_whatever_error_it_is_wrapped_in() {
+    const REASON: &str = "invalid payload: invalid type: map, expected u8";
+    let (mut client, _) = joined(&Endpoint::new(), "room:1").await;
+    for event in ["source", "anyhow", "anyhow with context", "anyhow of a source"] {
+        let push = client.push("room:1", event, json!({})).unwrap();
+        client.assert_reply(push, Status::Error, json!({ "reason": REASON })).await;
+    }
+    let refused = client.subscribe_and_join("room:strict", json!({})).await.unwrap_err();
+    assert!(format!("{refused:?}").contains(REASON), "{refused:?}");
+    let _ = client.push("room:1", "its text alone", json!({})).unwrap();
+    client.assert_push("phx_error", json!({ "reason": "channel_crash" })).await;
 }
