@@ -5,7 +5,6 @@ use std::time::Duration;
 use std::{any::Any, io, rc::Rc, sync::Arc};
 
 use actix_web::{
-    Resource,
     dev::Extensions,
     rt::net::TcpStream,
     web::{self, ServiceConfig},
@@ -18,7 +17,7 @@ use crate::{
     pubsub::PubSub,
     socket::{RawSocket, Routes, SocketHandler},
     telemetry::Quoted,
-    transport::{Mount, Sessions, SocketOptions, answer, upgrade, upgrade_raw},
+    transport::{Mount, Sessions, SocketOptions, answer, resources, upgrade, upgrade_raw},
     wire::{DISCONNECT, IntoPayload, Payload, PayloadError},
 };
 
@@ -229,10 +228,4 @@ fn set_user_timeout(socket: &SockRef<'_>) -> io::Result<()> {
 #[cfg(not(target_os = "linux"))]
 fn set_user_timeout(_: &SockRef<'_>) -> io::Result<()> {
     Ok(())
-}
-
-/// A transport's path; one slash at its end is ignored. Two resources, as one with two patterns is matched by a regular
-/// expression, at a fifth of the cost of a connect and join.
-fn resources(path: &str, transport: &str) -> [Resource; 2] {
-    [format!("{path}/{transport}"), format!("{path}/{transport}/")].map(web::resource)
 }
