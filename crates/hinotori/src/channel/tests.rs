@@ -8,6 +8,7 @@ use std::{
 
 use actix_web::rt::{task::yield_now, time::sleep};
 use anyhow::{Context as _, anyhow};
+use futures_util::FutureExt;
 use serde_json::json;
 
 use super::*;
@@ -261,6 +262,20 @@ async fn one_topic_joined_again_and_again_while_its_channel_is_busy_has_one_chan
     }
     client.close();
     all_over(&endpoint).await;
+}
+
+#[actix_web::test]
+async fn a_join_that_waits_for_a_busy_channel_never_starts_when_its_client_has_gone() {
+    let endpoint = Endpoint::new();
+    let (mut client, log) = joined(&endpoint, "room:1").await;
+    begin(&mut client, "room:1", "hang").await;
+    for n in 2..5 {
+        let join = client.subscribe_and_join("room:1", json!({ "n": n }));
+        assert!(join.now_or_never().is_none(), "it waits");
+    }
+    client.close();
+    all_over(&endpoint).await;
+    assert_eq!(log.take(), ["join 1", "callback dropped", "terminate 1 replaced by a new join"]);
 }
 
 #[actix_web::test]
