@@ -3,6 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
+use bytestring::ByteString;
 
 use super::{Frame, Message, Outgoing, binary, json::Fault, v1, v2};
 
@@ -31,11 +32,10 @@ impl Serializer {
     ///
     /// # Errors
     /// [`DecodeError`] if it is not a message of this version; the socket is then to be closed.
-    pub fn decode_text(self, text: &Bytes) -> Result<Message, DecodeError> {
-        let json = std::str::from_utf8(text).map_err(|_| DecodeError::Utf8("message"))?;
+    pub fn decode_text(self, text: &ByteString) -> Result<Message, DecodeError> {
         match self {
-            Self::V1 => v1::decode(text, json),
-            Self::V2 => v2::decode(text, json),
+            Self::V1 => v1::decode(text),
+            Self::V2 => v2::decode(text),
         }
     }
 
@@ -45,7 +45,10 @@ impl Serializer {
     /// As [`Self::decode_text`].
     pub fn decode_binary(self, data: &Bytes) -> Result<Message, DecodeError> {
         match self {
-            Self::V1 => self.decode_text(data),
+            Self::V1 => {
+                let text = ByteString::try_from(data.clone()).map_err(|_| DecodeError::Utf8("message"))?;
+                self.decode_text(&text)
+            }
             Self::V2 => binary::decode(data),
         }
     }
@@ -110,7 +113,7 @@ pub enum DecodeError {
         /// Its length in bytes, above [`MAX_NAME`](super::MAX_NAME).
         length: usize,
     },
-    /// A text message, or the named field of a binary one, is not UTF-8.
+    /// A binary message that stands for text, or the named field of another one, is not UTF-8.
     Utf8(&'static str),
 }
 

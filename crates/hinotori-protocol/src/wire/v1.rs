@@ -6,6 +6,7 @@
 //! Phoenix `lib/phoenix/socket/serializers/v1_json_serializer.ex`, 1.8.12.
 
 use bytes::Bytes;
+use bytestring::ByteString;
 
 use super::{
     Frame, Message, Opcode, Outgoing, Ref,
@@ -18,9 +19,9 @@ use super::{
 /// What a message must be.
 const SHAPE: &str = "an object with topic, event, payload and ref, each once";
 
-pub(super) fn decode(text: &Bytes, json: &str) -> Result<Message, DecodeError> {
+pub(super) fn decode(text: &ByteString) -> Result<Message, DecodeError> {
     const OTHER: DecodeError = DecodeError::Shape(SHAPE);
-    let mut entries = Reader::object(json)?.ok_or(OTHER)?;
+    let mut entries = Reader::object(text)?.ok_or(OTHER)?;
     let [mut topic, mut event, mut payload, mut reference, mut join_ref] = [None; 5];
     while let Some((key, value)) = entries.entry()? {
         let part = match &*key.text().unwrap_or_default() {
@@ -77,7 +78,7 @@ mod tests {
     use crate::wire::{Payload, Status};
 
     fn decoded(text: &'static str) -> Result<Message, DecodeError> {
-        decode(&Bytes::from_static(text.as_bytes()), text)
+        decode(&ByteString::from_static(text))
     }
 
     fn encoded(message: Outgoing<'_>, payload: &str) -> String {

@@ -17,6 +17,7 @@ use std::{
 
 use actix_web::rt;
 use bytes::Bytes;
+use bytestring::ByteString;
 use futures_util::FutureExt;
 use tokio::sync::oneshot;
 
@@ -205,22 +206,13 @@ impl<R: RawSocket> Peer for RawConnection<R> {
         &self.line
     }
 
-    fn receive(&self, is_text: bool, data: &Bytes) -> std::result::Result<(), String> {
-        self.line.local().counts().received.add(1);
-        let message = if is_text {
-            RawMessage::Text(String::from_utf8(data.to_vec()).map_err(|error| error.to_string())?)
-        } else {
-            RawMessage::Binary(data.clone())
-        };
-        if self.line.judge() != Verdict::Handle {
-            // there is no answer that would say so in whatever is spoken here
-            self.line.close(Closed::Rate);
-            return Ok(());
-        }
-        let cost = message.cost();
-        if self.mailbox.push(Item::Command(message)).is_ok() {
-            self.line.load(cost);
-        }
+    fn receive_text(&self, text: &ByteString) -> std::result::Result<(), String> {
+        self.receive(RawMessage::Text(text.to_string()));
+        Ok(())
+    }
+
+    fn receive_binary(&self, data: &Bytes) -> std::result::Result<(), String> {
+        self.receive(RawMessage::Binary(data.clone()));
         Ok(())
     }
 
@@ -228,6 +220,21 @@ impl<R: RawSocket> Peer for RawConnection<R> {
         self.line.end();
         self.mailbox.close();
         self.present.take();
+    }
+}
+
+impl<R: RawSocket> RawConnection<R> {
+    fn receive(&self, message: RawMessage) {
+        self.line.local().counts().received.add(1);
+        if self.line.judge() != Verdict::Handle {
+            // there is no answer that would say so in whatever is spoken here
+            self.line.close(Closed::Rate);
+            return;
+        }
+        let cost = message.cost();
+        if self.mailbox.push(Item::Command(message)).is_ok() {
+            self.line.load(cost);
+        }
     }
 }
 
@@ -343,7 +350,7 @@ mod tests {
         let line = Line::open(limits, Transport::WebSocket, pubsub.seat().unwrap(), pubsub, None);
         let socket = RawConnection::open(Deaf, line);
         for is_open in [true, true, false] {
-            socket.receive(false, &Bytes::from_static(b"x")).unwrap();
+            socket.receive_binary(&Bytes::from_static(b"x")).unwrap();
             assert_eq!(socket.line().outbox().is_open(), is_open);
         }
     }
