@@ -20,7 +20,9 @@ const BINARY: &[u8] = b"\0\x01\x01\x0a\x0538chat:lobbyimage\0\x01\x02\x03";
 const MESSAGE: &[u8] = br#"{"message":{"id":1,"content":"It works","reply_to_id":null,"reply_to_content":null,"timestamp":"2025-01-01T00:00:00.000000Z","likes":0}}"#;
 
 fn decoded(text: &'static [u8]) -> Message {
-    Serializer::V2.decode_text(&Bytes::from_static(text)).expect("a message of version 2")
+    Serializer::V2
+        .decode_text(&Bytes::from_static(text).try_into().expect("UTF-8"))
+        .expect("a message of version 2")
 }
 
 fn decoding(c: &mut Criterion) {
@@ -30,8 +32,8 @@ fn decoding(c: &mut Criterion) {
         ("push, version 2", Serializer::V2, PUSH),
         ("push, version 1", Serializer::V1, PUSH_V1),
     ] {
-        let message = Bytes::from_static(message);
         group.throughput(Throughput::Bytes(message.len() as u64));
+        let message = Bytes::from_static(message).try_into().expect("UTF-8");
         group.bench_function(name, |b| b.iter(|| serializer.decode_text(black_box(&message))));
     }
     let binary = Bytes::from_static(BINARY);

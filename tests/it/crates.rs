@@ -3,7 +3,7 @@
 //! The compiler keeps the layers of `docs/ARCHITECTURE.md`, as each is a crate that cannot name what it does not depend on.
 //! Left to test is what they depend on.
 
-use std::{collections::BTreeSet, env, process::Command};
+use std::{collections::BTreeSet, env, fs, path::Path, process::Command};
 
 /// What compiles for a package and certain of its features, without its tests.
 fn tree(package: &str, features: &[&str]) -> BTreeSet<String> {
@@ -11,17 +11,46 @@ fn tree(package: &str, features: &[&str]) -> BTreeSet<String> {
 }
 
 fn names(arguments: &[&str]) -> BTreeSet<String> {
+    let arguments = [&["--locked", "--offline"], arguments].concat();
+    listed(Path::new(env!("CARGO_MANIFEST_DIR")), &arguments)
+        .unwrap_or_else(|why| panic!("{arguments:?}: {why}"))
+}
+
+/// What `cargo tree` says in a folder, or why it says nothing.
+fn listed(folder: &Path, arguments: &[&str]) -> Result<BTreeSet<String>, String> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .args(["tree", "--locked", "--offline", "--prefix", "none", "--format", "{p}"])
+        .current_dir(folder)
+        .args(["tree", "--prefix", "none", "--format", "{p}"])
         .args(arguments)
         .output()
         .unwrap();
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+    }
     let packages = String::from_utf8(output.stdout).unwrap();
     // one line each, such as `bytes v1.12.1` or `serde_derive v1.0.229 (proc-macro)`
-    packages.lines().map(|line| line.split(" (").next().unwrap().to_owned()).collect()
+    Ok(packages.lines().map(|line| line.split(" (").next().unwrap().to_owned()).collect())
+}
+
+/// What compiles for a project that has actix-web with all its default features, and these settings of the library.
+/// Everything has the version of this workspace's lock file; what that does not have is taken as cargo finds it here, or
+/// downloads it.
+fn stranger(settings: &str) -> BTreeSet<String> {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("stranger");
+    let root = env!("CARGO_MANIFEST_DIR");
+    fs::create_dir_all(folder.join("src")).unwrap();
+    fs::write(folder.join("src/lib.rs"), "").unwrap();
+    fs::copy(format!("{root}/Cargo.lock"), folder.join("Cargo.lock")).unwrap();
+    let manifest = format!(
+        "[package]\nname = \"stranger\"\nedition = \"2024\"\n[workspace]\n[dependencies]\nactix-web = \"4\"\n\
+         hinotori = {{ path = {:?}{settings} }}\n",
+        format!("{root}/crates/hinotori")
+    );
+    fs::write(folder.join("Cargo.toml"), manifest).unwrap();
+    let edges = ["--edges", "normal,build"];
+    let offline = listed(&folder, &[&edges[..], &["--offline"]].concat());
+    offline.or_else(|_| listed(&folder, &edges)).unwrap_or_else(|why| panic!("{why}"))
 }
 
 /// Those of these that are in a tree, whatever their version; a name that ends in `*` stands for all that begin so.
@@ -60,8 +89,21 @@ fn adding_the_library_compiles_no_more_crates_than_promised_and_nothing_of_the_p
 }
 
 #[test]
+fn a_project_with_all_of_actix_web_compiles_no_more_crates_than_promised() {
+    for (settings, most) in [("", 180), (", default-features = false", 165)] {
+        let tree = stranger(settings);
+        assert_eq!(
+            among(&tree, &["stranger", "hinotori", "h2"]),
+            ["stranger", "hinotori", "h2"],
+            "{tree:#?}"
+        );
+        assert!(tree.len() <= most, "{} crates, promised are {most}: {tree:#?}", tree.len());
+    }
+}
+
+#[test]
 fn a_feature_that_is_off_leaves_its_crates_out() {
-    let (tls, metrics) = (["actix-tls", "rustls", "ring"], ["prometheus", "procfs"]);
+    let (tls, metrics) = (["actix-tls", "rustls", "ring"], ["prometheus", "thiserror"]);
     let both = tree("hinotori", &[]);
     assert_eq!((among(&both, &tls), among(&both, &metrics)), (tls.to_vec(), metrics.to_vec()));
     let without_metrics = tree("hinotori", &["--no-default-features", "--features", "tls"]);

@@ -35,6 +35,8 @@ mod floods;
 mod isolation;
 mod limits;
 mod network;
+mod paths;
+mod payloads;
 mod rate;
 mod refs;
 mod slow;

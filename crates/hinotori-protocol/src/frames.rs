@@ -8,6 +8,7 @@
 //! RFC 6455.
 
 use bytes::Bytes;
+use bytestring::ByteString;
 
 use crate::{reason::Closed, wire::CloseCode};
 
@@ -26,8 +27,8 @@ const PONG: u8 = 10;
 /// What a client sends over a WebSocket, reassembled from its frames.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Incoming {
-    /// A text message, which is valid UTF-8.
-    Text(Bytes),
+    /// A text message.
+    Text(ByteString),
     /// A binary message.
     Binary(Bytes),
     /// A ping with its data, at most 125 bytes. Answer it with a [pong](crate::wire::Frame::pong) of the same data.
@@ -242,10 +243,7 @@ impl Fragments {
         if !self.is_text {
             return Ok(Incoming::Binary(self.data.into()));
         }
-        match std::str::from_utf8(&self.data) {
-            Ok(_) => Ok(Incoming::Text(self.data.into())),
-            Err(_) => Err(Closed::InvalidText),
-        }
+        ByteString::try_from(self.data).map(Incoming::Text).map_err(|_| Closed::InvalidText)
     }
 }
 
@@ -313,7 +311,7 @@ mod tests {
     }
 
     fn text(text: &'static str) -> Incoming {
-        Incoming::Text(Bytes::from_static(text.as_bytes()))
+        Incoming::Text(ByteString::from_static(text))
     }
 
     #[test]

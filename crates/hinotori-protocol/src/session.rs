@@ -134,7 +134,7 @@ pub enum Ended {
 /// };
 ///
 /// let mut session = Session::new(100);
-/// let join = Serializer::V2.decode_text(&br#"["1","1","room:lobby","phx_join",{}]"#[..].into())?;
+/// let join = Serializer::V2.decode_text(&r#"["1","1","room:lobby","phx_join",{}]"#.into())?;
 /// let effects = session.receive(join, |topic| topic == "room:lobby");
 /// let [Effect::Start { channel, .. }] = effects[..] else { panic!("{effects:?}") };
 ///

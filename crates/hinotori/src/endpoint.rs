@@ -4,10 +4,7 @@
 
 use std::{fmt, rc::Rc, sync::Arc};
 
-use actix_web::{
-    Resource,
-    web::{self, ServiceConfig},
-};
+use actix_web::web::{self, ServiceConfig};
 
 use crate::{
     drainer::Drainer,
@@ -16,7 +13,7 @@ use crate::{
     pubsub::PubSub,
     socket::{RawSocket, Routes, SocketHandler},
     telemetry::Quoted,
-    transport::{Mount, Sessions, SocketOptions, answer, upgrade, upgrade_raw},
+    transport::{Mount, Sessions, SocketOptions, answer, resources, upgrade, upgrade_raw},
     wire::{DISCONNECT, IntoPayload, Payload, PayloadError},
 };
 
@@ -240,12 +237,6 @@ impl fmt::Debug for Endpoint {
             .field("drainer", &self.drainer())
             .finish_non_exhaustive()
     }
-}
-
-/// A transport's path; one slash at its end is ignored. Two resources, as one with two patterns is matched by a regular
-/// expression, at a fifth of the cost of a connect and join.
-fn resources(path: &str, transport: &str) -> [Resource; 2] {
-    [format!("{path}/{transport}"), format!("{path}/{transport}/")].map(web::resource)
 }
 
 #[cfg(test)]

@@ -54,8 +54,9 @@ pub(super) fn decode(data: &Bytes) -> Result<Message, DecodeError> {
         ByteString::try_from(bytes).map_err(|_| DecodeError::Utf8(name))
     };
     Ok(Message {
-        join_ref: Ref::from_binary(&field("join_ref", sizes[0])?),
-        reference: Ref::from_binary(&field("ref", sizes[1])?),
+        // an empty one is a text as well: Phoenix has no null here either
+        join_ref: Ref::Text((&*field("join_ref", sizes[0])?).into()),
+        reference: Ref::Text((&*field("ref", sizes[1])?).into()),
         topic: field("topic", sizes[2])?,
         event: field("event", sizes[3])?,
         payload: Payload::binary(data.slice(needs..)),
@@ -127,6 +128,13 @@ mod tests {
         assert_eq!(message.reference, Ref::Text("4".into()));
         assert_eq!((&*message.topic, &*message.event), ("ref:a", "bin"));
         assert_eq!(message.payload.as_binary(), Some(&b"\0\x01\xffdata"[..]));
+    }
+
+    #[test]
+    fn empty_refs_are_texts_and_not_null() {
+        let message = decode(&Bytes::from_static(b"\0\0\0\x06\x03room:abin\x01")).unwrap();
+        assert_eq!((message.join_ref, message.reference), (Ref::Text("".into()), Ref::Text("".into())));
+        assert_eq!((&*message.topic, &*message.event), ("room:a", "bin"));
     }
 
     #[test]

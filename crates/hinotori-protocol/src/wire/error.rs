@@ -31,7 +31,7 @@ pub enum DecodeError {
         /// Its length in bytes, above [`MAX_NAME`].
         length: usize,
     },
-    /// A text message, or the named field of a binary one, is not UTF-8.
+    /// A binary message that stands for text, or the named field of another one, is not UTF-8.
     Utf8(&'static str),
 }
 

@@ -12,6 +12,9 @@ use std::{borrow::Cow, fmt};
 /// so what a receiver in Rust can read.
 pub const MAX_DEPTH: usize = 128;
 
+/// Digits before the point that every double can have: 308.
+const MAX_DIGITS: usize = f64::MAX_10_EXP as usize;
+
 /// Why the text of a message is refused before anyone reads what it says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -25,6 +28,9 @@ pub enum Fault {
     TooDeep,
     /// An escape such as `\ud800` that stands for no character: strict parsers of other clients would fail on it.
     LoneSurrogate,
+    /// A fraction or power beyond what a double holds, such as `1e999`: Phoenix refuses it, and so do parsers of other
+    /// clients. Integers may be of any length.
+    NumberTooBig,
 }
 
 impl fmt::Display for Fault {
@@ -34,6 +40,7 @@ impl fmt::Display for Fault {
             Self::Syntax { at } => write!(f, "not JSON at byte {at}"),
             Self::TooDeep => write!(f, "JSON nested deeper than {MAX_DEPTH} levels"),
             Self::LoneSurrogate => f.write_str("JSON with an escape of half a character"),
+            Self::NumberTooBig => f.write_str("JSON with a number that no double holds"),
         }
     }
 }
@@ -245,21 +252,30 @@ fn code_unit(json: &[u8], at: usize) -> Result<u32, Fault> {
     unit.ok_or(Fault::Syntax { at })
 }
 
-fn number(json: &[u8], at: usize) -> Result<usize, Fault> {
-    let mut at = at + usize::from(json[at] == b'-');
+fn number(json: &[u8], start: usize) -> Result<usize, Fault> {
+    let mut at = start + usize::from(json[start] == b'-');
     at = match json.get(at) {
         // nothing but a fraction or an exponent may follow a zero
         Some(b'0') => at + 1,
         _ => digits(json, at)?,
     };
+    // whether a fraction behind so many digits may be more than a double holds
+    let mut is_doubtful = false;
     if json.get(at) == Some(&b'.') {
+        is_doubtful = at - start > MAX_DIGITS;
         at = digits(json, at + 1)?;
     }
     if let Some(b'e' | b'E') = json.get(at) {
+        is_doubtful = true;
         let is_signed = matches!(json.get(at + 1), Some(b'+' | b'-'));
         at = digits(json, at + 1 + usize::from(is_signed))?;
     }
-    Ok(at)
+    if is_doubtful && !is_finite(&json[start..at]) { Err(Fault::NumberTooBig) } else { Ok(at) }
+}
+
+/// Whether a double holds a number, however roughly.
+fn is_finite(number: &[u8]) -> bool {
+    str::from_utf8(number).ok().and_then(|digits| digits.parse().ok()).is_some_and(f64::is_finite)
 }
 
 /// The end of digits, of which there must be one.
@@ -367,6 +383,39 @@ mod tests {
         assert_eq!(judged(r#""\ud800\ue000""#), Err(Fault::LoneSurrogate));
         assert_eq!(judged(r#""\\ud83d""#), Ok(()), "an escaped backslash begins no escape");
         assert_eq!(judged(r#""\"\u00e9[""#), Ok(()));
+    }
+
+    #[test]
+    fn numbers_that_no_double_holds_are_refused_unless_they_are_integers() {
+        let long = "9".repeat(400);
+        let zeros = "0".repeat(400);
+        for number in [
+            "1e999",
+            "-1e400",
+            "1E+309",
+            "123e99999999999999999999",
+            &format!("{long}.5"),
+            &format!("-1{zeros}.0e0"),
+        ] {
+            assert_eq!(judged(number), Err(Fault::NumberTooBig), "{number}");
+            assert_eq!(judged(&format!("{{\"a\":[0,{number}]}}")), Err(Fault::NumberTooBig), "{number}");
+        }
+        let most = "9".repeat(MAX_DIGITS);
+        for number in [
+            &long,
+            "-0",
+            "1e308",
+            "1.7976931348623157e308",
+            "1e-999",
+            "0e999",
+            "-0.0E+999",
+            &format!("{most}.9"),
+            &format!("-{most}.9"),
+            &format!("1{zeros}e-400"),
+            &format!("0.{zeros}1e400"),
+        ] {
+            assert_eq!(judged(number), Ok(()), "{number}");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::{Serializer, share::share};
 /// A message, as a WebSocket would have carried it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Part {
-    /// A text message, for [`Serializer::decode_text`].
+    /// A text message, for [`Serializer::decode_text`] if it is UTF-8.
     Text(Bytes),
     /// A binary message, for [`Serializer::decode_binary`].
     Binary(Bytes),

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use bytes::Bytes;
 use bytestring::ByteString;
 use serde::Serialize;
 
@@ -27,11 +26,6 @@ pub enum Ref {
 }
 
 impl Ref {
-    /// A ref of text, as binary frames carry it: empty means none.
-    pub fn from_binary(text: &str) -> Self {
-        if text.is_empty() { Self::Null } else { Self::Text(text.into()) }
-    }
-
     /// The ref that a JSON value spells.
     pub(super) fn from_json(field: &'static str, value: Value<'_>) -> Result<Self, DecodeError> {
         let json = value.json;
@@ -84,13 +78,11 @@ pub(super) struct Parts<'a> {
 }
 
 /// A name out of a message: a part of it, unless it is written with escapes.
-fn name(message: &Bytes, field: &'static str, value: Value<'_>) -> Result<ByteString, DecodeError> {
+fn name(message: &ByteString, field: &'static str, value: Value<'_>) -> Result<ByteString, DecodeError> {
     let name = value.text().ok_or(DecodeError::Name(field))?;
     judge_length(field, &name)?;
     match name {
-        Cow::Borrowed(name) => {
-            message.slice_ref(name.as_bytes()).try_into().map_err(|_| DecodeError::Utf8(field))
-        }
+        Cow::Borrowed(name) => Ok(message.slice_ref(name)),
         Cow::Owned(name) => Ok(name.into()),
     }
 }
@@ -120,7 +112,7 @@ pub struct Message {
 
 impl Message {
     /// The message of which these are the parts.
-    pub(super) fn read(text: &Bytes, parts: Parts<'_>) -> Result<Self, DecodeError> {
+    pub(super) fn read(text: &ByteString, parts: Parts<'_>) -> Result<Self, DecodeError> {
         Ok(Self {
             join_ref: Ref::from_json("join_ref", parts.join_ref)?,
             reference: Ref::from_json("ref", parts.reference)?,
@@ -128,7 +120,7 @@ impl Message {
             event: name(text, "event", parts.event)?,
             payload: match parts.payload.json {
                 "{}" => Payload::empty(),
-                json => Payload::from_json(share(text, json.as_bytes())),
+                json => Payload::from_json(share(text.as_bytes(), json.as_bytes())),
             },
             weight: text.len(),
         })

@@ -70,6 +70,8 @@ fn is_fit(json: &str, depth: usize) -> bool {
         }
         // serde_json takes half a character only as long as it need not build it
         Some(b'"') => from_str::<String>(json).is_ok(),
+        // serde_json rounds the last digits in its own way, which decides at the very edge
+        Some(b'-' | b'0'..=b'9') if json.contains(['.', 'e', 'E']) => json.parse().is_ok_and(f64::is_finite),
         _ => true,
     }
 }
@@ -109,7 +111,10 @@ mod tests {
         sample::{Index, select},
     };
 
+    use bytestring::ByteString;
+
     use super::*;
+    use crate::wire::DecodeError;
 
     /// Tokens of JSON, and what is nearly one.
     const TOKENS: &str = r#"
@@ -117,7 +122,7 @@ mod tests {
         "event" "payload" "ref" "join_ref" "more_than_eight_bytes" "café" "👋" "\n\"\\\/" "\x" "\u00e9" "\u+123"
         "\u00" "\ud83d\udc4b" "\uD83D" "\udc4b" "\ud83dx\udc4b" "\ud83d\u0041" "\ud800\udfff" "\ud800\ue000"
         "\udbff\udc00" "\ud7ff" "\\ud83d" 0 -0 7 - +1 01 1. .5 1.50 1e5 1E+05 1e 1e- -1.0e-7 --1 0x1 NaN
-        12345678901234567890123
+        12345678901234567890123 1e308 1e309 -1E+400 1.5e-999 0e999 1.7976931348623157e308 1.7976931348623159e308
     "#;
 
     /// Tokens with space and what else would not show.
@@ -142,6 +147,7 @@ mod tests {
             1 => any::<char>().prop_map(String::from),
             1 => (MAX_NAME..MAX_NAME + 2).prop_map(|length| format!("\"{}\"", "n".repeat(length))),
             1 => (MAX_NAME..MAX_NAME + 2).prop_map(|length| "9".repeat(length)),
+            1 => (307_usize..311, select(&["", ".5", "e0", "e1", ".0e-1"][..])).prop_map(|(length, end)| "9".repeat(length) + end),
             1 => (125_usize..130).prop_map(|depth| "[".repeat(depth) + &"]".repeat(depth)),
             1 => (125_usize..130).prop_map(|depth| "{\"a\":".repeat(depth) + "1" + &"}".repeat(depth)),
         ]
@@ -222,7 +228,11 @@ mod tests {
 
     fn compare(serializer: Serializer, text: impl Into<Bytes>) -> Result<(), TestCaseError> {
         let text = text.into();
-        let (found, expected) = (serializer.decode_text(&text), decode(serializer, &text));
+        let found = match ByteString::try_from(text.clone()) {
+            Ok(text) => serializer.decode_text(&text),
+            Err(_) => Err(DecodeError::Utf8("message")),
+        };
+        let expected = decode(serializer, &text);
         prop_assert_eq!(found.as_ref().ok(), expected.as_ref(), "{:?}: {:?}", text, found);
         Ok(())
     }

@@ -2,7 +2,7 @@
 //!
 //! JSON is kept as the text that came or goes, so that a payload that is only passed on is never built up in memory.
 
-use std::{borrow::Cow, fmt, sync::Arc};
+use std::{borrow::Cow, error::Error, fmt, iter::successors, sync::Arc};
 
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
@@ -96,7 +96,7 @@ impl Payload {
         }
     }
 
-    /// Reads a JSON payload as a `T`.
+    /// Reads a JSON payload as a `T`. Of a key that is there twice the last counts, as in JavaScript.
     ///
     /// A callback that passes the error on with `?` answers the client with it and lives on.
     ///
@@ -104,9 +104,13 @@ impl Payload {
     /// [`InvalidPayload`], which names the field, if the payload is binary or is not a `T`.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, InvalidPayload> {
         let json =
-            self.as_json().ok_or_else(|| InvalidPayload("expected JSON, got a binary payload".into()))?;
-        let mut reader = serde_json::Deserializer::from_slice(&json);
-        serde_path_to_error::deserialize(&mut reader).map_err(|error| InvalidPayload(describe(&error)))
+            self.as_json().ok_or_else(|| InvalidPayload::new("expected JSON, got a binary payload"))?;
+        let read = serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_slice(&json));
+        let read = read.or_else(|error| match with_last_keys(&json, &error) {
+            Some(value) => serde_path_to_error::deserialize(value),
+            None => Err(error),
+        });
+        read.map_err(|error| InvalidPayload::new(describe(&error)))
     }
 
     /// The payload as it travels, in as many pieces as it lies.
@@ -155,6 +159,16 @@ impl PartialEq for Payload {
 
 impl Eq for Payload {}
 
+/// The JSON with the last of all equal keys, if it was they that `error` is about: types derived by serde refuse them, while
+/// maps, values and other receivers take the last.
+fn with_last_keys(
+    json: &[u8],
+    error: &serde_path_to_error::Error<serde_json::Error>,
+) -> Option<serde_json::Value> {
+    let is_twice = error.inner().to_string().starts_with("duplicate field");
+    is_twice.then(|| serde_json::from_slice(json).ok()).flatten()
+}
+
 /// `path: what is wrong there`, without serde_json's line and column.
 fn describe(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
     let text = error.inner().to_string();
@@ -180,16 +194,59 @@ impl fmt::Debug for Payload {
 }
 
 /// A client's payload that is not what the channel expects; answered with its text as the `reason`.
+///
+/// A callback may return it as it is, as the [`source`](Error::source) of an error of its own, or within an `anyhow::Error`,
+/// with or without context. An error that keeps only its text cannot be told from any other.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InvalidPayload(String);
+pub struct InvalidPayload(Wrong);
 
-impl fmt::Display for InvalidPayload {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "invalid payload: {}", self.0)
+impl InvalidPayload {
+    fn new(wrong: impl Into<String>) -> Self {
+        Self(Wrong(wrong.into()))
+    }
+
+    /// The invalid payload that an error is about: the error itself, or what caused it.
+    ///
+    /// ```
+    /// use std::{error::Error, io};
+    /// use hinotori_protocol::wire::{InvalidPayload, Payload};
+    ///
+    /// let invalid = Payload::empty().parse::<u8>().unwrap_err();
+    /// let error: Box<dyn Error + Send + Sync> = io::Error::other(invalid.clone()).into();
+    /// assert_eq!(InvalidPayload::find(&*error), Some(invalid));
+    /// ```
+    #[must_use]
+    pub fn find(error: &(dyn Error + 'static)) -> Option<Self> {
+        let mut causes = successors(Some(error), |cause| (**cause).source());
+        causes.find_map(|cause| cause.downcast_ref::<Wrong>()).cloned().map(Self)
     }
 }
 
-impl std::error::Error for InvalidPayload {}
+impl fmt::Display for InvalidPayload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "invalid payload: {}", self.0.0)
+    }
+}
+
+impl Error for InvalidPayload {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+/// What is wrong with a payload. The source of [`InvalidPayload`], as that itself is out of reach in `anyhow::Error` and in
+/// errors that pass everything on to another (`#[error(transparent)]`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Wrong(String);
+
+/// In a chain of causes it stands behind the text of [`InvalidPayload`], which says the rest.
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("sent by the client")
+    }
+}
+
+impl Error for Wrong {}
 
 /// A value that cannot be sent as a payload.
 #[derive(Debug)]
@@ -217,8 +274,8 @@ impl fmt::Display for PayloadError {
     }
 }
 
-impl std::error::Error for PayloadError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+impl Error for PayloadError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Encode(error) => Some(error),
             Self::NotAnObject | Self::NotJson | Self::NotJoined => None,
@@ -288,6 +345,65 @@ mod tests {
         assert_eq!(error_of(json!({})), "invalid payload: missing field `author`");
         let binary = Payload::binary(vec![0]).parse::<Post>().unwrap_err().to_string();
         assert_eq!(binary, "invalid payload: expected JSON, got a binary payload");
+    }
+
+    #[test]
+    fn of_a_key_that_is_there_twice_the_last_counts_whatever_is_read() {
+        #[derive(Debug, PartialEq, Deserialize)]
+        struct Named {
+            user_id: String,
+            #[serde(default)]
+            of: Vec<Named>,
+        }
+        #[derive(Debug, PartialEq, Deserialize)]
+        #[serde(tag = "kind")]
+        enum Tagged {
+            Named { user_id: String },
+        }
+        let parse = |json: &'static str| Payload::from_json(Bytes::from_static(json.as_bytes()));
+        let twice = parse(r#"{"user_id":"ann","user_id":1,"user_id":"bob"}"#);
+        let bob = || Named { user_id: "bob".into(), of: vec![] };
+        assert_eq!(twice.parse::<Named>().unwrap(), bob());
+        assert_eq!(twice.parse::<serde_json::Value>().unwrap(), json!({ "user_id": "bob" }));
+        let nested = parse(r#"{"of":[],"user_id":"x","of":[{"user_id":"ann","user_id":"bob"}]}"#);
+        assert_eq!(nested.parse::<Named>().unwrap(), Named { user_id: "x".into(), of: vec![bob()] });
+        let map = parse(r#"{"a":1,"a":2}"#).parse::<HashMap<String, u8>>().unwrap();
+        assert_eq!(map, HashMap::from([("a".to_owned(), 2)]));
+        let tagged = parse(r#"{"kind":"Named","user_id":"ann","user_id":"bob"}"#);
+        assert_eq!(tagged.parse::<Tagged>().unwrap(), Tagged::Named { user_id: "bob".into() });
+        let wrong = parse(r#"{"user_id":"ann","user_id":1}"#).parse::<Named>().unwrap_err();
+        let expected = "invalid payload: user_id: invalid type: integer `1`, expected a string";
+        assert_eq!(wrong.to_string(), expected);
+    }
+
+    #[test]
+    fn an_invalid_payload_is_found_behind_any_number_of_causes() {
+        #[derive(Debug)]
+        struct Outer(Box<dyn Error + Send + Sync>, bool);
+
+        impl fmt::Display for Outer {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("could not post")
+            }
+        }
+
+        impl Error for Outer {
+            fn source(&self) -> Option<&(dyn Error + 'static)> {
+                // as `#[error(transparent)]` does
+                if self.1 { self.0.source() } else { Some(&*self.0) }
+            }
+        }
+
+        let invalid = Payload::empty().parse::<Post>().unwrap_err();
+        for outer in [
+            Outer(invalid.clone().into(), false),
+            Outer(invalid.clone().into(), true),
+            Outer(Outer(invalid.clone().into(), true).into(), false),
+        ] {
+            assert_eq!(InvalidPayload::find(&outer).as_ref(), Some(&invalid));
+        }
+        assert_eq!(InvalidPayload::find(&Outer("something else".into(), false)), None);
+        assert_eq!(InvalidPayload::find(&Outer(invalid.to_string().into(), false)), None);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The two versions of the format, and how a socket gets one of them.
 
 use bytes::Bytes;
+use bytestring::ByteString;
 
 use super::{DecodeError, EncodeError, Frame, Message, Outgoing, binary, v1, v2};
 
@@ -29,11 +30,10 @@ impl Serializer {
     ///
     /// # Errors
     /// [`DecodeError`] if it is not a message of this version; the socket is then to be closed.
-    pub fn decode_text(self, text: &Bytes) -> Result<Message, DecodeError> {
-        let json = std::str::from_utf8(text).map_err(|_| DecodeError::Utf8("message"))?;
+    pub fn decode_text(self, text: &ByteString) -> Result<Message, DecodeError> {
         match self {
-            Self::V1 => v1::decode(text, json),
-            Self::V2 => v2::decode(text, json),
+            Self::V1 => v1::decode(text),
+            Self::V2 => v2::decode(text),
         }
     }
 
@@ -43,7 +43,10 @@ impl Serializer {
     /// As [`Self::decode_text`].
     pub fn decode_binary(self, data: &Bytes) -> Result<Message, DecodeError> {
         match self {
-            Self::V1 => self.decode_text(data),
+            Self::V1 => {
+                let text = ByteString::try_from(data.clone()).map_err(|_| DecodeError::Utf8("message"))?;
+                self.decode_text(&text)
+            }
             Self::V2 => binary::decode(data),
         }
     }

@@ -5,7 +5,7 @@
 //! # Source
 //! Phoenix `lib/phoenix/socket/serializers/v1_json_serializer.ex`, 1.8.12.
 
-use bytes::Bytes;
+use bytestring::ByteString;
 
 use super::{
     Frame, Message, Opcode, Outgoing, Payload, Ref,
@@ -18,9 +18,9 @@ use super::{
 /// What a message must be.
 const SHAPE: &str = "an object with topic, event, payload and ref, each once";
 
-pub(super) fn decode(text: &Bytes, json: &str) -> Result<Message, DecodeError> {
+pub(super) fn decode(text: &ByteString) -> Result<Message, DecodeError> {
     const OTHER: DecodeError = DecodeError::Shape(SHAPE);
-    let mut entries = Reader::object(json)?.ok_or(OTHER)?;
+    let mut entries = Reader::object(text)?.ok_or(OTHER)?;
     let [mut topic, mut event, mut payload, mut reference, mut join_ref] = [None; 5];
     while let Some((key, value)) = entries.entry()? {
         let part = match &*key.text().unwrap_or_default() {
@@ -73,11 +73,13 @@ pub(super) fn encode(message: Outgoing<'_>, payload: &Payload) -> Frame {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
     use crate::wire::Status;
 
     fn decoded(text: &'static str) -> Result<Message, DecodeError> {
-        decode(&Bytes::from_static(text.as_bytes()), text)
+        decode(&ByteString::from_static(text))
     }
 
     fn encoded(message: Outgoing<'_>, payload: &str) -> String {

@@ -5,7 +5,7 @@
 //! # Source
 //! Phoenix `lib/phoenix/socket/serializers/v2_json_serializer.ex`, 1.8.12.
 
-use bytes::Bytes;
+use bytestring::ByteString;
 
 use super::{
     Frame, Message, Opcode, Outgoing, Payload, Ref,
@@ -18,12 +18,12 @@ use super::{
 /// What a message must be.
 const SHAPE: &str = "[join_ref, ref, topic, event, payload]";
 
-pub(super) fn decode(text: &Bytes, json: &str) -> Result<Message, DecodeError> {
+pub(super) fn decode(text: &ByteString) -> Result<Message, DecodeError> {
     const OTHER: DecodeError = DecodeError::Shape(SHAPE);
-    if let Some(reference) = heartbeat(json) {
-        return Ok(Message::heartbeat(reference, json.len()));
+    if let Some(reference) = heartbeat(text) {
+        return Ok(Message::heartbeat(reference, text.len()));
     }
-    let mut elements = Reader::array(json)?.ok_or(OTHER)?;
+    let mut elements = Reader::array(text)?.ok_or(OTHER)?;
     let mut first = [Value::NULL; 5];
     for value in &mut first {
         *value = elements.element()?.ok_or(OTHER)?;
@@ -70,11 +70,13 @@ pub(super) fn encode(message: Outgoing<'_>, payload: &Payload) -> Frame {
 mod tests {
     use proptest::prelude::*;
 
+    use bytes::Bytes;
+
     use super::*;
     use crate::wire::{MAX_DEPTH, Serializer, Status, json::Fault};
 
     fn decoded(text: impl Into<String>) -> Result<Message, DecodeError> {
-        Serializer::V2.decode_text(&text.into().into())
+        Serializer::V2.decode_text(&ByteString::from(text.into()))
     }
 
     fn encoded(message: Outgoing<'_>, payload: &str) -> String {
@@ -157,21 +159,23 @@ mod tests {
         let v2 = format!(r#"[1,1,"t","e",{payload},"{junk}"]"#);
         let v1 = format!(r#"{{"topic":"t","event":"e","ref":1,"payload":{payload},"x":"{junk}"}}"#);
         for (serializer, text) in [(Serializer::V2, v2), (Serializer::V1, v1)] {
-            let text = Bytes::from(text);
+            let text = ByteString::from(text);
             let message = serializer.decode_text(&text);
             let message = message.unwrap();
             let kept = message.payload.as_json().unwrap();
             assert_eq!(&*kept, payload.as_bytes());
-            assert!(!text.as_ptr_range().contains(&kept.as_ptr()));
+            assert!(!text.as_bytes().as_ptr_range().contains(&kept.as_ptr()));
         }
     }
 
     proptest! {
         #[test]
         fn any_bytes_decode_or_fail_and_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let text = ByteString::from(&*String::from_utf8_lossy(&bytes));
             let bytes = bytes.into();
             for serializer in [Serializer::V1, Serializer::V2] {
-                let _ = serializer.decode_text(&bytes);
+                let _ = serializer.decode_text(&text);
+                let _ = serializer.decode_binary(&bytes);
             }
         }
 
@@ -197,7 +201,7 @@ mod tests {
 
             let out = Serializer::V1.encode(push).unwrap().into_message().concat();
             let expected = Message { join_ref: Ref::Null, ..expected };
-            prop_assert_eq!(unweighed(Serializer::V1.decode_text(&out.into()).unwrap()), expected);
+            prop_assert_eq!(unweighed(Serializer::V1.decode_text(&out.try_into().unwrap()).unwrap()), expected);
         }
     }
 }

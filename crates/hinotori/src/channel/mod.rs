@@ -28,8 +28,9 @@ pub(crate) use task::start;
 
 use crate::{socket::SocketHandler, wire::Payload};
 
-/// Whatever went wrong in a callback. An [`InvalidPayload`](crate::InvalidPayload) is answered with its text as the
-/// `reason`; any other error crashes the channel, as a panic does.
+/// Whatever went wrong in a callback. In `join` and `handle_in` an [`InvalidPayload`](crate::InvalidPayload), or an error
+/// that was [caused](crate::InvalidPayload::find) by one, is answered with its text as the `reason`; any other error crashes
+/// the channel, as a panic does.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What callbacks return. With two parameters it is the standard library's.

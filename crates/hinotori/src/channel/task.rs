@@ -93,9 +93,9 @@ impl<C: Channel> Task<C> {
                 return Some(channel);
             }
             Outcome::Returned(Ok(Join(Err(reply)))) => Joined::Refused(reply),
-            Outcome::Returned(Err(error)) => match error.downcast::<InvalidPayload>() {
-                Ok(invalid) => Joined::Refused(reason(&invalid.to_string())),
-                Err(error) => self.join_crashed(&chain(&*error)),
+            Outcome::Returned(Err(error)) => match InvalidPayload::find(&*error) {
+                Some(invalid) => Joined::Refused(reason(&invalid.to_string())),
+                None => self.join_crashed(&chain(&*error)),
             },
             Outcome::Panicked(why) => self.join_crashed(&why),
             Outcome::Cut => self.join_crashed("the join did not end in time"),
@@ -173,12 +173,12 @@ impl<C: Channel> Task<C> {
                 }
                 Outcome::Returned(Ok(()))
             }
-            Outcome::Returned(Err(error)) => match error.downcast::<InvalidPayload>() {
-                Ok(invalid) => {
+            Outcome::Returned(Err(error)) => match InvalidPayload::find(&*error) {
+                Some(invalid) => {
                     self.membership.reply(&reference, Status::Error, &reason(&invalid.to_string()));
                     Outcome::Returned(Ok(()))
                 }
-                Err(error) => Outcome::Returned(Err(error)),
+                None => Outcome::Returned(Err(error)),
             },
             Outcome::Panicked(why) => Outcome::Panicked(why),
             Outcome::Cut => Outcome::Cut,

@@ -7,6 +7,8 @@ use std::{
 };
 
 use actix_web::rt::{task::yield_now, time::sleep};
+use anyhow::{Context as _, anyhow};
+use futures_util::FutureExt;
 use serde_json::json;
 
 use super::*;
@@ -70,6 +72,9 @@ impl Channel for Room {
     const SHUTDOWN: Duration = Duration::from_millis(50);
 
     async fn join(topic: &str, payload: Payload, cx: &mut Context<Self>) -> Result<Join<Self>> {
+        if topic == "room:strict" {
+            read(&payload)?;
+        }
         let n = payload.parse::<serde_json::Value>()?["n"].as_u64().unwrap_or_default();
         cx.socket().0.add(format!("join {n}"));
         match topic {
@@ -94,6 +99,13 @@ impl Channel for Room {
                 cx.closed().await;
                 cx.socket().0.add("closed");
             }
+            "source" => _ = read(&payload).map_err(std::io::Error::other)?,
+            "anyhow" => _ = read(&payload)?,
+            "anyhow with context" => _ = read(&payload).context("reading").context("counting")?,
+            "anyhow of a source" => {
+                _ = read(&payload).map_err(|error| anyhow!(std::io::Error::other(error)))?
+            }
+            "its text alone" => _ = read(&payload).map_err(|error| error.to_string())?,
             "tick" => cx.send_after(Duration::ZERO, 1),
             "handle" => {
                 let (handle, log) = (cx.handle(), cx.socket().0.clone());
@@ -128,6 +140,11 @@ impl Channel for Room {
         }
         cx.socket().0.add(format!("terminate {} {exit}", self.0));
     }
+}
+
+/// As an application reads payloads that has its errors from `anyhow`.
+fn read(payload: &Payload) -> anyhow::Result<u8> {
+    Ok(payload.parse::<u8>()?)
 }
 
 async fn connected(endpoint: &Endpoint) -> (TestSocket, Log) {
@@ -252,6 +269,20 @@ async fn one_topic_joined_again_and_again_while_its_channel_is_busy_has_one_chan
 }
 
 #[actix_web::test]
+async fn a_join_that_waits_for_a_busy_channel_never_starts_when_its_client_has_gone() {
+    let endpoint = Endpoint::new();
+    let (mut client, log) = joined(&endpoint, "room:1").await;
+    begin(&mut client, "room:1", "hang").await;
+    for n in 2..5 {
+        let join = client.subscribe_and_join("room:1", json!({ "n": n }));
+        assert!(join.now_or_never().is_none(), "it waits");
+    }
+    client.close();
+    all_over(&endpoint).await;
+    assert_eq!(log.take(), ["join 1", "callback dropped", "terminate 1 replaced by a new join"]);
+}
+
+#[actix_web::test]
 async fn a_join_that_hangs_does_not_keep_the_topic_from_a_client_that_tries_again() {
     let endpoint = Endpoint::new();
     let (mut client, log) = connected(&endpoint).await;
@@ -312,4 +343,18 @@ async fn a_client_that_is_dropped_leaves_nothing_behind() {
     assert_eq!(endpoint.node().connections.count(), 0);
     let local = endpoint.pubsub().local();
     assert!(local.is_empty() && endpoint.node().connections.is_empty(), "{local:?}");
+}
+
+#[actix_web::test]
+async fn an_invalid_payload_is_answered_whatever_error_it_is_wrapped_in() {
+    const REASON: &str = "invalid payload: invalid type: map, expected u8";
+    let (mut client, _) = joined(&Endpoint::new(), "room:1").await;
+    for event in ["source", "anyhow", "anyhow with context", "anyhow of a source"] {
+        let push = client.push("room:1", event, json!({})).unwrap();
+        client.assert_reply(push, Status::Error, json!({ "reason": REASON })).await;
+    }
+    let refused = client.subscribe_and_join("room:strict", json!({})).await.unwrap_err();
+    assert!(format!("{refused:?}").contains(REASON), "{refused:?}");
+    let _ = client.push("room:1", "its text alone", json!({})).unwrap();
+    client.assert_push("phx_error", json!({ "reason": "channel_crash" })).await;
 }

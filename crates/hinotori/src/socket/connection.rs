@@ -11,6 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use bytestring::ByteString;
 
 use hinotori_protocol::{
     rate::Verdict,
@@ -23,7 +24,7 @@ use crate::{
     connections::Seat,
     node::Node,
     telemetry::{Quoted, Transport},
-    wire::{EncodeError, Frame, Message, Outgoing, PHOENIX, Payload, Serializer, Status},
+    wire::{DecodeError, EncodeError, Frame, Message, Outgoing, PHOENIX, Payload, Serializer, Status},
 };
 
 /// A client that may have a socket.
@@ -69,6 +70,18 @@ impl Connection {
 
     pub(crate) fn serializer(&self) -> Serializer {
         self.serializer
+    }
+
+    /// A message of the client, if it is one.
+    fn receive(&self, decoded: Result<Message, DecodeError>) -> Result<(), String> {
+        self.line.local().counts().received.add(1);
+        let message = decoded.map_err(|error| error.to_string())?;
+        match self.line.judge() {
+            Verdict::Handle => self.receive_message(message),
+            Verdict::Refuse => self.refuse(&message),
+            Verdict::Close => {}
+        }
+        Ok(())
     }
 
     /// A message of the client.
@@ -203,17 +216,12 @@ impl Peer for Connection {
         &self.line
     }
 
-    fn receive(&self, is_text: bool, data: &Bytes) -> Result<(), String> {
-        self.line.local().counts().received.add(1);
-        let message =
-            if is_text { self.serializer.decode_text(data) } else { self.serializer.decode_binary(data) };
-        let message = message.map_err(|error| error.to_string())?;
-        match self.line.judge() {
-            Verdict::Handle => self.receive_message(message),
-            Verdict::Refuse => self.refuse(&message),
-            Verdict::Close => {}
-        }
-        Ok(())
+    fn receive_text(&self, text: &ByteString) -> Result<(), String> {
+        self.receive(self.serializer.decode_text(text))
+    }
+
+    fn receive_binary(&self, data: &Bytes) -> Result<(), String> {
+        self.receive(self.serializer.decode_binary(data))
     }
 
     /// Every channel ends.

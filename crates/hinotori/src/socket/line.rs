@@ -10,6 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use bytestring::ByteString;
 use hinotori_protocol::rate::{Rate, Verdict};
 
 use super::{Outbox, Stream, close};
@@ -49,7 +50,9 @@ pub(crate) struct Limits {
 pub(crate) trait Peer {
     fn line(&self) -> &Rc<Line>;
     /// Takes a whole message, or says why the line must be closed for it.
-    fn receive(&self, is_text: bool, data: &Bytes) -> Result<(), String>;
+    fn receive_text(&self, text: &ByteString) -> Result<(), String>;
+    /// The same for a binary message.
+    fn receive_binary(&self, data: &Bytes) -> Result<(), String>;
     /// The transport is gone.
     fn gone(&self);
 }

@@ -19,6 +19,7 @@ use actix_web::rt::{
     time::{Sleep, sleep},
 };
 use bytes::Bytes;
+use bytestring::ByteString;
 use tokio::sync::oneshot;
 
 use super::{ConnectInfo, Line, Params, Peer, Refused, Verdict};
@@ -210,22 +211,13 @@ impl<R: RawSocket> Peer for RawConnection<R> {
         &self.line
     }
 
-    fn receive(&self, is_text: bool, data: &Bytes) -> std::result::Result<(), String> {
-        self.line.local().counts().received.add(1);
-        let message = if is_text {
-            RawMessage::Text(String::from_utf8(data.to_vec()).map_err(|error| error.to_string())?)
-        } else {
-            RawMessage::Binary(data.clone())
-        };
-        if self.line.judge() != Verdict::Handle {
-            // there is no answer that would say so in whatever is spoken here
-            self.line.close(Closed::Rate);
-            return Ok(());
-        }
-        let cost = message.cost();
-        if self.mailbox.push(Item::Command(message)).is_ok() {
-            self.line.load(cost);
-        }
+    fn receive_text(&self, text: &ByteString) -> std::result::Result<(), String> {
+        self.receive(RawMessage::Text(text.to_string()));
+        Ok(())
+    }
+
+    fn receive_binary(&self, data: &Bytes) -> std::result::Result<(), String> {
+        self.receive(RawMessage::Binary(data.clone()));
         Ok(())
     }
 
@@ -233,6 +225,21 @@ impl<R: RawSocket> Peer for RawConnection<R> {
         self.line.end();
         self.mailbox.close();
         self.present.take();
+    }
+}
+
+impl<R: RawSocket> RawConnection<R> {
+    fn receive(&self, message: RawMessage) {
+        self.line.local().counts().received.add(1);
+        if self.line.judge() != Verdict::Handle {
+            // there is no answer that would say so in whatever is spoken here
+            self.line.close(Closed::Rate);
+            return;
+        }
+        let cost = message.cost();
+        if self.mailbox.push(Item::Command(message)).is_ok() {
+            self.line.load(cost);
+        }
     }
 }
 
@@ -398,7 +405,7 @@ mod tests {
         let limits = Limits { message_rate: (1, 2), ..LIMITS };
         let socket = opened(&Node::unbounded(), Deaf, limits);
         for is_open in [true, true, false] {
-            socket.receive(false, &Bytes::from_static(b"x")).unwrap();
+            socket.receive_binary(&Bytes::from_static(b"x")).unwrap();
             assert_eq!(socket.line().outbox().is_open(), is_open);
         }
     }

@@ -1,13 +1,14 @@
 //! The metrics of one server: each is declared here, once, with its help text.
 //!
 //! What happens for every message is counted by each worker thread for itself (`worker.rs`) and added up when somebody
-//! asks (`collector.rs`). All else is rare, and counted in one place for the whole server. What an application adds to the
+//! asks (`collector.rs`). All else is rare, and counted in one place for the whole server. What the process needs of the
+//! system is read from it (`process.rs`). What an application adds to the
 //! [`registry`](Telemetry::registry) is no matter of this module.
 
 mod collector;
-
 #[cfg(target_os = "linux")]
-use prometheus::process_collector::ProcessCollector;
+mod process;
+
 pub(crate) use prometheus::{IntCounter as Counter, IntGauge as Gauge};
 use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry, core::Collector};
 
@@ -79,7 +80,7 @@ impl Telemetry {
             crashes.with_label_values(&[&crash.to_string()]);
         }
         #[cfg(target_os = "linux")]
-        register(&registry, ProcessCollector::for_self());
+        add(&registry, process::Process::new());
         Self {
             connections: TRANSPORTS.map(|label| connections.with_label_values(&[&label.to_string()])),
             opened: TRANSPORTS.map(|label| opened.with_label_values(&[&label.to_string()])),

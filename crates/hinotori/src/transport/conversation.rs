@@ -187,8 +187,8 @@ impl Conversation {
             return;
         }
         match incoming {
-            Incoming::Text(data) => self.received(true, &data),
-            Incoming::Binary(data) => self.received(false, &data),
+            Incoming::Text(text) => self.judge(self.peer.receive_text(&text)),
+            Incoming::Binary(data) => self.judge(self.peer.receive_binary(&data)),
             // a ping is a message like any other that must be answered; one too many is not
             Incoming::Ping(data) if line.judge() == Verdict::Handle => {
                 line.forward(&Frame::pong(&data));
@@ -209,8 +209,9 @@ impl Conversation {
         }
     }
 
-    fn received(&self, is_text: bool, data: &Bytes) {
-        if let Err(why) = self.peer.receive(is_text, data) {
+    /// A message that does not decode ends the conversation.
+    fn judge(&self, received: Result<(), String>) {
+        if let Err(why) = received {
             self.line().close_over(Closed::Malformed, &why);
         }
     }
@@ -299,6 +300,7 @@ mod tests {
             time::{sleep, timeout},
         },
     };
+    use bytestring::ByteString;
     use futures_util::{StreamExt, future::join, stream};
     use proptest::prelude::*;
     use tokio::io::{
@@ -321,7 +323,11 @@ mod tests {
             &self.0
         }
 
-        fn receive(&self, _: bool, data: &Bytes) -> Result<(), String> {
+        fn receive_text(&self, text: &ByteString) -> Result<(), String> {
+            self.receive_binary(text.as_bytes())
+        }
+
+        fn receive_binary(&self, data: &Bytes) -> Result<(), String> {
             (0..self.1).for_each(|_| self.0.push(&Frame::pong(data)));
             Ok(())
         }

@@ -22,6 +22,7 @@ use actix::{
     Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, ResponseActFuture,
     WrapFuture,
 };
+use bytestring::ByteString;
 use tokio::sync::oneshot;
 
 use super::body::{Bodies, Body};
@@ -264,8 +265,11 @@ impl Handler<Publish> for PollSession {
 async fn receive(connection: &Connection, part: Result<Part, NotBase64>) -> Published {
     poll_fn(|cx| connection.line().poll_readable(cx)).await;
     let received = match part {
-        Ok(Part::Text(text)) => connection.receive(true, &text),
-        Ok(Part::Binary(data)) => connection.receive(false, &data),
+        Ok(Part::Text(text)) => match ByteString::try_from(text) {
+            Ok(text) => connection.receive_text(&text),
+            Err(error) => Err(error.to_string()),
+        },
+        Ok(Part::Binary(data)) => connection.receive_binary(&data),
         Err(NotBase64) => return Published::NotBase64,
     };
     match received {

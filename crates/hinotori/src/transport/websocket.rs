@@ -1,16 +1,17 @@
 //! Sockets over WebSockets.
 //!
-//! The handshake is that of actix-ws. Its session is not used: it queues 32 messages and makes the sender wait for a slow
-//! peer. A [`Conversation`] speaks on the stream instead: on the TCP stream itself where the server gives it away
-//! (`takeover.rs`), else by way of HTTP's payload and body (`piped.rs`).
+//! A [`Conversation`] speaks on the stream: on the TCP stream itself where the server gives it away (`takeover.rs`), else by
+//! way of HTTP's payload and body (`piped.rs`). actix-ws is not used: its session queues 32 messages and makes the sender wait
+//! for a slow peer.
 //!
 //! # Source
 //! Phoenix `lib/phoenix/transports/websocket.ex`, 1.8.12, for the order of the checks.
 
 use std::{future::poll_fn, rc::Rc};
 
+use actix_http::ws::hash_key;
 use actix_web::{
-    FromRequest, HttpRequest, HttpResponse, dev,
+    HttpRequest, HttpResponse,
     http::{
         Method,
         header::{self, HeaderName, HeaderValue},
@@ -101,17 +102,18 @@ fn offer(request: &HttpRequest, auth_token: bool) -> Result<Offer, BadOffer> {
     read_offer(lines.map_err(|_| BadOffer)?.into_iter())
 }
 
-/// The answer that switches protocols; actix-ws is given no body, so the session that it makes ends at once.
+/// The answer that switches protocols.
 pub(super) async fn handshake(
     request: &HttpRequest,
     protocol: Option<&'static str>,
 ) -> Result<HttpResponse, Denial> {
     check_upgrade(request).map_err(Denial::handshake)?;
-    let nothing = web::Payload::from_request(request, &mut dev::Payload::None)
-        .await
-        .map_err(|error| Denial::handshake(error.to_string()))?;
-    let (mut response, _session, _messages) =
-        actix_ws::handle(request, nothing).map_err(|error| Denial::handshake(error.to_string()))?;
+    let key = request.headers().get(header::SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes);
+    let accept = HeaderValue::from_bytes(&hash_key(key.unwrap_or_default()));
+    let accept = accept.map_err(|error| Denial::handshake(error.to_string()))?;
+    let mut response = HttpResponse::SwitchingProtocols();
+    response.upgrade("websocket").insert_header((header::SEC_WEBSOCKET_ACCEPT, accept));
+    let mut response = response.finish();
     if let Some(protocol) = protocol {
         response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
     }
@@ -133,7 +135,7 @@ fn check_upgrade(request: &HttpRequest) -> Result<(), String> {
         return Err(format!("'sec-websocket-version' header must equal '13', got {got:?}"));
     }
     match values(&header::SEC_WEBSOCKET_KEY).next() {
-        None => Err("'sec-websocket-key' header is absent".to_owned()),
+        None | Some("") => Err("'sec-websocket-key' header is absent".to_owned()),
         Some(_) => Ok(()),
     }
 }

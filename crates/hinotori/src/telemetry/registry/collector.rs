@@ -47,21 +47,27 @@ impl Workers {
         Counts::new(tallies)
     }
 
-    fn family(&self, index: usize, kind: MetricType, metric: Metric) -> MetricFamily {
-        let mut family = MetricFamily::default();
-        family.set_name(self.descriptions[index].fq_name.clone());
-        family.set_help(self.descriptions[index].help.clone());
-        family.set_field_type(kind);
-        family.set_metric(vec![metric]);
-        family
-    }
-
     fn counter(&self, index: usize, value: u64) -> MetricFamily {
-        let (mut counter, mut metric) = (Counter::default(), Metric::default());
-        counter.set_value(value as f64);
-        metric.set_counter(counter);
-        self.family(index, MetricType::COUNTER, metric)
+        counter(&self.descriptions[index], value as f64)
     }
+}
+
+/// A metric without labels.
+pub(super) fn family(description: &Desc, kind: MetricType, metric: Metric) -> MetricFamily {
+    let mut family = MetricFamily::default();
+    family.set_name(description.fq_name.clone());
+    family.set_help(description.help.clone());
+    family.set_field_type(kind);
+    family.set_metric(vec![metric]);
+    family
+}
+
+/// A counter that has this value.
+pub(super) fn counter(description: &Desc, value: f64) -> MetricFamily {
+    let (mut counter, mut metric) = (Counter::default(), Metric::default());
+    counter.set_value(value);
+    metric.set_counter(counter);
+    family(description, MetricType::COUNTER, metric)
 }
 
 impl Collector for Workers {
@@ -83,7 +89,7 @@ impl Collector for Workers {
         vec![
             self.counter(RECEIVED, sum(|tallies| &tallies.received)),
             self.counter(SENT, sum(|tallies| &tallies.sent)),
-            self.family(FAN_OUT, MetricType::HISTOGRAM, metric),
+            family(&self.descriptions[FAN_OUT], MetricType::HISTOGRAM, metric),
         ]
     }
 }
