@@ -445,6 +445,11 @@ mod tests {
         taken
     }
 
+    /// As much time passes as makes of a client that has not read one that does not.
+    fn stall(outbox: &Outbox) {
+        outbox.stalled.set(outbox.stalled.get().and_then(|since| since.checked_sub(GRACE)));
+    }
+
     /// A push of a list of some 100 KB, as a history is one.
     fn history() -> Frame {
         let mut list = PayloadList::new();
@@ -474,6 +479,7 @@ mod tests {
         let outbox = Outbox::new(1_000);
         assert!(outbox.push(&frame(5_000)), "one frame of any size has room");
         write(&outbox, 10);
+        stall(&outbox);
         let behind = (0..100).take_while(|_| outbox.push(&frame(50))).count();
         assert!(behind > 5 && behind < 20, "{behind}");
         outbox.cut();
@@ -530,6 +536,23 @@ mod tests {
     }
 
     #[test]
+    fn who_takes_something_now_and_then_has_room_for_a_burst_and_falls_behind_until_it_has_read() {
+        let outbox = Outbox::new(1_000);
+        let burst = |length| (0..1_000).take_while(|_| outbox.push(&frame(length))).count();
+        write(&outbox, 0);
+        let first = burst(100);
+        assert_eq!(first, 16_000 / cost(&frame(100)) + 2, "sixteen times the limit, beside the first");
+        assert!(!outbox.falls_behind(), "nothing was offered");
+        write(&outbox, 1);
+        assert!(outbox.falls_behind());
+        write(&outbox, 102 * first - 500);
+        assert!(!outbox.falls_behind() && outbox.is_stalled());
+        assert!(burst(100) > 80);
+        stall(&outbox);
+        assert!(burst(100) == 0 && !outbox.falls_behind(), "nobody waits for who does not read");
+    }
+
+    #[test]
     fn a_burst_before_anything_was_offered_is_not_the_peers_fault() {
         let outbox = Outbox::new(100);
         let burst = (0..100).take_while(|_| outbox.push(&frame(50))).count();
@@ -545,6 +568,7 @@ mod tests {
         outbox.wake_poll();
         assert!(outbox.push(&frame(10)), "nobody has come to take them yet");
         assert!(look().is_ready());
+        stall(&outbox);
         let more = (0..100).take_while(|_| outbox.push(&frame(10))).count();
         assert!(more < 10, "somebody has, and there was no poll to give them to");
     }
