@@ -40,9 +40,10 @@ pub struct SocketOptions {
     /// (else HTTP 413). 8,000,000 by default, as Phoenix's bound on a body.
     pub max_message_size: usize,
     /// Whether WebSockets compress messages (`permessage-deflate`) for clients that offer it, as browsers do. Off by
-    /// default, as in Phoenix. Turn it on where the network costs more than CPU time: a message of 256 bytes or more is
-    /// compressed once per broadcast, and once per reply and push. A client may keep up to 32 KiB of what it has sent
-    /// compressed. Text over TLS that mixes a secret with what others write can leak the secret by its length.
+    /// default, as in Phoenix. Turn it on where the network costs more than CPU time: messages of 256 bytes and more are
+    /// compressed, a broadcast once for all its receivers. A client that compresses its own messages takes up to 32 KiB
+    /// more memory. Leave it off if a message holds both a secret and text that somebody else chose: its length can then
+    /// reveal the secret, even over TLS.
     pub compress: bool,
     /// Topics that one socket may have joined at a time. 100 by default, as in Phoenix.
     pub max_channels: usize,
