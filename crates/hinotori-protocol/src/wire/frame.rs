@@ -10,6 +10,9 @@ use super::compression::{Window, deflate};
 /// The longest header of an unmasked frame: 2 bytes and a length of 8 (RFC 6455 §5.2).
 const MAX_HEADER: usize = 10;
 
+/// The bit of the first byte that marks the last frame of a message: every frame here is one.
+const FIN: u8 = 0x80;
+
 /// The bit of the first byte that marks a compressed message (RFC 7692 §6).
 const RSV1: u8 = 0x40;
 
@@ -92,8 +95,8 @@ impl Frame {
         }
     }
 
-    /// The same data message, compressed for clients that agreed on this window. `None` if it is to be sent as it is: it
-    /// is shorter than 256 bytes, or would not become shorter.
+    /// The same message, compressed for clients that agreed on this window. `None` if it is to be sent as it is: it is
+    /// shorter than 256 bytes, would not become shorter, is compressed already, or is not a data message.
     ///
     /// ```
     /// use hinotori_protocol::wire::{Frame, Opcode, compression::Window};
@@ -104,10 +107,13 @@ impl Frame {
     /// ```
     #[must_use]
     pub fn deflated(&self, window: Window) -> Option<Self> {
-        let opcode = *self.pieces().first()?.first()? & 0x0f;
+        let first = *self.pieces().first()?.first()?;
+        if ![Opcode::Text, Opcode::Binary].iter().any(|opcode| first == FIN | *opcode as u8) {
+            return None;
+        }
         let mut bytes = vec![0; MAX_HEADER];
         deflate(window, &self.clone().into_message(), &mut bytes).ok()?;
-        let (header, length) = header(RSV1 | opcode, bytes.len() - MAX_HEADER);
+        let (header, length) = header(RSV1 | first, bytes.len() - MAX_HEADER);
         // the header ends where the payload begins, so that the payload is not moved
         let start = MAX_HEADER - length;
         bytes[start..MAX_HEADER].copy_from_slice(&header[..length]);
@@ -168,7 +174,7 @@ impl Frame {
 /// bits.
 fn header(first: u8, length: usize) -> ([u8; MAX_HEADER], usize) {
     let mut header = [0; MAX_HEADER];
-    header[0] = 0x80 | first;
+    header[0] = FIN | first;
     let size = if length < 126 {
         header[1] = length as u8;
         2
@@ -293,6 +299,14 @@ mod tests {
         }
         let short = Frame::of(Opcode::Text, &[b'x'; 1_000]).deflated(Window::Full).unwrap();
         assert_eq!(usize::from(short.pieces()[0][1]), short.len() - 2);
+    }
+
+    #[test]
+    fn what_is_compressed_or_no_data_message_is_not_compressed() {
+        let frame = Frame::of(Opcode::Text, &[b'x'; 1_000_000]).deflated(Window::Full).unwrap();
+        assert!(frame.len() > 500, "it would shrink again");
+        assert_eq!(frame.deflated(Window::Full), None);
+        assert_eq!(Frame::of(Opcode::Pong, &[b'x'; 1_000]).deflated(Window::Full), None);
     }
 
     #[test]

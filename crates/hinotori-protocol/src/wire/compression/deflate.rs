@@ -26,7 +26,7 @@ const MORE_ROOM: usize = 4 * 1024;
 pub enum Window {
     /// 256 bytes.
     Small,
-    /// 4 KiB: what Python's `websockets` asks for.
+    /// 4 KiB: for clients that save memory, such as older versions of Python's `websockets`.
     Medium,
     /// 32 KiB, the most that DEFLATE has: what all other clients get.
     Full,
