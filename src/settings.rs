@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use clap::{Parser, builder::RangedU64ValueParser};
+use clap::{
+    Parser,
+    builder::{BoolishValueParser, RangedU64ValueParser},
+};
 use hinotori::{Certificate, CertificateError, CheckOrigin, Drainer, SocketOptions, TrustedProxies};
 
 use crate::chat::Limit;
@@ -67,6 +70,9 @@ pub(crate) struct Settings {
     /// Bytes that one message may have, in any number of frames.
     #[arg(long, env = "MAX_MESSAGE_SIZE", default_value = "8000000", value_parser = positive())]
     max_message_size: usize,
+    /// Compress messages (permessage-deflate) for clients that offer it, as browsers do.
+    #[arg(long, env = "COMPRESS", value_parser = BoolishValueParser::new())]
+    compress: bool,
     /// Bytes that may wait for a client that does not read before it is cut off; one message of any size has room
     /// beyond it.
     #[arg(long, env = "OUTBOX_LIMIT", default_value = "1048576", value_parser = positive())]
@@ -142,6 +148,7 @@ impl Settings {
             longpoll: (self.longpoll_window > 0).then(|| Duration::from_millis(self.longpoll_window)),
             max_frame_size: self.max_frame_size,
             max_message_size: self.max_message_size,
+            compress: self.compress,
             outbox_limit: self.outbox_limit,
             max_message_rate: self.max_message_rate,
             max_message_burst: self.max_message_burst,

@@ -1,9 +1,11 @@
 //! What the fuzz targets check: more than that nothing panics.
 
+mod compressed;
 mod messages;
 mod signed;
 mod stream;
 
+pub use compressed::inflate;
 pub use messages::{longpoll_body, v1_text, v2_binary, v2_text};
 pub use signed::token;
 pub use stream::frames;

@@ -3,6 +3,7 @@
 use hinotori_protocol::{
     frames::{Frames, Incoming},
     reason::Closed,
+    wire::compression::Agreement,
 };
 
 const MAX_FRAME: usize = 100;
@@ -12,12 +13,19 @@ const MAX_MESSAGE: usize = 500;
 const CONTROL: usize = 125 + 14;
 
 /// The first byte says how the rest is cut. What is read does not depend on that, nothing comes after the end, and no
-/// more is held than a frame and a message.
+/// more is held than a frame and a message, whether messages may be compressed or not.
 pub fn frames(data: &[u8]) {
     let Some((&size, bytes)) = data.split_first() else { return };
-    let whole = read(&[bytes]);
     let pieces: Vec<&[u8]> = bytes.chunks(usize::from(size).max(1)).collect();
-    assert_eq!(read(&pieces), whole);
+    check(&pieces, bytes, || Frames::new(MAX_FRAME, MAX_MESSAGE));
+    check(&pieces, bytes, || {
+        Frames::new(MAX_FRAME, MAX_MESSAGE).with_inflate(Agreement::default().inflate())
+    });
+}
+
+fn check(pieces: &[&[u8]], bytes: &[u8], frames: impl Fn() -> Frames) {
+    let whole = read(frames(), &[bytes]);
+    assert_eq!(read(frames(), pieces), whole);
     let is_end = |incoming: &Incoming| matches!(incoming, Incoming::Close(_) | Incoming::Broken(_));
     assert!(whole.iter().rev().skip(1).all(|incoming| !is_end(incoming)), "{whole:?}");
     for incoming in whole {
@@ -28,15 +36,15 @@ pub fn frames(data: &[u8]) {
             Incoming::Binary(data) => assert!(data.len() <= MAX_MESSAGE),
             Incoming::Ping(data) => assert!(data.len() <= 125),
             Incoming::Broken(why) => {
-                assert!([Closed::Protocol, Closed::InvalidText, Closed::TooBig].contains(&why));
+                let may_be = [Closed::Protocol, Closed::InvalidText, Closed::Inflate, Closed::TooBig];
+                assert!(may_be.contains(&why));
             }
             Incoming::Pong | Incoming::Close(_) => {}
         }
     }
 }
 
-fn read(pieces: &[&[u8]]) -> Vec<Incoming> {
-    let mut frames = Frames::new(MAX_FRAME, MAX_MESSAGE);
+fn read(mut frames: Frames, pieces: &[&[u8]]) -> Vec<Incoming> {
     let mut read = vec![];
     for mut piece in pieces.iter().copied() {
         read.extend(std::iter::from_fn(|| frames.next(&mut piece)));

@@ -9,6 +9,9 @@ pub(crate) const CLOSE: u8 = 0x8;
 pub(crate) const PING: u8 = 0x9;
 pub(crate) const PONG: u8 = 0xA;
 
+/// The bit of a frame's first byte that says that its message is compressed (RFC 7692 §6).
+pub(crate) const RSV1: u8 = 0x40;
+
 /// Any key does: what matters is that the server undoes it.
 const MASK: [u8; 4] = [0x9d, 0x01, 0x5c, 0xe3];
 

@@ -30,6 +30,7 @@ mod recordings;
 
 // the protocol, on the example server `reference`
 mod chaos;
+mod compression;
 mod connections;
 mod floods;
 mod isolation;

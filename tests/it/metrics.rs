@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     PATIENCE,
     client::{Client, Upgrade},
-    frame::{TEXT, header, masked},
+    frame::{RSV1, TEXT, header, masked},
     guest::Guest,
     http::{exchange, get},
     server::{Launch, Server},
@@ -208,6 +208,12 @@ fn a_connection_that_the_server_closes_is_counted_by_the_reason() {
     client.bytes(&masked(true, TEXT, &[0xc0, 0x80]));
     client.closes(1007);
     count("invalid_text");
+    let offer = [("Sec-WebSocket-Extensions", &["permessage-deflate"][..])];
+    let upgrade = Upgrade::request(server.port, "/deflate/websocket?vsn=2.0.0", &offer).unwrap();
+    let mut client = Client::over(upgrade);
+    client.bytes(&masked(true, RSV1 | TEXT, &[0xff]));
+    client.closes(1007);
+    count("inflate");
     let mut client = open();
     client.bytes(&header(0x80 | TEXT, 1 << 40));
     client.closes(1009);

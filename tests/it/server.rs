@@ -43,6 +43,7 @@ pub(crate) const VARIABLES: &[&str] = &[
     "LONGPOLL_WINDOW",
     "MAX_FRAME_SIZE",
     "MAX_MESSAGE_SIZE",
+    "COMPRESS",
     "OUTBOX_LIMIT",
     "TRUSTED_PROXIES",
     "MAX_CONNECTIONS",

@@ -29,14 +29,14 @@ const HTTP_1: &[&[u8]] = &[b"http/1.1"];
 const RSA: &str = include_str!("../fixtures/tls/rsa.pem");
 
 /// A certificate for `localhost` and its key, as PEM.
-struct Identity {
+pub(crate) struct Identity {
     certificate: String,
     key: String,
     der: Vec<u8>,
 }
 
 impl Identity {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let CertifiedKey { cert, signing_key } =
             generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         Self { certificate: cert.pem(), key: signing_key.serialize_pem(), der: cert.der().to_vec() }
@@ -56,8 +56,17 @@ fn launch(folder: &Path) -> Launch {
 
 /// The chat with a certificate, and the way in.
 fn start(identity: &Identity, folder: &Folder) -> (Server, Tunnel) {
+    start_with(identity, folder, |launch| launch)
+}
+
+/// The same, with other settings too.
+pub(crate) fn start_with(
+    identity: &Identity,
+    folder: &Folder,
+    with: impl FnOnce(Launch) -> Launch,
+) -> (Server, Tunnel) {
     identity.write(folder);
-    let server = launch(folder.path()).start();
+    let server = with(launch(folder.path())).start();
     let tunnel = Tunnel::open(server.port, &[&identity.certificate], HTTP_1);
     (server, tunnel)
 }

@@ -10,7 +10,13 @@
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use crate::{reason::Closed, wire::CloseCode};
+use crate::{
+    reason::Closed,
+    wire::{
+        CloseCode,
+        compression::{Inflate, InflateError},
+    },
+};
 
 /// The longest payload of a control frame (RFC 6455 §5.5).
 const MAX_CONTROL: u64 = 125;
@@ -18,8 +24,12 @@ const MAX_CONTROL: u64 = 125;
 /// The longest header of a masked frame: 2 bytes, a length of 8, a mask of 4 (RFC 6455 §5.2).
 const MAX_HEADER: usize = 14;
 
+/// The bit of the first byte that marks a compressed message (RFC 7692 §6).
+const RSV1: u8 = 0x40;
+
 const CONTINUATION: u8 = 0;
 const TEXT: u8 = 1;
+const BINARY: u8 = 2;
 const CLOSE: u8 = 8;
 const PING: u8 = 9;
 const PONG: u8 = 10;
@@ -58,6 +68,8 @@ pub enum Incoming {
 pub struct Frames {
     max_frame: usize,
     max_message: usize,
+    /// Reads compressed messages, if the client may send them. Boxed, so that a client that may not costs a pointer.
+    inflate: Option<Box<Inflate>>,
     /// What has begun and is not whole; mostly nothing.
     unfinished: Option<Box<Unfinished>>,
     /// The client has closed, or can no longer be understood: its bytes are thrown away.
@@ -77,12 +89,14 @@ struct Unfinished {
 #[derive(Debug)]
 struct Fragments {
     is_text: bool,
+    is_compressed: bool,
     data: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Header {
     is_final: bool,
+    is_compressed: bool,
     opcode: u8,
     length: usize,
     mask: [u8; 4],
@@ -92,7 +106,14 @@ impl Frames {
     /// A reader with two limits, both in bytes: `max_frame` for the payload of one frame, `max_message` for a message in any
     /// number of frames. Control frames have a limit of their own, 125 bytes.
     pub fn new(max_frame: usize, max_message: usize) -> Self {
-        Self { max_frame, max_message, unfinished: None, over: false }
+        Self { max_frame, max_message, inflate: None, unfinished: None, over: false }
+    }
+
+    /// Reads compressed messages too, by what was [agreed on](crate::wire::compression::Agreement::inflate). `max_frame`
+    /// bounds what comes in a frame, `max_message` that and the message as well.
+    #[must_use]
+    pub fn with_inflate(self, inflate: Inflate) -> Self {
+        Self { inflate: Some(Box::new(inflate)), ..self }
     }
 
     /// The next thing that the client says, if `input` completes it. Takes what it reads away from `input`; when there is
@@ -106,6 +127,7 @@ impl Frames {
         if let Some(Incoming::Broken(_) | Incoming::Close(_)) = incoming {
             self.over = true;
             self.unfinished = None;
+            self.inflate = None;
         }
         incoming
     }
@@ -173,7 +195,10 @@ impl Frames {
         let [first, second, rest @ ..] = bytes else { return Ok(None) };
         let (is_final, reserved, opcode) = (first & 0x80 != 0, first & 0x70, first & 0x0f);
         let (is_masked, short) = (second & 0x80 != 0, second & 0x7f);
-        if reserved != 0 || !is_masked || matches!(opcode, 3..8 | 11..) {
+        let is_compressed = reserved == RSV1;
+        // only the first frame of a message says that it is compressed
+        let may_be = self.inflate.is_some() && matches!(opcode, TEXT | BINARY);
+        if (reserved != 0 && !(is_compressed && may_be)) || !is_masked || matches!(opcode, 3..8 | 11..) {
             return Err(Closed::Protocol);
         }
         let is_control = opcode >= CLOSE;
@@ -201,7 +226,7 @@ impl Frames {
             return Err(Closed::TooBig);
         }
         let Some((mask, rest)) = rest.split_first_chunk() else { return Ok(None) };
-        let header = Header { is_final, opcode, length: length as usize, mask: *mask };
+        let header = Header { is_final, is_compressed, opcode, length: length as usize, mask: *mask };
         Ok(Some((header, bytes.len() - rest.len())))
     }
 
@@ -222,14 +247,17 @@ impl Frames {
                         message.data.extend_from_slice(&payload);
                         message
                     }
-                    None => Fragments { is_text: opcode == TEXT, data: payload },
+                    None => {
+                        let is_compressed = header.is_compressed;
+                        Fragments { is_text: opcode == TEXT, is_compressed, data: payload }
+                    }
                 };
                 if !header.is_final {
                     self.unfinished().message = Some(message);
                     return Ok(None);
                 }
                 self.unfinished = None;
-                message.whole()?
+                message.whole(self.inflate.as_deref_mut(), self.max_message)?
             }
         };
         Ok(Some(incoming))
@@ -238,12 +266,27 @@ impl Frames {
 
 impl Fragments {
     /// The message, of which nothing is missing. It keeps no memory but its own.
-    fn whole(mut self) -> Result<Incoming, Closed> {
-        self.data.shrink_to_fit();
+    fn whole(mut self, inflate: Option<&mut Inflate>, max_message: usize) -> Result<Incoming, Closed> {
+        let data = match inflate.filter(|_| self.is_compressed) {
+            Some(inflate) => inflate.inflate(&self.data, max_message)?,
+            None => {
+                self.data.shrink_to_fit();
+                self.data.into()
+            }
+        };
         if !self.is_text {
-            return Ok(Incoming::Binary(self.data.into()));
+            return Ok(Incoming::Binary(data));
         }
-        ByteString::try_from(self.data).map(Incoming::Text).map_err(|_| Closed::InvalidText)
+        ByteString::try_from(data).map(Incoming::Text).map_err(|_| Closed::InvalidText)
+    }
+}
+
+impl From<InflateError> for Closed {
+    fn from(error: InflateError) -> Self {
+        match error {
+            InflateError::TooBig => Self::TooBig,
+            InflateError::Malformed => Self::Inflate,
+        }
     }
 }
 
@@ -280,9 +323,17 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::wire::{
+        Frame, Opcode,
+        compression::{Agreement, Window},
+    };
 
     /// The first byte of a text in one frame.
     const WHOLE: u8 = 0x81;
+    /// The same for a compressed one.
+    const COMPRESSED: u8 = 0xc1;
+    /// "Hello", compressed (RFC 7692 §7.2.3.1).
+    const HELLO: &[u8] = b"\xf2\x48\xcd\xc9\xc9\x07\x00";
     const MASK: [u8; 4] = [1, 2, 3, 4];
 
     fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
@@ -308,6 +359,11 @@ mod tests {
         let said = std::iter::from_fn(|| frames.next(&mut bytes)).collect();
         assert!(bytes.is_empty(), "all that came was read");
         said
+    }
+
+    /// A reader for a client that may send compressed messages.
+    fn inflating(max_frame: usize, max_message: usize) -> Frames {
+        Frames::new(max_frame, max_message).with_inflate(Agreement::default().inflate())
     }
 
     fn text(text: &'static str) -> Incoming {
@@ -365,6 +421,66 @@ mod tests {
     }
 
     #[test]
+    fn a_compressed_message_may_come_in_fragments_and_others_between() {
+        let (first, rest) = HELLO.split_at(3);
+        let bytes = [
+            frame(COMPRESSED, HELLO),
+            frame(WHOLE, b"plain"),
+            frame(0x41, first),
+            frame(0x89, b""),
+            frame(0x00, b""),
+            frame(0x80, rest),
+            // the same by reference to what came before (RFC 7692 §7.2.3.2)
+            frame(0xc2, b"\xf2\x00\x11\x00\x00"),
+        ];
+        let ping = Incoming::Ping(Bytes::new());
+        let hello = Incoming::Binary(Bytes::from_static(b"Hello"));
+        let said = feed(&mut inflating(100, 100), &bytes.concat());
+        assert_eq!(said, [text("Hello"), text("plain"), ping, text("Hello"), hello]);
+    }
+
+    #[test]
+    fn only_the_first_frame_of_a_message_may_be_marked_and_only_if_that_was_agreed_on() {
+        assert_eq!(read(&frame(COMPRESSED, HELLO)), [Incoming::Broken(Closed::Protocol)]);
+        for bytes in [
+            [frame(0x41, HELLO), frame(0xc0, b"")].concat(),
+            [frame(0x01, b"a"), frame(0xc0, HELLO)].concat(),
+            frame(0xc9, b""),
+            frame(0xca, b""),
+            frame(0xc8, b""),
+            frame(0xe1, HELLO),
+            frame(0xd1, HELLO),
+            frame(0xa1, HELLO),
+            frame(0xc3, HELLO),
+        ] {
+            let said = feed(&mut inflating(100, 100), &bytes);
+            assert_eq!(said, [Incoming::Broken(Closed::Protocol)], "{bytes:x?}");
+        }
+    }
+
+    #[test]
+    fn a_compressed_message_is_judged_by_what_it_says() {
+        let deflated = |message: &[u8]| {
+            let frame = Frame::of(Opcode::Text, message).deflated(Window::Full).unwrap();
+            frame.into_message().concat()
+        };
+        let xs = deflated(&[b'x'; 1_500]);
+        assert!(xs.len() < 50);
+        let said = |max_message, payload: &[u8]| {
+            let mut frames = inflating(100, max_message);
+            let said = feed(&mut frames, &frame(COMPRESSED, payload));
+            assert_eq!((frames.held(), said.len()), (0, 1));
+            said.into_iter().next().unwrap()
+        };
+        assert!(matches!(said(1_500, &xs), Incoming::Text(text) if text == "x".repeat(1_500)));
+        assert_eq!(said(1_499, &xs), Incoming::Broken(Closed::TooBig));
+        assert_eq!(said(1_500, &deflated(&[0xff; 1_500])), Incoming::Broken(Closed::InvalidText));
+        assert_eq!(said(1_500, &HELLO[..3]), Incoming::Broken(Closed::Inflate));
+        // what comes is limited as ever
+        assert_eq!(said(1_500, &[0; 101]), Incoming::Broken(Closed::TooBig));
+    }
+
+    #[test]
     fn a_frame_with_two_faults_is_broken_in_the_same_way_however_it_is_cut() {
         for first in 0..=255 {
             for second in [0xff, 0xfe, 0x7f, 0xfd, 0x05] {
@@ -410,8 +526,9 @@ mod tests {
 
     /// A frame of any kind, mostly one that may be there.
     fn any_frame() -> impl Strategy<Value = Vec<u8>> {
-        let first = prop::sample::select(vec![0x81, 0x82, 0x01, 0x02, 0x00, 0x80, 0x89, 0x8a, 0x83]);
-        (first, prop::collection::vec(any::<u8>(), 0..300)).prop_map(|(first, payload)| {
+        let first = vec![0x81, 0x82, 0x01, 0x02, 0x00, 0x80, 0x89, 0x8a, 0x83, 0xc1, 0x42];
+        let payload = prop_oneof![prop::collection::vec(any::<u8>(), 0..300), Just(HELLO.to_vec())];
+        (prop::sample::select(first), payload).prop_map(|(first, payload)| {
             let payload = if first & 0x08 != 0 { &payload[..payload.len().min(125)] } else { &payload[..] };
             frame(first, payload)
         })
@@ -420,7 +537,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_in_any_pieces_never_panic_and_never_grow(pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..40)) {
-            let mut frames = Frames::new(100, 200);
+            let mut frames = inflating(100, 200);
             for piece in pieces {
                 if feed(&mut frames, &piece).iter().any(|said| matches!(said, Incoming::Broken(_) | Incoming::Close(_))) {
                     return Ok(());
@@ -433,8 +550,8 @@ mod tests {
         #[test]
         fn a_stream_cut_anywhere_says_the_same(stream in prop::collection::vec(any_frame(), 1..8), cuts in prop::collection::vec(1usize..60, 1..8)) {
             let stream = stream.concat();
-            let whole = feed(&mut Frames::new(250, 400), &stream);
-            let (mut frames, mut rest, mut said) = (Frames::new(250, 400), &stream[..], vec![]);
+            let whole = feed(&mut inflating(250, 400), &stream);
+            let (mut frames, mut rest, mut said) = (inflating(250, 400), &stream[..], vec![]);
             for cut in cuts.iter().cycle() {
                 let (piece, later) = rest.split_at((*cut).min(rest.len()));
                 said.extend(feed(&mut frames, piece));

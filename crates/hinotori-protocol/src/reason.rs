@@ -74,6 +74,8 @@ names! {
         Protocol = "protocol",
         /// Text that is not UTF-8.
         InvalidText = "invalid_text",
+        /// A compressed message that does not inflate.
+        Inflate = "inflate",
         /// A frame or message that is too long.
         TooBig = "too_big",
         /// More messages than the client may send in a time.
@@ -97,7 +99,7 @@ impl Closed {
             Self::Application => CloseCode::NORMAL,
             Self::Disconnect => CloseCode::GOING_AWAY,
             Self::Idle | Self::Protocol => CloseCode::PROTOCOL,
-            Self::InvalidText => CloseCode::INVALID_TEXT,
+            Self::InvalidText | Self::Inflate => CloseCode::INVALID_TEXT,
             Self::Rate => CloseCode::POLICY,
             Self::TooBig => CloseCode::TOO_BIG,
             Self::Malformed | Self::Crash | Self::SlowReader | Self::SlowChannel => CloseCode::INTERNAL,

@@ -1,6 +1,7 @@
 //! A socket without Phoenix's protocol: whatever comes is sent back, text as text and bytes as bytes.
 //!
-//! Run it with `cargo run --example echo_socket`, then speak to `ws://localhost:4000/echo/websocket`.
+//! Run it with `cargo run --example echo_socket`, then speak to `ws://localhost:4000/echo/websocket`, or to
+//! `/deflate/websocket`, which compresses messages.
 
 use std::env;
 
@@ -43,7 +44,10 @@ async fn main() -> std::io::Result<()> {
             outbox_limit: LIMIT,
             ..SocketOptions::default()
         };
-        App::new().configure(sockets.raw_socket::<Echo>("/echo", options))
+        let deflate = SocketOptions { compress: true, ..options.clone() };
+        App::new()
+            .configure(sockets.raw_socket::<Echo>("/echo", options))
+            .configure(sockets.raw_socket::<Echo>("/deflate", deflate))
     })
     .bind((host, port))?;
     for address in server.addrs() {

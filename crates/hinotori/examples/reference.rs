@@ -330,6 +330,7 @@ async fn main() -> std::io::Result<()> {
             ..options.clone()
         };
         let small = SocketOptions { max_frame_size: 1_000, longpoll: None, ..options.clone() };
+        let deflate = SocketOptions { compress: true, longpoll: None, ..options.clone() };
         let origins = "//localhost,//*.example.com".parse().unwrap_or_default();
         let auth = SocketOptions { check_origin: origins, auth_token: true, ..SocketOptions::default() };
         App::new()
@@ -339,6 +340,7 @@ async fn main() -> std::io::Result<()> {
             .configure(sockets.socket::<AuthSocket>("/auth", auth))
             .configure(sockets.socket::<UserSocket>("/idle", idle))
             .configure(sockets.socket::<UserSocket>("/small", small.clone()))
+            .configure(sockets.socket::<UserSocket>("/deflate", deflate))
             .configure(sockets.raw_socket::<Raw>("/raw", small))
             .configure(sockets.ops())
             .default_service(web::to(async || HttpResponse::NotFound().body("Not Found")))

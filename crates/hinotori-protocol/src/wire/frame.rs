@@ -7,10 +7,19 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::Payload;
+use super::{
+    Payload,
+    compression::{Window, deflate},
+};
 
 /// The longest header of an unmasked frame: 2 bytes and a length of 8 (RFC 6455 §5.2).
 const MAX_HEADER: usize = 10;
+
+/// The bit of the first byte that marks the last frame of a message: every frame here is one.
+const FIN: u8 = 0x80;
+
+/// The bit of the first byte that marks a compressed message (RFC 7692 §6).
+const RSV1: u8 = 0x40;
 
 /// What the frame holds (RFC 6455 §5.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +67,7 @@ impl Frame {
         after: impl Fn(&mut Vec<u8>),
     ) -> Self {
         let is_shared = payload.len() >= SHARED;
-        let (header, start) = header(opcode, around + payload.len());
+        let (header, start) = header(opcode as u8, around + payload.len());
         let copied = if is_shared { 0 } else { payload.len() };
         let mut bytes = Vec::with_capacity(start + around + copied);
         bytes.extend_from_slice(&header[..start]);
@@ -81,7 +90,7 @@ impl Frame {
 
     /// Frames a message that is there already.
     pub fn of(opcode: Opcode, message: &[u8]) -> Self {
-        let (header, length) = header(opcode, message.len());
+        let (header, length) = header(opcode as u8, message.len());
         Self(Kind::Whole([&header[..length], message].concat().into()))
     }
 
@@ -96,6 +105,31 @@ impl Frame {
             Some(code) => Self::of(Opcode::Close, &code.0.to_be_bytes()),
             None => Self::of(Opcode::Close, &[]),
         }
+    }
+
+    /// The same message, compressed for clients that agreed on this window. `None` if it is to be sent as it is: it is
+    /// shorter than 256 bytes, would not become shorter, is compressed already, or is not a data message.
+    ///
+    /// ```
+    /// use hinotori_protocol::wire::{Frame, Opcode, compression::Window};
+    ///
+    /// let frame = Frame::of(Opcode::Text, "again and ".repeat(100).as_bytes());
+    /// assert!(frame.deflated(Window::Full).unwrap().size() < 50);
+    /// assert_eq!(Frame::of(Opcode::Text, b"once").deflated(Window::Full), None);
+    /// ```
+    #[must_use]
+    pub fn deflated(&self, window: Window) -> Option<Self> {
+        let first = *self.pieces().next()?.first()?;
+        if ![Opcode::Text, Opcode::Binary].iter().any(|opcode| first == FIN | *opcode as u8) {
+            return None;
+        }
+        let mut bytes = vec![0; MAX_HEADER];
+        deflate(window, &self.clone().into_message(), &mut bytes).ok()?;
+        let (header, length) = header(RSV1 | first, bytes.len() - MAX_HEADER);
+        // the header ends where the payload begins, so that the payload is not moved
+        let start = MAX_HEADER - length;
+        bytes[start..MAX_HEADER].copy_from_slice(&header[..length]);
+        Some(Self(Kind::Whole(Bytes::from(bytes).slice(start..))))
     }
 
     /// The frame's bytes, header and message, if they lie in one piece.
@@ -152,10 +186,11 @@ impl Frame {
     }
 }
 
-/// The header of a final, unmasked frame, and its length (RFC 6455 §5.2).
-fn header(opcode: Opcode, length: usize) -> ([u8; MAX_HEADER], usize) {
+/// The header of a final, unmasked frame, and its length (RFC 6455 §5.2). The first byte has the opcode and the reserved
+/// bits.
+fn header(first: u8, length: usize) -> ([u8; MAX_HEADER], usize) {
     let mut header = [0; MAX_HEADER];
-    header[0] = 0x80 | opcode as u8;
+    header[0] = FIN | first;
     let size = if length < 126 {
         header[1] = length as u8;
         2
@@ -182,7 +217,7 @@ impl CloseCode {
     pub const GOING_AWAY: Self = Self(1001);
     /// Not a WebSocket frame, or no byte from the client for too long (as Bandit).
     pub const PROTOCOL: Self = Self(1002);
-    /// Text that is not UTF-8.
+    /// Text that is not UTF-8, or a compressed message that does not inflate (as Bandit).
     pub const INVALID_TEXT: Self = Self(1007);
     /// More messages than are allowed in a time.
     pub const POLICY: Self = Self(1008);
@@ -202,6 +237,7 @@ impl CloseCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::compression::Agreement;
 
     /// A frame of `[`, a payload and `]`, made by one who says that this is so long.
     fn bracketed(around: usize, payload: &Bytes) -> Frame {
@@ -252,6 +288,51 @@ mod tests {
             assert_eq!(bracketed(0, &payload), bracketed(2, &payload), "{length}");
             assert_eq!(bracketed(9, &payload), bracketed(2, &payload), "{length}");
         }
+    }
+
+    #[test]
+    fn a_compressed_frame_is_marked_and_has_the_shortest_header() {
+        // 25 different letters in a random order shrink by two fifths, so that each form of the length occurs
+        let mut state = 1u32;
+        let letters = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            b'a' + (state >> 24) as u8 % 25
+        });
+        let text: Vec<u8> = letters.take(150_000).collect();
+        let inflate = |payload: &[u8]| Agreement::default().inflate().inflate(payload, text.len()).unwrap();
+        for (length, opcode, first) in [
+            (300, Opcode::Text, &[0xc1, 126][..]),
+            (300, Opcode::Binary, &[0xc2, 126]),
+            (150_000, Opcode::Text, &[0xc1, 127]),
+        ] {
+            let frame = Frame::of(opcode, &text[..length]).deflated(Window::Full).unwrap();
+            assert_eq!(bytes(&frame)[..2], *first, "{length}");
+            assert!(frame.size() < length);
+            let payload = frame.clone().into_message().concat();
+            let (header, start) = header(first[0], payload.len());
+            assert_eq!(bytes(&frame), [&header[..start], &payload].concat());
+            assert_eq!(inflate(&payload), text[..length]);
+        }
+        let short = Frame::of(Opcode::Text, &[b'x'; 1_000]).deflated(Window::Full).unwrap();
+        assert_eq!(usize::from(bytes(&short)[1]), short.size() - 2);
+    }
+
+    #[test]
+    fn what_is_compressed_or_no_data_message_is_not_compressed() {
+        let frame = Frame::of(Opcode::Text, &[b'x'; 1_000_000]).deflated(Window::Full).unwrap();
+        assert!(frame.size() > 500, "it would shrink again");
+        assert_eq!(frame.deflated(Window::Full), None);
+        assert_eq!(Frame::of(Opcode::Pong, &[b'x'; 1_000]).deflated(Window::Full), None);
+    }
+
+    #[test]
+    fn a_frame_in_parts_is_compressed_as_a_whole() {
+        let payload = Bytes::from("said again and ".repeat(SHARED / 10));
+        let frame = bracketed(2, &payload);
+        let message = frame.clone().into_message().concat();
+        let whole = Frame::of(Opcode::Text, &message);
+        assert!(frame.whole().is_none() && whole.whole().is_some());
+        assert_eq!(frame.deflated(Window::Medium), whole.deflated(Window::Medium));
     }
 
     #[test]

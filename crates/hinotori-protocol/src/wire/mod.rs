@@ -8,6 +8,7 @@
 //! Phoenix `lib/phoenix/socket/serializers/`, `lib/phoenix/socket/message.ex`, 1.8.12.
 
 mod binary;
+pub mod compression;
 mod error;
 mod event;
 mod frame;

@@ -327,7 +327,10 @@ impl Subscriber for Membership {
                 }
                 false
             }
-            _ => broadcast.frame(self.serializer).is_some_and(|frame| self.line.forward(frame)),
+            _ => {
+                let frame = broadcast.frame(self.serializer, self.line.window());
+                frame.is_some_and(|frame| self.line.forward(frame))
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{sync::OnceLock, time::Instant};
 use super::SubscriberKey;
 use crate::{
     telemetry::Quoted,
-    wire::{Frame, Outgoing, Payload, Serializer},
+    wire::{Frame, Outgoing, Payload, Serializer, compression::Window},
 };
 
 /// An event for all subscribers of a topic, encoded when the first of them needs it.
@@ -17,13 +17,21 @@ pub(crate) struct Broadcast {
     /// Who is spared.
     pub(crate) from: Option<SubscriberKey>,
     pub(super) made: Instant,
-    v1: OnceLock<Option<Frame>>,
-    v2: OnceLock<Option<Frame>>,
+    v1: Forms,
+    v2: Forms,
+}
+
+/// One version's frame, made when it is first needed.
+#[derive(Debug, Default)]
+struct Forms {
+    plain: OnceLock<Option<Frame>>,
+    /// By window. Boxed, as few servers compress; none if the plain frame is to be sent.
+    compressed: [OnceLock<Option<Box<Frame>>>; Window::ALL.len()],
 }
 
 impl Broadcast {
     pub(super) fn new(topic: &str, event: &str, payload: Payload, from: Option<SubscriberKey>) -> Self {
-        let (v1, v2) = (OnceLock::new(), OnceLock::new());
+        let (v1, v2) = (Forms::default(), Forms::default());
         let made = Instant::now();
         Self { topic: topic.to_owned(), event: event.to_owned(), payload, from, made, v1, v2 }
     }
@@ -33,14 +41,18 @@ impl Broadcast {
         size_of::<Self>() + self.topic.len() + self.event.len() + self.payload.len()
     }
 
-    /// The frame for sockets of one version; encoded once, whatever the number of receivers and workers. There is none
-    /// if that version cannot carry it, which is logged once.
-    pub(crate) fn frame(&self, serializer: Serializer) -> Option<&Frame> {
-        let once = match serializer {
+    /// The frame for sockets of one version and window; encoded and compressed once, whatever the number of receivers and
+    /// workers. There is none if that version cannot carry it, which is logged once.
+    pub(crate) fn frame(&self, serializer: Serializer, window: Option<Window>) -> Option<&Frame> {
+        let forms = match serializer {
             Serializer::V1 => &self.v1,
             Serializer::V2 => &self.v2,
         };
-        once.get_or_init(|| self.encode(serializer)).as_ref()
+        let plain = forms.plain.get_or_init(|| self.encode(serializer)).as_ref()?;
+        let Some(window) = window else { return Some(plain) };
+        let compressed =
+            forms.compressed[window as usize].get_or_init(|| plain.deflated(window).map(Box::new));
+        Some(compressed.as_deref().unwrap_or(plain))
     }
 
     fn encode(&self, serializer: Serializer) -> Option<Frame> {

@@ -2,6 +2,7 @@
 
 use std::{
     cell::RefCell,
+    collections::HashSet,
     rc::Rc,
     sync::{Arc, mpsc},
     thread,
@@ -12,7 +13,7 @@ use actix_web::rt::System;
 use serde_json::json;
 
 use super::*;
-use crate::wire::Serializer;
+use crate::wire::{Serializer, compression::Window};
 
 fn pubsub() -> PubSub {
     PubSub::new(Arc::new(Telemetry::new()))
@@ -86,11 +87,32 @@ async fn all_receivers_of_one_version_share_the_same_bytes() {
     let pubsub = pubsub();
     let ((a, _), (b, _)) = (Ear::subscribed(&pubsub, "t"), Ear::subscribed(&pubsub, "t"));
     pubsub.broadcast("t", "e", json!({ "n": 1 })).unwrap();
-    let bytes =
-        |ear: &Ear, serializer| ear.heard.borrow()[0].frame(serializer).unwrap().whole().unwrap().clone();
+    let bytes = |ear: &Ear, serializer| {
+        ear.heard.borrow()[0].frame(serializer, None).unwrap().whole().unwrap().clone()
+    };
     let (first, second) = (bytes(&a, Serializer::V2), bytes(&b, Serializer::V2));
     assert_eq!(first.as_ptr(), second.as_ptr());
     assert_ne!(bytes(&a, Serializer::V1), first);
+}
+
+#[actix_web::test]
+async fn a_broadcast_is_compressed_once_for_each_version_and_window_and_not_if_it_would_not_shrink() {
+    let pubsub = pubsub();
+    let ((a, _), (b, _)) = (Ear::subscribed(&pubsub, "t"), Ear::subscribed(&pubsub, "t"));
+    let places = |ear: &Ear, at: usize| {
+        let broadcast = ear.heard.borrow()[at].clone();
+        let frame =
+            |serializer, window| broadcast.frame(serializer, window).unwrap().whole().unwrap().as_ptr();
+        let windows = || [None].into_iter().chain(Window::ALL.map(Some));
+        let of_version = |serializer| windows().map(move |window| frame(serializer, window));
+        [Serializer::V1, Serializer::V2].map(of_version).into_iter().flatten().collect::<Vec<_>>()
+    };
+    let forms = |places: &[*const u8]| places.iter().collect::<HashSet<_>>().len();
+    pubsub.broadcast("t", "e", json!({ "text": "again and ".repeat(100) })).unwrap();
+    assert_eq!(places(&a, 0), places(&b, 0));
+    assert_eq!(forms(&places(&a, 0)), 8);
+    pubsub.broadcast("t", "e", json!({ "text": "once" })).unwrap();
+    assert_eq!(forms(&places(&a, 1)), 2);
 }
 
 #[actix_web::test]

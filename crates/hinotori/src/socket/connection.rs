@@ -207,7 +207,7 @@ impl Connection {
             let (conn, why) = (self.line.number(), format!("{error}"));
             log::warn!("event=not_sent what=message conn={conn} why={}", Quoted(&why));
         };
-        encoded.inspect_err(failed).ok()
+        encoded.inspect_err(failed).ok().map(|frame| self.line.compressed(frame))
     }
 }
 

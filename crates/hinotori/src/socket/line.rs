@@ -20,7 +20,7 @@ use crate::{
     pubsub::{Broadcast, Local, Subscriber, SubscriberKey, Writer},
     reason::Closed,
     telemetry::{Count, Transport},
-    wire::{CloseCode, DISCONNECT, Frame},
+    wire::{CloseCode, DISCONNECT, Frame, compression::Window},
 };
 
 /// Bytes of a client's messages that may wait to be handled, beyond one of the greatest length, before the server stops
@@ -66,6 +66,8 @@ pub(crate) struct Line {
     is_listed: Cell<bool>,
     /// The client was closed for its silence, so it will answer no close frame either.
     is_silent: Cell<bool>,
+    /// Set if the client takes compressed messages.
+    window: Cell<Option<Window>>,
     key: SubscriberKey,
     /// The socket's id, which is a topic too.
     id: Option<Box<str>>,
@@ -107,6 +109,7 @@ impl Line {
             stream: RefCell::default(),
             is_listed: Cell::new(false),
             is_silent: Cell::new(false),
+            window: Cell::new(None),
             key: SubscriberKey::new(),
             id: id.map(String::into_boxed_str),
             local: node.pubsub.local(),
@@ -143,6 +146,21 @@ impl Line {
 
     pub(crate) fn outbox(&self) -> &Outbox {
         &self.outbox
+    }
+
+    /// Compresses messages for this client from now on.
+    pub(crate) fn compress_within(&self, window: Window) {
+        self.window.set(Some(window));
+    }
+
+    /// Within which messages for this client are compressed, if they are.
+    pub(crate) fn window(&self) -> Option<Window> {
+        self.window.get()
+    }
+
+    /// A message as this client takes it.
+    pub(crate) fn compressed(&self, frame: Frame) -> Frame {
+        self.window().and_then(|window| frame.deflated(window)).unwrap_or(frame)
     }
 
     /// Sends a frame to this client, after all broadcasts that had been made when this was decided.

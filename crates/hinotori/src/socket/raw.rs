@@ -157,7 +157,7 @@ pub struct RawContext<R: RawSocket> {
 impl<R: RawSocket> RawContext<R> {
     /// Sends a message to the client.
     pub fn push(&self, message: RawMessage) {
-        self.line.push(&message.frame());
+        self.line.push(&self.line.compressed(message.frame()));
     }
 
     /// Closes the socket, with code 1000.

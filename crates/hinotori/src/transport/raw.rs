@@ -44,8 +44,8 @@ async fn open<R: RawSocket>(
         Ok((socket, id))
     };
     let ((socket, id), seat) = ask(node, connect).await?;
-    let response = handshake(request, protocol).await?;
+    let handshake = handshake(request, protocol, options).await?;
     let line = Line::open(options.limits(), Transport::WebSocket, seat, node.clone(), id);
     opened(Transport::WebSocket, &line, request, options);
-    Ok(serve(request, response, payload, RawConnection::open(socket, line), options))
+    Ok(serve(request, handshake, payload, RawConnection::open(socket, line), options))
 }

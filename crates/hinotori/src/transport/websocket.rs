@@ -34,6 +34,7 @@ use crate::{
     reason::Refusal,
     socket::{Connection, Params, Peer, SocketHandler, Stream},
     telemetry::Transport,
+    wire::compression::Agreement,
 };
 
 /// Opens a WebSocket, or says why not: 400 for what is no upgrade, 403 for who may not, 500 if `connect` panics.
@@ -55,11 +56,11 @@ async fn open<S: SocketHandler>(
 ) -> Result<HttpResponse, Denial> {
     let (params, Offer { token, protocol }) = admit(request, &mount.options)?;
     let accepted = connect(request, params, token.as_deref(), mount).await?;
-    let response = handshake(request, protocol).await?;
+    let handshake = handshake(request, protocol, &mount.options).await?;
     let node = mount.node.clone();
     let connection = Connection::open(accepted, mount.limits(), Transport::WebSocket, node);
     opened(Transport::WebSocket, connection.line(), request, &mount.options);
-    Ok(serve(request, response, payload, connection, &mount.options))
+    Ok(serve(request, handshake, payload, connection, &mount.options))
 }
 
 /// What a request must have before the application is asked: the method, a query, an origin, a subprotocol.
@@ -78,12 +79,17 @@ pub(super) fn admit(request: &HttpRequest, options: &SocketOptions) -> Result<(P
 /// Lets a peer speak on a WebSocket that has been accepted.
 pub(super) fn serve(
     request: &HttpRequest,
-    response: HttpResponse,
+    handshake: Handshake,
     payload: web::Payload,
     peer: Rc<dyn Peer>,
     options: &SocketOptions,
 ) -> HttpResponse {
-    let frames = Frames::new(options.max_frame_size, options.max_message_size);
+    let Handshake { response, compression } = handshake;
+    let mut frames = Frames::new(options.max_frame_size, options.max_message_size);
+    if let Some(agreement) = compression {
+        frames = frames.with_inflate(agreement.inflate());
+        peer.line().compress_within(agreement.window());
+    }
     let mut conversation = Conversation::new(peer, frames, options.timeout);
     if let Some(desk) = request.conn_data::<Rc<Desk>>() {
         let body = Handover::new(desk.clone(), payload.into_inner(), conversation);
@@ -102,11 +108,18 @@ fn offer(request: &HttpRequest, auth_token: bool) -> Result<Offer, BadOffer> {
     read_offer(lines.map_err(|_| BadOffer)?.into_iter())
 }
 
+/// The answer that switches protocols, and what it agrees to.
+pub(super) struct Handshake {
+    response: HttpResponse,
+    compression: Option<Agreement>,
+}
+
 /// The answer that switches protocols.
 pub(super) async fn handshake(
     request: &HttpRequest,
     protocol: Option<&'static str>,
-) -> Result<HttpResponse, Denial> {
+    options: &SocketOptions,
+) -> Result<Handshake, Denial> {
     check_upgrade(request).map_err(Denial::handshake)?;
     let key = request.headers().get(header::SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes);
     let accept = HeaderValue::from_bytes(&hash_key(key.unwrap_or_default()));
@@ -117,7 +130,20 @@ pub(super) async fn handshake(
     if let Some(protocol) = protocol {
         response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
     }
-    Ok(response)
+    let compression = if options.compress { agree(request) } else { None };
+    if let Some(agreement) = &compression {
+        let answer = HeaderValue::from_str(&agreement.to_string());
+        let answer = answer.map_err(|error| Denial::handshake(error.to_string()))?;
+        response.headers_mut().insert(header::SEC_WEBSOCKET_EXTENSIONS, answer);
+    }
+    Ok(Handshake { response, compression })
+}
+
+/// What the client and the server agree on, of the extensions that the client offers.
+fn agree(request: &HttpRequest) -> Option<Agreement> {
+    Agreement::negotiate(
+        request.headers().get_all(header::SEC_WEBSOCKET_EXTENSIONS).map(HeaderValue::as_bytes),
+    )
 }
 
 /// What is missing in a request for an upgrade, in the words of WebSockAdapter.

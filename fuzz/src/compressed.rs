@@ -1,0 +1,61 @@
+//! Compressed messages.
+
+use hinotori_protocol::wire::{
+    Frame, Opcode,
+    compression::{Agreement, Inflate, InflateError, Window},
+};
+use miniz_oxide::inflate::{TINFLStatus, decompress_to_vec_with_limit};
+
+/// More than any input of 4 KiB can say without being a bomb.
+const LIMIT: usize = 64 * 1024;
+
+/// What a client leaves out at the end of a message, and the end of a stream.
+const TAIL: [u8; 9] = [0, 0, 0xff, 0xff, 1, 0, 0, 0xff, 0xff];
+
+/// The first byte chooses a client's window, the second a limit, the rest is a payload. What is read keeps to the limit, is
+/// the same whatever the limit, and what another reader finds. As a message, the rest comes back from its compressed form.
+pub fn inflate(data: &[u8]) {
+    let Some((&[bits, limit], payload)) = data.split_first_chunk::<2>() else { return };
+    let limit = usize::from(limit) * 8;
+    let read = client(bits).inflate(payload, LIMIT);
+    match &read {
+        Ok(message) if message.len() <= limit => {
+            assert_eq!(client(bits).inflate(payload, limit), read);
+        }
+        Ok(_) | Err(InflateError::TooBig) => {
+            assert_eq!(client(bits).inflate(payload, limit), Err(InflateError::TooBig));
+        }
+        Err(InflateError::Malformed) => assert!(client(bits).inflate(payload, limit).is_err()),
+    }
+    if !payload.is_empty() {
+        let other = decompress_to_vec_with_limit(&[payload, &TAIL].concat(), LIMIT);
+        match (&read, other) {
+            // the other reader stops at the end of a stream, behind which a message may go on
+            (Ok(message), other) => assert!(message.starts_with(&other.expect("it is DEFLATE"))),
+            (Err(InflateError::TooBig), Err(error)) => assert_eq!(error.status, TINFLStatus::HasMoreOutput),
+            (Err(_), _) => {}
+        }
+    }
+    // with what was read before
+    let mut client = client(bits);
+    for message in [b"before", payload, payload] {
+        comes_back(&mut client, message);
+        let _ = client.inflate(payload, LIMIT);
+    }
+}
+
+fn client(bits: u8) -> Inflate {
+    let offer = format!("permessage-deflate; client_max_window_bits={}", 8 + bits % 8);
+    Agreement::negotiate([offer.as_bytes()]).expect("the offer can be met").inflate()
+}
+
+/// A message that is compressed within any window inflates to the same.
+fn comes_back(client: &mut Inflate, message: &[u8]) {
+    let frame = Frame::of(Opcode::Binary, message);
+    for window in Window::ALL {
+        let Some(compressed) = frame.deflated(window) else { continue };
+        assert!(compressed.len() < frame.len());
+        let payload = compressed.into_message().concat();
+        assert_eq!(client.inflate(&payload, message.len()).as_deref(), Ok(message));
+    }
+}
