@@ -545,7 +545,7 @@ mod tests {
         assert!(!outbox.falls_behind(), "nothing was offered");
         write(&outbox, 1);
         assert!(outbox.falls_behind());
-        write(&outbox, 102 * first - 500);
+        write(&outbox, 102 * first - 300);
         assert!(!outbox.falls_behind() && outbox.is_stalled());
         assert!(burst(100) > 80);
         stall(&outbox);
