@@ -78,7 +78,7 @@ fn rules(c: &mut Criterion) {
     let join = decoded(br#"["3","3","chat:lobby","phx_join",{}]"#);
     let joined = || {
         let mut session = Session::new(100);
-        if let Some(Effect::Start { channel, .. }) = session.receive(join.clone(), |_| true).first() {
+        if let Some(Effect::Start { channel, .. }) = session.receive(join.clone(), 0, |_| true).first() {
             session.joined(*channel, Joined::Ok(Payload::empty()), |_| true);
         }
         session
@@ -88,7 +88,7 @@ fn rules(c: &mut Criterion) {
         group.bench_function(name, |b| {
             b.iter_batched(
                 || message.clone(),
-                |message| session.receive(message, |_| true),
+                |message| session.receive(message, 0, |_| true),
                 BatchSize::SmallInput,
             );
         });

@@ -97,6 +97,9 @@ pub enum Effect {
     Replace {
         /// The channel, which is joined or leaving.
         channel: ChannelId,
+        /// When the join that replaces it arrived, by the clock of [`Session::receive`]. The channel has the time of a
+        /// shutdown from then: it may have been replaced before it began.
+        since: u64,
     },
     /// The client no longer waits for this join: its callback has the time of a shutdown to decide.
     Hurry {
@@ -135,7 +138,7 @@ pub enum Ended {
 ///
 /// let mut session = Session::new(100);
 /// let join = Serializer::V2.decode_text(&r#"["1","1","room:lobby","phx_join",{}]"#.into())?;
-/// let effects = session.receive(join, |topic| topic == "room:lobby");
+/// let effects = session.receive(join, 0, |topic| topic == "room:lobby");
 /// let [Effect::Start { channel, .. }] = effects[..] else { panic!("{effects:?}") };
 ///
 /// // the application has let the client in
@@ -178,13 +181,16 @@ enum State {
     Overdue,
 }
 
+/// Messages that wait for a topic, each with its time of arrival.
+type Waiting = VecDeque<(u64, Message)>;
+
 /// A channel that is no longer the client's, and whose callbacks are not over.
 #[derive(Debug, Default)]
 struct Ending {
     /// Its join_ref, if its `phx_close` follows the answer to the join that replaces it.
     replaced: Option<Ref>,
     /// A join of the topic, and what came behind it.
-    waiting: VecDeque<Message>,
+    waiting: Waiting,
 }
 
 #[derive(Debug)]
@@ -194,7 +200,7 @@ struct Joining {
     /// The join_ref of the channel that this join replaces: its `phx_close` follows the answer.
     replaces: Option<Ref>,
     /// What came for the topic meanwhile.
-    waiting: VecDeque<Message>,
+    waiting: Waiting,
 }
 
 impl Session {
@@ -203,8 +209,9 @@ impl Session {
         Self { entries: vec![], max_channels, waiting: 0 }
     }
 
-    /// A message from the client. `is_routed` says whether a topic has a channel.
-    pub fn receive(&mut self, message: Message, is_routed: impl Fn(&str) -> bool) -> Vec<Effect> {
+    /// A message from the client, which arrived at the time `now` of any clock that goes forward. `is_routed` says whether a
+    /// topic has a channel.
+    pub fn receive(&mut self, message: Message, now: u64, is_routed: impl Fn(&str) -> bool) -> Vec<Effect> {
         if message.topic == PHOENIX && message.event == HEARTBEAT {
             let ok = Payload::empty();
             return vec![reply(Ref::Null, message.reference, message.topic, Status::Ok, ok)];
@@ -216,16 +223,16 @@ impl Session {
             (State::Joining(joining), event) => {
                 let hurry = matches!(event, PHX_JOIN | PHX_LEAVE);
                 self.waiting += message.cost();
-                joining.waiting.push_back(message);
+                joining.waiting.push_back((now, message));
                 hurry.then_some(Effect::Hurry { channel: entry.channel }).into_iter().collect()
             }
             (State::Ending(ending), event) if event == PHX_JOIN || !ending.waiting.is_empty() => {
                 self.waiting += message.cost();
-                ending.waiting.push_back(message);
+                ending.waiting.push_back((now, message));
                 vec![]
             }
             (State::Ending(_) | State::Overdue, _) => self.receive_unjoined(message, None, is_routed),
-            (_, PHX_JOIN) => self.replace(message),
+            (_, PHX_JOIN) => self.replace(message, now),
             // "a nil join_ref is valid on non-join messages"; any other than the present one is of an earlier join
             _ if message.join_ref != Ref::Null && message.join_ref != entry.join_ref => vec![],
             (State::Leaving(_), _) => vec![],
@@ -261,13 +268,14 @@ impl Session {
 
     /// A join of a topic that is joined: it waits until the old channel has ended. The old one's `phx_close` follows the new
     /// one's reply.
-    fn replace(&mut self, message: Message) -> Vec<Effect> {
+    fn replace(&mut self, message: Message, since: u64) -> Vec<Effect> {
         let Some(old) = self.entries.iter_mut().find(|entry| entry.is_of(&message.topic)) else {
             return vec![];
         };
-        let mut effects = vec![Effect::Replace { channel: old.channel }];
+        let mut effects = vec![Effect::Replace { channel: old.channel, since }];
         self.waiting += message.cost();
-        let ending = Ending { replaced: Some(old.join_ref.clone()), waiting: VecDeque::from([message]) };
+        let ending =
+            Ending { replaced: Some(old.join_ref.clone()), waiting: VecDeque::from([(since, message)]) };
         if let State::Leaving(leave) = std::mem::replace(&mut old.state, State::Ending(Box::new(ending))) {
             // the channel ends before it has answered the leave
             let (join_ref, topic) = (old.join_ref.clone(), old.topic.clone());
@@ -364,7 +372,7 @@ impl Session {
     /// What waited for a channel to end, of which the first is a join.
     fn go_on(&mut self, ending: Ending, is_routed: impl Fn(&str) -> bool) -> Vec<Effect> {
         let Ending { replaced, mut waiting } = ending;
-        let Some(join) = waiting.pop_front() else { return vec![] };
+        let Some((_, join)) = waiting.pop_front() else { return vec![] };
         self.waiting -= join.cost();
         let mut effects = self.receive_unjoined(join, replaced, &is_routed);
         self.judge(waiting, is_routed, &mut effects);
@@ -372,26 +380,21 @@ impl Session {
     }
 
     /// Judges what has waited for a topic, up to the next that has to wait again.
-    fn judge(
-        &mut self,
-        mut waiting: VecDeque<Message>,
-        is_routed: impl Fn(&str) -> bool,
-        effects: &mut Vec<Effect>,
-    ) {
-        while let Some(first) = waiting.front() {
+    fn judge(&mut self, mut waiting: Waiting, is_routed: impl Fn(&str) -> bool, effects: &mut Vec<Effect>) {
+        while let Some((_, first)) = waiting.front() {
             if let Some(next) = self.waiting_for(&first.topic) {
                 // as it is, lest each join of many looks at all that are behind it
                 next.append(&mut waiting);
                 return;
             }
-            let Some(message) = waiting.pop_front() else { return };
+            let Some((arrived, message)) = waiting.pop_front() else { return };
             self.waiting -= message.cost();
-            effects.extend(self.receive(message, &is_routed));
+            effects.extend(self.receive(message, arrived, &is_routed));
         }
     }
 
     /// Where messages of a topic wait, if they have to.
-    fn waiting_for(&mut self, topic: &str) -> Option<&mut VecDeque<Message>> {
+    fn waiting_for(&mut self, topic: &str) -> Option<&mut Waiting> {
         let entry = self.entries.iter_mut().find(|entry| entry.is_of(topic))?;
         match &mut entry.state {
             State::Joining(joining) => Some(&mut joining.waiting),

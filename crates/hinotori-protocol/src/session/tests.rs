@@ -8,6 +8,7 @@ use super::*;
 /// A session whose client sees what is sent, and whose channels do as the test says.
 struct Player {
     session: Session,
+    now: u64,
 }
 
 fn is_routed(topic: &str) -> bool {
@@ -46,11 +47,11 @@ fn phx_close(join_ref: &str, topic: &str) -> Effect {
 
 impl Player {
     fn new() -> Self {
-        Self { session: Session::new(100) }
+        Self { session: Session::new(100), now: 0 }
     }
 
     fn send(&mut self, join_ref: &str, reference: &str, topic: &str, event: &str) -> Vec<Effect> {
-        self.session.receive(message(join_ref, reference, topic, event), is_routed)
+        self.session.receive(message(join_ref, reference, topic, event), self.now, is_routed)
     }
 
     /// Begins a join and returns its channel.
@@ -165,7 +166,7 @@ fn a_join_of_a_topic_without_a_channel_is_unmatched_without_a_join_ref() {
 fn a_second_join_ends_the_first_channel_and_its_answer_goes_before_the_close() {
     let mut player = Player::new();
     let old = player.join("3", "room:a");
-    assert_eq!(player.send("5", "5", "room:a", PHX_JOIN), [Effect::Replace { channel: old }]);
+    assert_eq!(player.send("5", "5", "room:a", PHX_JOIN), [Effect::Replace { channel: old, since: 0 }]);
     assert_eq!(player.session.ended(old, Ended::Closed), None, "the old channel's own end is no news");
     let new = player.succeed(old);
     assert_eq!(
@@ -260,7 +261,7 @@ fn a_join_right_behind_a_leave_leaves_no_ref_unanswered() {
     player.send("3", "4", "room:a", PHX_LEAVE);
     assert_eq!(
         player.send("5", "5", "room:a", PHX_JOIN),
-        [Effect::Replace { channel: old }, replied("3", "4", "room:a", None)]
+        [Effect::Replace { channel: old, since: 0 }, replied("3", "4", "room:a", None)]
     );
     let new = player.succeed(old);
     assert_eq!(
@@ -381,6 +382,26 @@ fn what_comes_while_a_join_runs_is_unmatched_if_it_is_refused() {
 }
 
 #[test]
+fn a_channel_that_was_replaced_before_it_began_has_its_time_since_then() {
+    let mut player = Player::new();
+    let mut channel = player.begin("0", "room:a");
+    player.finish(channel, Joined::Ok(Payload::empty()));
+    for n in ["1", "2", "3"] {
+        player.now += 10;
+        let effects = player.send(n, n, "room:a", PHX_JOIN);
+        let replaced = Effect::Replace { channel, since: 10 };
+        assert_eq!(effects, if n == "1" { vec![replaced] } else { vec![] });
+    }
+    for (n, since) in [("1", Some(20)), ("2", Some(30)), ("3", None)] {
+        player.now += 1_000;
+        channel = player.succeed(channel);
+        let effects = player.finish(channel, Joined::Ok(Payload::empty()));
+        assert_eq!(effects[0], replied(n, n, "room:a", None));
+        assert_eq!(effects.get(2), since.map(|since| Effect::Replace { channel, since }).as_ref());
+    }
+}
+
+#[test]
 fn a_second_join_while_the_first_runs_follows_it() {
     let mut player = Player::new();
     let first = player.begin("3", "room:a");
@@ -388,7 +409,7 @@ fn a_second_join_while_the_first_runs_follows_it() {
     assert_eq!(player.send("5", "6", "room:a", "echo"), []);
     assert_eq!(
         player.finish(first, Joined::Ok(Payload::empty())),
-        [replied("3", "3", "room:a", None), Effect::Replace { channel: first }]
+        [replied("3", "3", "room:a", None), Effect::Replace { channel: first, since: 0 }]
     );
     let second = player.succeed(first);
     assert_eq!(

@@ -199,13 +199,13 @@ impl Membership {
         }
     }
 
-    /// Begins to end the channel: what is queued is handled, a callback that still runs has the time of a shutdown. Only the
-    /// first reason counts.
-    pub(crate) fn end(&self, end: End) {
+    /// Begins to end the channel: what is queued is handled, a callback that still runs has the time of a shutdown, counted
+    /// `since` the client wanted that. Only the first reason counts.
+    pub(crate) fn end(&self, end: End, since: Instant) {
         if matches!(end, End::Stop(_)) {
             self.mute();
         }
-        self.ending.borrow_mut().begun.get_or_insert_with(|| Box::new((Instant::now(), end)));
+        self.ending.borrow_mut().begun.get_or_insert_with(|| Box::new((since, end)));
         if let Some(inbox) = self.inbox.get() {
             inbox.close();
         }

@@ -7,7 +7,8 @@ use std::{
     cell::{Cell, RefCell},
     fmt,
     rc::{Rc, Weak},
-    sync::Arc,
+    sync::{Arc, LazyLock},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -24,8 +25,21 @@ use crate::{
     connections::Seat,
     node::Node,
     telemetry::{Quoted, Transport},
-    wire::{DecodeError, EncodeError, Frame, Message, Outgoing, PHOENIX, Payload, Serializer, Status},
+    wire::{
+        DecodeError, EncodeError, Frame, Message, Outgoing, PHOENIX, PHX_JOIN, Payload, Serializer, Status,
+    },
 };
+
+/// From when the sessions' clock counts.
+static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+fn nanos(time: Instant) -> u64 {
+    u64::try_from(time.saturating_duration_since(*BEGINNING).as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn instant(nanos: u64) -> Instant {
+    *BEGINNING + Duration::from_nanos(nanos)
+}
 
 /// A client that may have a socket.
 pub(crate) struct Accepted {
@@ -86,7 +100,9 @@ impl Connection {
 
     /// A message of the client.
     pub(crate) fn receive_message(&self, message: Message) {
-        self.judge(|session| session.receive(message, |topic| self.router.is_routed(topic)));
+        // what else arrives is judged without a look at the clock
+        let now = if message.event == PHX_JOIN { nanos(Instant::now()) } else { 0 };
+        self.judge(|session| session.receive(message, now, |topic| self.router.is_routed(topic)));
     }
 
     /// One message too many; any of them, a heartbeat too.
@@ -154,8 +170,12 @@ impl Connection {
                         membership.deliver(message);
                     }
                 }
-                Effect::Leave { channel, reference } => self.end(channel, End::Leave(reference)),
-                Effect::Replace { channel } => self.end(channel, End::Stop(Exit::Replaced)),
+                Effect::Leave { channel, reference } => {
+                    self.end(channel, End::Leave(reference), Instant::now());
+                }
+                Effect::Replace { channel, since } => {
+                    self.end(channel, End::Stop(Exit::Replaced), instant(since));
+                }
                 Effect::Hurry { channel } => {
                     if let Some(membership) = self.find(channel) {
                         membership.hurry();
@@ -181,9 +201,9 @@ impl Connection {
         self.memberships.borrow().iter().find(|membership| membership.id() == channel).cloned()
     }
 
-    fn end(&self, channel: ChannelId, end: End) {
+    fn end(&self, channel: ChannelId, end: End, since: Instant) {
         if let Some(membership) = self.find(channel) {
-            membership.end(end);
+            membership.end(end, since);
         }
     }
 
@@ -231,7 +251,8 @@ impl Peer for Connection {
         }
         self.line.end();
         let memberships = self.memberships.borrow().clone();
-        memberships.iter().for_each(|membership| membership.end(End::Stop(Exit::Closed)));
+        let now = Instant::now();
+        memberships.iter().for_each(|membership| membership.end(End::Stop(Exit::Closed), now));
     }
 }
 

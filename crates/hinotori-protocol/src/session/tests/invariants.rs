@@ -149,7 +149,7 @@ impl World {
             PHX_LEAVE => _ = self.leaves.insert(reference.clone()),
             _ => {}
         }
-        let effects = self.session.receive(message(&join_ref, &reference, topic, event), is_routed);
+        let effects = self.session.receive(message(&join_ref, &reference, topic, event), 0, is_routed);
         self.carry_out(effects)
     }
 
@@ -248,7 +248,7 @@ impl World {
                 let live = live.ok_or_else(|| TestCaseError::fail("a leave of a channel that has ended"))?;
                 prop_assert_eq!(std::mem::replace(&mut live.life, Life::Leaving(reference)), Life::Joined);
             }
-            Effect::Replace { channel } => {
+            Effect::Replace { channel, .. } => {
                 let live = self.live.get_mut(&channel.0);
                 let live = live.ok_or_else(|| TestCaseError::fail("a replacement of what is not there"))?;
                 let life = std::mem::replace(&mut live.life, Life::Ending);
