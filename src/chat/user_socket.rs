@@ -24,11 +24,7 @@ pub(crate) struct UserSocket {
 
 impl SocketHandler for UserSocket {
     async fn connect(_params: &Params, info: &ConnectInfo<'_>) -> Result<Self, Refused> {
-        let chat = info.app_data::<Data<Chat>>().ok_or_else(|| {
-            log::error!("event=misconfigured what=\"the chat is not in the App's app_data\"");
-            Refused
-        })?;
-        Ok(Self { chat: chat.clone() })
+        Ok(Self { chat: info.data::<Data<Chat>>()?.clone() })
     }
 
     fn channels(routes: &mut Routes<Self>) {

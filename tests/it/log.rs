@@ -281,7 +281,10 @@ fn a_refusal_is_one_line_that_says_why_and_to_whom() {
         refused(socket, &[("Sec-WebSocket-Key", &[])]),
         begin("handshake", socket) + " missing=\"'sec-websocket-key' header is absent\""
     );
-    assert_eq!(refused("/auth/websocket?deny=true", &[]), begin("application", auth));
+    assert_eq!(
+        refused("/auth/websocket?deny=true", &[]),
+        begin("application", auth) + " status=403 why=\"told to\""
+    );
     assert_eq!(refused("/auth/websocket?deny=crash", &[]), begin("crash", auth));
     let crashed = last(&server.log(), "crashed");
     assert_eq!(crashed, "event=crashed of=connect why=\"panicked: connect told to crash\"");

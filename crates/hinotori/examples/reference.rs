@@ -28,7 +28,7 @@ struct Data {
 
 impl Data {
     fn of(info: &ConnectInfo<'_>) -> Result<Self, Refused> {
-        info.app_data::<Self>().cloned().ok_or(Refused)
+        info.data::<Self>().cloned()
     }
 }
 
@@ -188,7 +188,7 @@ struct AuthSocket {
 impl SocketHandler for AuthSocket {
     async fn connect(params: &Params, info: &ConnectInfo<'_>) -> Result<Self, Refused> {
         match params.get("deny") {
-            Some("true" | "reason") => return Err(Refused),
+            Some("true" | "reason") => return Err(Refused::because("told to")),
             Some("crash") => panic!("connect told to crash"),
             _ => {}
         }

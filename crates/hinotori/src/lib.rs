@@ -63,6 +63,7 @@
 //! |---|---|---|
 //! | `tls` | yes | TLS without a proxy: `Server::bind_tls`, `Certificate`; adds rustls and ring |
 //! | `metrics` | yes | `/metrics` in Prometheus' text format, `Endpoint::registry`; adds prometheus |
+//! | `cookies` | no | `ConnectInfo::cookie`; adds cookie and time |
 //! | `testing` | no | the module `testing`: tests of channels without a network; adds no dependency |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -100,6 +101,8 @@ pub use presence::{Presence, PresenceError, Presences};
 #[cfg(feature = "metrics")]
 pub use prometheus;
 pub use pubsub::PubSub;
+#[cfg(feature = "tls")]
+pub use rustls;
 pub use server::Server;
 pub use socket::{
     ConnectInfo, InvalidProxy, Params, RawContext, RawMessage, RawSocket, Refused, Routes, SocketHandler,

@@ -119,10 +119,12 @@ impl ChannelTest {
     /// Connects.
     ///
     /// # Errors
-    /// [`Refused`] if the socket does not want the client, or the endpoint has no place for it.
-    pub async fn connect<S: SocketHandler>(self) -> Result<TestSocket, Refused> {
+    /// [`ConnectRefused`] if the socket does not want the client, the params are no query string, or the endpoint has no
+    /// place for the client.
+    pub async fn connect<S: SocketHandler>(self) -> Result<TestSocket, ConnectRefused> {
         let request = self.request.to_http_request();
-        let params = Params::parse(&self.params).ok_or(Refused)?;
+        let params =
+            Params::parse(&self.params).ok_or_else(|| Refused::because("the params are no query string"))?;
         let info = ConnectInfo::new(&request, self.auth_token.as_deref(), &TrustedProxies::default());
         let socket = S::connect(&params, &info).await?;
         let id = socket.id();
@@ -130,7 +132,10 @@ impl ChannelTest {
         let routes = Routes::<S>::of(node.telemetry.clone());
         let router = Box::new(Connected { socket: Rc::new(socket), routes: Rc::new(routes) });
         let limits = SocketOptions::default().limits();
-        let seat = node.connections.seat().ok_or(Refused)?;
+        let seat = node
+            .connections
+            .seat()
+            .ok_or_else(|| Refused::because("the endpoint has no place for the client"))?;
         let accepted = Accepted { serializer: Serializer::V2, id, router, seat };
         let connection = Connection::open(accepted, limits, Transport::WebSocket, node);
         rt::spawn(end_when_closed(connection.line().clone(), Rc::downgrade(&connection)));
@@ -468,3 +473,21 @@ impl std::fmt::Display for JoinRefused {
 }
 
 impl std::error::Error for JoinRefused {}
+
+/// A socket refused the client.
+#[derive(Debug)]
+pub struct ConnectRefused(pub Refused);
+
+impl From<Refused> for ConnectRefused {
+    fn from(refused: Refused) -> Self {
+        Self(refused)
+    }
+}
+
+impl std::fmt::Display for ConnectRefused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the socket refused the client with {}: {}", self.0.status(), self.0)
+    }
+}
+
+impl std::error::Error for ConnectRefused {}

@@ -27,7 +27,7 @@ use crate::{
 /// # use hinotori::{ConnectInfo, Params, Refused, Routes, SocketHandler};
 /// # struct UserSocket { name: String }
 /// # impl SocketHandler for UserSocket {
-/// #     async fn connect(_: &Params, _: &ConnectInfo<'_>) -> Result<Self, Refused> { Err(Refused) }
+/// #     async fn connect(_: &Params, _: &ConnectInfo<'_>) -> Result<Self, Refused> { Err(Refused::because("no")) }
 /// #     fn channels(routes: &mut Routes<Self>) { routes.channel::<Game>("game:*"); }
 /// # }
 ///

@@ -24,7 +24,7 @@ pub use mailbox::Handle;
 pub(crate) use mailbox::{Inlet, Item, Mailbox};
 pub(crate) use membership::{End, JoinRequest, Membership};
 pub use reply::{Exit, Join, Reply, ReplyRef};
-pub(crate) use task::start;
+pub(crate) use task::{chain, start};
 
 use crate::{socket::SocketHandler, wire::Payload};
 

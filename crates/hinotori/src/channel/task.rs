@@ -256,7 +256,7 @@ async fn guard<C: Channel, T>(membership: &Membership, callback: impl Future<Out
 }
 
 /// An error and all that caused it, in one line.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

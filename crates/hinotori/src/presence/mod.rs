@@ -51,7 +51,7 @@ use crate::{
 /// # use hinotori::{ConnectInfo, Params, Refused, Routes, SocketHandler};
 /// # struct UserSocket { user_id: String, presence: Presence }
 /// # impl SocketHandler for UserSocket {
-/// #     async fn connect(_: &Params, info: &ConnectInfo<'_>) -> std::result::Result<Self, Refused> { Err(Refused) }
+/// #     async fn connect(_: &Params, info: &ConnectInfo<'_>) -> std::result::Result<Self, Refused> { Err(Refused::because("no")) }
 /// #     fn channels(_: &mut Routes<Self>) {}
 /// # }
 ///

@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-use actix_web::HttpRequest;
+use actix_web::{HttpRequest, http::header::HeaderMap, web::Data};
 
-use super::TrustedProxies;
+use super::{Refused, TrustedProxies};
 
 /// The connect request, for the length of [`SocketHandler::connect`](super::SocketHandler::connect): take out what the
 /// socket should keep.
@@ -50,10 +50,58 @@ impl<'a> ConnectInfo<'a> {
         self.request.path()
     }
 
+    /// All headers of the request.
+    #[must_use]
+    pub fn headers(&self) -> &'a HeaderMap {
+        self.request.headers()
+    }
+
+    /// A header, whatever the case of its name, if it is there and visible ASCII. Of several it is the first.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&'a str> {
+        self.headers().get(name)?.to_str().ok()
+    }
+
     /// The `User-Agent` header, if it is text.
     #[must_use]
     pub fn user_agent(&self) -> Option<&'a str> {
-        self.request.headers().get("user-agent")?.to_str().ok()
+        self.header("user-agent")
+    }
+
+    /// A cookie of the request, parsed by actix-web. A page of any origin makes browsers send it: admit clients by a cookie
+    /// only with [`check_origin`](crate::SocketOptions::check_origin), and not by a cookie that anyone could have written.
+    ///
+    /// ```
+    /// use hinotori::{ConnectInfo, Refused, Token};
+    /// # use std::time::Duration;
+    ///
+    /// fn user_id(info: &ConnectInfo<'_>) -> Result<String, Refused> {
+    ///     let login = info.cookie("login").ok_or("there is no login cookie")?;
+    ///     Ok(info.data::<Token>()?.verify(Some(login.value()), Duration::from_secs(86_400))?)
+    /// }
+    /// ```
+    #[cfg(feature = "cookies")]
+    #[must_use]
+    pub fn cookie(&self, name: &str) -> Option<actix_web::cookie::Cookie<'static>> {
+        self.request.cookie(name)
+    }
+
+    /// The certificate by which the client proved who it is, in a TLS handshake that asked for one: DER, verified as the
+    /// server's [`ServerConfig`](rustls::ServerConfig) says. None if it was not asked, or sent none. See
+    /// [`Certificate::server_config_verifying`](crate::Certificate::server_config_verifying).
+    ///
+    /// It is there under [`Server`](crate::Server), and under `HttpServer` with [`on_connect`](crate::on_connect()).
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn peer_certificate(&self) -> Option<&'a rustls::pki_types::CertificateDer<'static>> {
+        self.peer_certificates().first()
+    }
+
+    /// The same with the certificates that the client sent to vouch for it: the client's own first. Empty if there is none.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn peer_certificates(&self) -> &'a [rustls::pki_types::CertificateDer<'static>] {
+        self.request.conn_data::<crate::tls::PeerCertificates>().map_or(&[], |peer| &peer.0)
     }
 
     /// All headers that begin with `x-`: lower-case names, duplicates kept, in the order of their names.
@@ -69,7 +117,25 @@ impl<'a> ConnectInfo<'a> {
         headers
     }
 
-    /// What the application put into its `App` with `app_data`.
+    /// What the application put into its `App` with `app_data`, as `T` or as `web::Data<T>`; or the refusal that answers the
+    /// request with 500 and writes the name of `T` to the log as a crash of `connect`.
+    ///
+    /// ```
+    /// use hinotori::{ConnectInfo, Endpoint, Refused};
+    ///
+    /// fn endpoint(info: &ConnectInfo<'_>) -> Result<Endpoint, Refused> {
+    ///     Ok(info.data::<Endpoint>()?.clone())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Refused`] with status 500, if there is none.
+    pub fn data<T: 'static>(&self) -> Result<&'a T, Refused> {
+        let shared = || self.app_data::<Data<T>>().map(|data| &***data);
+        self.app_data::<T>().or_else(shared).ok_or_else(Refused::missing::<T>)
+    }
+
+    /// What the application put into its `App` with `app_data`, if it did; [`data`](Self::data) says so if it did not.
     #[must_use]
     pub fn app_data<T: 'static>(&self) -> Option<&'a T> {
         self.request.app_data::<T>()

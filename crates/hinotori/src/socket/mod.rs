@@ -9,11 +9,12 @@ mod connection;
 mod line;
 mod outbox;
 mod raw;
+mod refused;
 mod router;
 mod stream;
 mod trusted_proxies;
 
-use std::{fmt, future::Future};
+use std::future::Future;
 
 pub use connect_info::ConnectInfo;
 pub(crate) use connection::{Accepted, Connection};
@@ -24,6 +25,7 @@ pub(crate) use line::{Limits, Line, Peer};
 pub(crate) use outbox::{End, Outbox};
 pub(crate) use raw::RawConnection;
 pub use raw::{RawContext, RawMessage, RawSocket};
+pub use refused::Refused;
 pub use router::Routes;
 pub(crate) use router::{Connected, Router};
 pub(crate) use stream::Stream;
@@ -49,7 +51,7 @@ pub use trusted_proxies::{InvalidProxy, TrustedProxies};
 ///
 /// impl SocketHandler for UserSocket {
 ///     async fn connect(params: &Params, _info: &ConnectInfo<'_>) -> Result<Self, Refused> {
-///         let user_id = params.get("user_id").ok_or(Refused)?.to_owned();
+///         let user_id = params.get("user_id").ok_or("there is no user_id")?.to_owned();
 ///         Ok(Self { user_id })
 ///     }
 ///
@@ -62,7 +64,8 @@ pub trait SocketHandler: Sized + 'static {
     /// A client connects. Params come from the query string, all else of the request from `info`.
     ///
     /// # Errors
-    /// [`Refused`] answers the request with 403. A panic answers it with 500.
+    /// [`Refused`] answers the request with 403, or the status that it has, and writes its reason to the log; any error
+    /// becomes one by `?`. A panic answers it with 500.
     fn connect(params: &Params, info: &ConnectInfo<'_>) -> impl Future<Output = Result<Self, Refused>>;
 
     /// A name that the sockets of one user share, such as `users:7`: [`Endpoint::disconnect`](crate::Endpoint::disconnect)
@@ -74,15 +77,3 @@ pub trait SocketHandler: Sized + 'static {
     /// Which channel serves which topic. Called when the server starts, by each of its workers.
     fn channels(routes: &mut Routes<Self>);
 }
-
-/// The application does not want this client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Refused;
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the socket refused the client")
-    }
-}
-
-impl std::error::Error for Refused {}

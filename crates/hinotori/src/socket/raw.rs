@@ -66,7 +66,7 @@ pub trait RawSocket: Sized + 'static {
     /// A client connects; as [`SocketHandler::connect`](crate::SocketHandler::connect).
     ///
     /// # Errors
-    /// [`Refused`] answers the request with 403. A panic answers it with 500.
+    /// As [`SocketHandler::connect`](crate::SocketHandler::connect).
     fn connect(
         params: &Params,
         info: &ConnectInfo<'_>,
@@ -361,7 +361,7 @@ mod tests {
         const SHUTDOWN: Duration = Duration::from_secs(60);
 
         async fn connect(_: &Params, _: &ConnectInfo<'_>) -> std::result::Result<Self, Refused> {
-            Err(Refused)
+            Err(Refused::because("nobody connects here"))
         }
 
         async fn handle_in(&mut self, _: RawMessage, _: &mut RawContext<Self>) -> Result<()> {

@@ -57,11 +57,16 @@ pub(super) async fn ask<T>(
     // it ends with the request: a client that is gone is asked for no longer
     match callback::run(connect, |_| Poll::Pending).await {
         Outcome::Returned(Ok(connected)) => Ok((connected, seat)),
-        Outcome::Returned(Err(Refused)) | Outcome::Cut => Err(Refusal::Application.into()),
-        Outcome::Panicked(why) => {
-            log::error!("event=crashed of={} why={}", Crash::Connect, Quoted(&why));
-            node.telemetry.crashed(Crash::Connect);
-            Err(Refusal::Crash.into())
-        }
+        Outcome::Returned(Err(refused)) if refused.is_fault() => Err(crashed(node, &refused.to_string())),
+        Outcome::Returned(Err(refused)) => Err(Denial::application(&refused)),
+        Outcome::Panicked(why) => Err(crashed(node, &why)),
+        Outcome::Cut => Err(Refusal::Application.into()),
     }
+}
+
+/// Counts and logs that `connect` crashed.
+fn crashed(node: &Node, why: &str) -> Denial {
+    log::error!("event=crashed of={} why={}", Crash::Connect, Quoted(why));
+    node.telemetry.crashed(Crash::Connect);
+    Refusal::Crash.into()
 }
