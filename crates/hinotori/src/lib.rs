@@ -64,6 +64,7 @@
 //! | `tls` | yes | TLS without a proxy: `Server::bind_tls`, `Certificate`; adds rustls and ring |
 //! | `metrics` | yes | `/metrics` in Prometheus' text format, `Endpoint::registry`; adds prometheus |
 //! | `cookies` | no | `ConnectInfo::cookie`; adds cookie and time |
+//! | `tracing` | no | a `tracing` span around each callback, with the client, the topic and the event; adds no crate to those of actix-web |
 //! | `testing` | no | the module `testing`: tests of channels without a network; adds no dependency |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]

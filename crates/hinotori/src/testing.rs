@@ -26,7 +26,7 @@ use crate::{
         Accepted, ConnectInfo, Connected, Connection, Line, Params, Peer, Refused, Routes, SocketHandler,
         TrustedProxies,
     },
-    telemetry::Transport,
+    telemetry::{Span, Transport},
     transport::SocketOptions,
     wire::{Frame, IntoPayload, Message, PHX_JOIN, PHX_LEAVE, PHX_REPLY, Payload, Ref, Serializer, Status},
 };
@@ -126,7 +126,8 @@ impl ChannelTest {
         let params =
             Params::parse(&self.params).ok_or_else(|| Refused::because("the params are no query string"))?;
         let info = ConnectInfo::new(&request, self.auth_token.as_deref(), &TrustedProxies::default());
-        let socket = S::connect(&params, &info).await?;
+        let span = Span { callback: "connect", conn: None, topic: None, event: None };
+        let socket = span.around(S::connect(&params, &info)).await?;
         let id = socket.id();
         let node = self.endpoint.node().clone();
         let routes = Routes::<S>::of(node.telemetry.clone());

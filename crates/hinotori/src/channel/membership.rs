@@ -22,6 +22,7 @@ use crate::{
     node::Node,
     pubsub::{Broadcast, Local, Subscriber, SubscriberKey},
     socket::{ChannelId, Connection, Ended, Joined, Line, Peer},
+    telemetry::Conn,
     wire::{Message, Outgoing, Payload, Ref, Serializer, Status},
 };
 
@@ -122,8 +123,8 @@ impl Membership {
     }
 
     /// What the log calls the connection.
-    pub(crate) fn conn(&self) -> SubscriberKey {
-        self.line.number()
+    pub(crate) fn conn(&self) -> Conn<'_> {
+        self.line.conn()
     }
 
     pub(crate) fn node(&self) -> &Node {

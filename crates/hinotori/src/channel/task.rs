@@ -22,7 +22,7 @@ use crate::{
     pubsub::Broadcast,
     socket::{Ended, Joined, reason},
     tasks::Unfinished,
-    telemetry::{Count, Crash, Quoted},
+    telemetry::{Count, Crash, Quoted, Span},
     wire::{InvalidPayload, Message, Payload, Status},
 };
 
@@ -82,7 +82,9 @@ impl<C: Channel> Task<C> {
 
     async fn join(&mut self, payload: Payload) -> Option<C> {
         let topic = self.membership.topic().to_owned();
-        let outcome = guard::<C, _>(&self.membership, C::join(&topic, payload, &mut self.context)).await;
+        let callback = C::join(&topic, payload, &mut self.context);
+        let callback = span(&self.membership, "join", None).around(callback);
+        let outcome = guard::<C, _>(&self.membership, callback).await;
         self.membership.decided();
         let (conn, took) = (self.membership.conn(), self.begun.elapsed());
         let how = match outcome {
@@ -161,6 +163,7 @@ impl<C: Channel> Task<C> {
         let begun = Instant::now();
         self.context.reference = Some(reference.clone());
         let callback = channel.handle_in(&event, payload, &mut self.context);
+        let callback = span(&self.membership, "handle_in", Some(&event)).around(callback);
         let outcome = guard::<C, _>(&self.membership, callback).await;
         self.context.reference = None;
         self.membership.handled(cost);
@@ -187,13 +190,15 @@ impl<C: Channel> Task<C> {
 
     async fn handle_out(&mut self, channel: &mut C, broadcast: Arc<Broadcast>) -> Outcome<Result<()>> {
         let callback = channel.handle_out(&broadcast.event, broadcast.payload.clone(), &mut self.context);
+        let callback = span(&self.membership, "handle_out", Some(&broadcast.event)).around(callback);
         let outcome = guard::<C, _>(&self.membership, callback).await;
         self.membership.handled_out(&broadcast);
         outcome
     }
 
     async fn handle_info(&mut self, channel: &mut C, info: C::Info) -> Outcome<Result<()>> {
-        guard::<C, _>(&self.membership, channel.handle_info(info, &mut self.context)).await
+        let callback = channel.handle_info(info, &mut self.context);
+        guard::<C, _>(&self.membership, span(&self.membership, "handle_info", None).around(callback)).await
     }
 
     /// Tells the client, and lets the channel clean up; of a crash the client is told when that is done.
@@ -239,7 +244,7 @@ impl<C: Channel> Task<C> {
         let mut end = pin!(rt::time::sleep(C::SHUTDOWN));
         let mut is_awaited = true;
         let terminate = async { channel.terminate(exit, &mut self.context).await };
-        callback::run(terminate, |cx| {
+        callback::run(span(&membership, "terminate", None).around(terminate), |cx| {
             if is_awaited && membership.poll_overdue(C::SHUTDOWN, cx).is_ready() {
                 is_awaited = false;
                 membership.overdue();
@@ -253,6 +258,11 @@ impl<C: Channel> Task<C> {
 /// Runs a callback to its end, unless it should end and the time for that is over.
 async fn guard<C: Channel, T>(membership: &Membership, callback: impl Future<Output = T>) -> Outcome<T> {
     callback::run(callback, |cx| membership.poll_overdue(C::SHUTDOWN, cx)).await
+}
+
+/// What surrounds a callback, for who traces.
+fn span<'a>(membership: &'a Membership, callback: &'static str, event: Option<&'a str>) -> Span<'a> {
+    Span { callback, conn: Some(membership.conn()), topic: Some(membership.topic()), event }
 }
 
 /// An error and all that caused it, in one line.

@@ -1,9 +1,12 @@
 //! What the log says of connections that the server closes.
 
-use crate::{pubsub::SubscriberKey, reason::Closed, telemetry::Quoted};
+use crate::{
+    reason::Closed,
+    telemetry::{Conn, Quoted},
+};
 
 /// Writes the line of a connection that is closed; `what` is more of the reason, if there is more.
-pub(super) fn log(conn: SubscriberKey, why: Closed, what: &str) {
+pub(super) fn log(conn: Conn<'_>, why: Closed, what: &str) {
     if what.is_empty() {
         log::log!(level(why), "event=closed conn={conn} reason={why}");
     } else {

@@ -224,7 +224,7 @@ impl Connection {
     fn encode(&self, message: Outgoing<'_>) -> Option<Frame> {
         let encoded = self.serializer.encode(message);
         let failed = |error: &EncodeError| {
-            let (conn, why) = (self.line.number(), format!("{error}"));
+            let (conn, why) = (self.line.conn(), format!("{error}"));
             log::warn!("event=not_sent what=message conn={conn} why={}", Quoted(&why));
         };
         encoded.inspect_err(failed).ok().map(|frame| self.line.compressed(frame))

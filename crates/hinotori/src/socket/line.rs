@@ -19,7 +19,7 @@ use crate::{
     node::Node,
     pubsub::{Broadcast, Local, Subscriber, SubscriberKey, Writer},
     reason::Closed,
-    telemetry::{Count, Transport},
+    telemetry::{Conn, Count, Transport},
     wire::{CloseCode, DISCONNECT, Frame, compression::Window},
 };
 
@@ -318,12 +318,12 @@ impl Line {
     /// Counts and logs that the server closes this line.
     pub(crate) fn report(&self, why: Closed, what: &str) {
         self.node.telemetry.closed(why);
-        close::log(self.key, why, what);
+        close::log(self.conn(), why, what);
     }
 
     /// What the log calls this line.
-    pub(crate) fn number(&self) -> SubscriberKey {
-        self.key
+    pub(crate) fn conn(&self) -> Conn<'_> {
+        Conn { number: self.key, id: self.id.as_deref() }
     }
 
     /// Answers the client's own goodbye.
@@ -359,7 +359,7 @@ impl Line {
 
     /// The transport is gone, or will be when it has written what is queued.
     pub(crate) fn end(&self) {
-        log::debug!("event=disconnected conn={}", self.key);
+        log::debug!("event=disconnected conn={}", self.conn());
         self.outbox.finish();
         self.wake_readers();
         self.seat.take();

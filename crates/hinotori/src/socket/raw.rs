@@ -25,11 +25,11 @@ use tokio::sync::oneshot;
 use super::{ConnectInfo, Line, Params, Peer, Refused, Verdict};
 use crate::{
     callback::{self, Outcome},
-    channel::{Handle, Inlet, Item, Mailbox, Result},
+    channel::{Handle, Inlet, Item, Mailbox, Result, chain},
     pubsub::PubSub,
     reason::Closed,
     tasks::Unfinished,
-    telemetry::{Crash, Quoted},
+    telemetry::{Crash, Quoted, Span},
     wire::{Frame, Opcode},
 };
 
@@ -287,7 +287,7 @@ impl<R: RawSocket> Task<R> {
             match handled {
                 Outcome::Returned(Ok(())) => {}
                 // its state may be half changed: nothing more is handled with it
-                Outcome::Returned(Err(error)) => return self.crashed(&error.to_string()),
+                Outcome::Returned(Err(error)) => return self.crashed(&chain(&*error)),
                 Outcome::Panicked(why) => return self.crashed(&why),
                 Outcome::Cut => break,
             }
@@ -297,32 +297,43 @@ impl<R: RawSocket> Task<R> {
 
     async fn handle_in(&mut self, message: RawMessage) -> Outcome<Result<()>> {
         let cost = message.cost();
-        let callback = self.socket.handle_in(message, &mut self.context);
+        let line = self.context.line.clone();
+        let callback = span(&line, "handle_in").around(self.socket.handle_in(message, &mut self.context));
         let handled = callback::run(callback, |cx| self.gone.poll_overdue(R::SHUTDOWN, cx)).await;
         self.context.line.release(cost);
         handled
     }
 
     async fn handle_info(&mut self, info: R::Info) -> Outcome<Result<()>> {
-        let callback = self.socket.handle_info(info, &mut self.context);
+        let line = self.context.line.clone();
+        let callback = span(&line, "handle_info").around(self.socket.handle_info(info, &mut self.context));
         callback::run(callback, |cx| self.gone.poll_overdue(R::SHUTDOWN, cx)).await
     }
 
     fn crashed(&self, why: &str) {
         let line = &self.context.line;
-        log::error!("event=crashed of={} conn={} why={}", Crash::RawSocket, line.number(), Quoted(why));
+        log::error!("event=crashed of={} conn={} why={}", Crash::RawSocket, line.conn(), Quoted(why));
         line.node().telemetry.crashed(Crash::RawSocket);
         line.close(Closed::Crash);
     }
 
     async fn terminate(&mut self) {
         let mut end = pin!(sleep(R::SHUTDOWN));
-        match callback::run(self.socket.terminate(), |cx| end.as_mut().poll(cx)).await {
+        match callback::run(span(&self.context.line, "terminate").around(self.socket.terminate()), |cx| {
+            end.as_mut().poll(cx)
+        })
+        .await
+        {
             Outcome::Returned(()) => {}
             Outcome::Panicked(why) => self.crashed(&why),
             Outcome::Cut => self.crashed("terminate did not end in time"),
         }
     }
+}
+
+/// What surrounds a callback, for who traces.
+fn span<'a>(line: &'a Line, callback: &'static str) -> Span<'a> {
+    Span { callback, conn: Some(line.conn()), topic: None, event: None }
 }
 
 #[cfg(test)]

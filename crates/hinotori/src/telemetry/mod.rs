@@ -4,20 +4,24 @@
 //! metrics (`registry.rs`), without it nothing (`plain.rs`). Nothing is decided by what is counted here, and who asks is no
 //! matter of this module.
 
+mod conn;
 mod labels;
 #[cfg(not(feature = "metrics"))]
 mod plain;
 mod quoted;
 #[cfg(feature = "metrics")]
 mod registry;
+mod span;
 mod worker;
 
+pub(crate) use conn::Conn;
 pub(crate) use labels::{Crash, Transport};
 #[cfg(not(feature = "metrics"))]
 pub(crate) use plain::{Counter, Gauge, Telemetry};
 pub(crate) use quoted::{Address, Quoted};
 #[cfg(feature = "metrics")]
 pub(crate) use registry::{Counter, Gauge, Telemetry};
+pub(crate) use span::Span;
 pub(crate) use worker::Counts;
 
 /// Keeps one thing counted.

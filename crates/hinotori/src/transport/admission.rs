@@ -88,7 +88,7 @@ impl Denial {
 pub(super) fn opened(transport: Transport, line: &Line, request: &HttpRequest, options: &SocketOptions) {
     log::debug!(
         "event=connected conn={} transport={transport} peer={} path={}",
-        line.number(),
+        line.conn(),
         Address(options.trusted_proxies.client(request)),
         Quoted(request.path()),
     );

@@ -11,7 +11,7 @@ use crate::{
     node::Node,
     reason::Refusal,
     socket::{Accepted, ConnectInfo, Connected, Params, Refused, SocketHandler},
-    telemetry::{Crash, Quoted},
+    telemetry::{Crash, Quoted, Span},
     wire::Serializer,
 };
 
@@ -55,7 +55,8 @@ pub(super) async fn ask<T>(
     }
     let seat = node.connections.seat().ok_or(Refusal::Full)?;
     // it ends with the request: a client that is gone is asked for no longer
-    match callback::run(connect, |_| Poll::Pending).await {
+    let span = Span { callback: "connect", conn: None, topic: None, event: None };
+    match callback::run(span.around(connect), |_| Poll::Pending).await {
         Outcome::Returned(Ok(connected)) => Ok((connected, seat)),
         Outcome::Returned(Err(refused)) if refused.is_fault() => Err(crashed(node, &refused.to_string())),
         Outcome::Returned(Err(refused)) => Err(Denial::application(&refused)),
