@@ -4,8 +4,10 @@ mod compressed;
 mod messages;
 mod signed;
 mod stream;
+mod terms;
 
 pub use compressed::inflate;
 pub use messages::{longpoll_body, v1_text, v2_binary, v2_text};
 pub use signed::token;
 pub use stream::frames;
+pub use terms::phoenix_token;

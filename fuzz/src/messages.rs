@@ -38,7 +38,9 @@ fn text(serializer: Serializer, text: &Bytes) {
     let sent = |serializer: Serializer, message| {
         let frame = serializer.encode(message).expect("JSON can be sent on in both versions");
         let text = frame.into_text().expect("JSON goes as text").concat();
-        serializer.decode_text(&text.try_into().expect("what is sent as text is UTF-8")).expect("what is sent can be read")
+        serializer
+            .decode_text(&text.try_into().expect("what is sent as text is UTF-8"))
+            .expect("what is sent can be read")
     };
     for other in [Serializer::V1, Serializer::V2] {
         let kept = if other == Serializer::V2 { join_ref.clone() } else { Ref::Null };

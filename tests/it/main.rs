@@ -70,6 +70,7 @@ mod proxies;
 
 // the packages, not the servers
 mod crates;
+mod phoenix_tokens;
 
 /// How long to wait for anything that must come, before the test fails. Far above what a busy machine needs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);

@@ -35,6 +35,7 @@ pub(crate) const VARIABLES: &[&str] = &[
     "MESSAGE_MAX",
     "CHECK_ORIGIN",
     "SECRET",
+    "SECRET_KEY_BASE",
     "RUST_LOG",
     "RUST_BACKTRACE",
     "RUST_LIB_BACKTRACE",

@@ -12,15 +12,21 @@
 //! | [`params`] | connect params: what a query string says |
 //! | [`reason`] | why a client is refused or disconnected, with the close codes |
 //! | [`token`] | what a client carries, signed |
+//! | `phoenix_token` | the same as a Phoenix server signs it, with the feature `phoenix-token` |
+//! | `term` | Erlang terms, with the feature `phoenix-token` |
 //!
 //! # Source
 //! Phoenix 1.8.12; each module names its files. RFC 6455 for frames and close codes.
 
 pub mod frames;
 pub mod params;
+#[cfg(feature = "phoenix-token")]
+pub mod phoenix_token;
 pub mod rate;
 pub mod reason;
 pub mod session;
+#[cfg(feature = "phoenix-token")]
+pub mod term;
 pub mod token;
 pub mod wire;
 

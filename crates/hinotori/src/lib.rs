@@ -63,8 +63,9 @@
 //! |---|---|---|
 //! | `tls` | yes | TLS without a proxy: `Server::bind_tls`, `Certificate`; adds rustls and ring |
 //! | `metrics` | yes | `/metrics` in Prometheus' text format, `Endpoint::registry`; adds prometheus |
-//! | `cookies` | no | `ConnectInfo::cookie`; adds cookie and time |
+//! | `cookies` | no | `ConnectInfo::cookie`; adds cookie |
 //! | `tracing` | no | a `tracing` span around each callback, with the client, the topic and the event; adds no crate to those of actix-web |
+//! | `phoenix-token` | no | `PhoenixToken`: tokens that a Phoenix server signs and verifies; adds pbkdf2 |
 //! | `testing` | no | the module `testing`: tests of channels without a network; adds no dependency |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -79,6 +80,8 @@ mod endpoint;
 mod node;
 mod ops;
 mod per_thread;
+#[cfg(feature = "phoenix-token")]
+mod phoenix_token;
 mod presence;
 mod pubsub;
 mod server;
@@ -98,6 +101,8 @@ mod transport;
 pub use channel::{BoxError, Channel, Context, Exit, Handle, Join, Reply, ReplyRef, Result};
 pub use drainer::Drainer;
 pub use endpoint::{Endpoint, EndpointBuilder};
+#[cfg(feature = "phoenix-token")]
+pub use phoenix_token::{KeyDigest, KeyOptions, PhoenixToken};
 pub use presence::{Presence, PresenceError, Presences};
 #[cfg(feature = "metrics")]
 pub use prometheus;

@@ -14,7 +14,7 @@ use crate::wire::PayloadError;
 /// Signs and verifies the tokens of one purpose.
 ///
 /// The layout is that of a Phoenix token, but the content is JSON and the key is derived in another way: neither server
-/// reads the other's tokens.
+/// reads the other's tokens. `PhoenixToken`, with the feature `phoenix-token`, is for those of a Phoenix server.
 ///
 /// ```
 /// use std::time::Duration;
