@@ -61,11 +61,11 @@ fn unweighed(message: Message) -> Message {
 /// A payload that was passed on unread is JSON to any parser, as deep as any takes it; a number may be too great for some.
 fn readable(payload: &Payload) {
     let json = payload.as_json().expect("text has JSON");
-    if let Err(error) = serde_json::from_slice::<serde_json::Value>(json) {
+    if let Err(error) = serde_json::from_slice::<serde_json::Value>(&json) {
         assert!(error.to_string().starts_with("number out of range"), "{error}");
     }
     let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
-    for byte in json {
+    for byte in json.iter() {
         match byte {
             _ if escaped => escaped = false,
             b'\\' if in_string => escaped = true,
