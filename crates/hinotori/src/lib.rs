@@ -67,6 +67,24 @@
 //! | `tracing` | no | a `tracing` span around each callback, with the client, the topic and the event; adds no crate to those of actix-web |
 //! | `phoenix-token` | no | `PhoenixToken`: tokens that a Phoenix server signs and verifies; adds pbkdf2 |
 //! | `testing` | no | the module `testing`: tests of channels without a network; adds no dependency |
+//!
+//! # Other crates in the API
+//! Types of these crates are in signatures on purpose; no others are. A new major version of one of them is a breaking change
+//! here.
+//!
+//! | crate | where | why |
+//! |---|---|---|
+//! | actix-web 4, with its actix-http 3 and actix-service 2 | [`Endpoint::socket`], [`Endpoint::serve`], [`Server`], [`on_connect()`], [`ConnectInfo::headers`], [`Refused::with_status`] | the library is a part of an actix-web `App` |
+//! | actix 0.13 | [`supervise`] | it is for actors of actix |
+//! | bytes 1 | [`Payload::binary`], [`Payload::raw_json`], [`RawMessage::Binary`] | a payload is shared, not copied |
+//! | serde 1, serde_json 1 | [`IntoPayload`], [`Payload::parse`], [`Params::as_map`], [`Presence`], [`Token`] | payloads are JSON |
+//! | prometheus 0.14, as `hinotori::prometheus` | `Endpoint::registry` (feature `metrics`) | an application's metrics stand beside those of the library |
+//! | rustls 0.23, as `hinotori::rustls` | `Certificate`, `Server::bind_tls`, `ConnectInfo::peer_certificate` (feature `tls`) | an application may need other settings than those of `Certificate` |
+//!
+//! # Systems
+//! The library builds where actix-web does, and is developed and tested on Linux. Off Unix it stops at Ctrl+C instead of
+//! SIGTERM and SIGINT; `TCP_USER_TIMEOUT` and `SO_REUSEADDR` are set where they exist and mean the same. It compiles for
+//! Windows (`x86_64-pc-windows-gnu`); nobody has run it there.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -86,6 +104,7 @@ mod presence;
 mod pubsub;
 mod server;
 mod shutdown;
+mod signals;
 mod socket;
 pub mod supervise;
 mod tasks;

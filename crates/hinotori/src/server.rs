@@ -218,7 +218,7 @@ where
         self.bound.iter().map(|bound| bound.address).collect()
     }
 
-    /// Serves until SIGTERM or SIGINT, then drains as [`Endpoint::serve`] describes.
+    /// Serves until SIGTERM or SIGINT (off Unix: Ctrl+C), then drains as [`Endpoint::serve`] describes.
     ///
     /// # Errors
     /// `InvalidInput` if it was bound to no address; else what the system says when the workers are started, or signals
