@@ -104,8 +104,9 @@ pub(crate) struct Local {
     /// The topic of the broadcast that is being handed out, and how many of its subscribers have it.
     handing_out: RefCell<Option<Arc<Broadcast>>>,
     handed_out: Cell<usize>,
-    /// Those who fall behind with reading what they are sent.
+    /// Those who fall behind with reading what they are sent, and how long they are still to be waited for.
     behind_reading: RefCell<Vec<Rc<dyn Writer>>>,
+    owed: Cell<Duration>,
     /// The task that delivers and writes, while it waits for either.
     idle: Cell<Option<Waker>>,
 }
@@ -130,6 +131,7 @@ impl Local {
             handing_out: RefCell::default(),
             handed_out: Cell::new(0),
             behind_reading: RefCell::default(),
+            owed: Cell::default(),
             idle: Cell::default(),
         });
         let registered = Registered::new(&LOCALS, id, local.clone());
@@ -163,12 +165,17 @@ impl Local {
     /// Gives clients that fall behind a moment to read, before more than this is delivered to them.
     async fn wait_for_readers(&self, bytes: usize) {
         let mut behind = self.behind_reading.take();
-        behind.retain(|member| member.falls_behind());
-        let end = Instant::now() + Duration::from_nanos(bytes as u64 * WAIT);
-        while !behind.is_empty() && Instant::now() < end {
+        behind.retain(|writer| writer.falls_behind());
+        if behind.is_empty() {
+            return self.owed.set(Duration::ZERO);
+        }
+        self.owed.set(self.owed.get() + Duration::from_nanos(bytes as u64 * WAIT));
+        while !behind.is_empty() && self.owed.get() >= MOMENT {
+            let begun = Instant::now();
             actix_web::rt::time::sleep(MOMENT).await;
+            self.owed.set(self.owed.get().saturating_sub(begun.elapsed()));
             self.write().await;
-            behind.retain(|member| member.falls_behind());
+            behind.retain(|writer| writer.falls_behind());
         }
     }
 

@@ -125,7 +125,7 @@ impl Line {
             node,
         });
         // until a client polls for the first time, what waits for it is its own fault
-        line.outbox.offered(false, transport != Transport::LongPoll);
+        line.outbox.offered(0, transport != Transport::LongPoll);
         line.node.connections.add(line.key, line.clone());
         if let Some(id) = &line.id {
             line.local.subscribe(id, line.key, line.clone());
@@ -291,12 +291,12 @@ impl Line {
     /// Writes as much of what is queued as the peer takes. A peer that is gone is cut off.
     fn write_now(&self) -> io::Result<()> {
         let Some(stream) = &mut *self.stream.borrow_mut() else { return Ok(()) };
-        let (is_any_taken, written) = self.outbox.with_waker(|waker| {
-            let (is_any_taken, written) = self.outbox.write(|pieces| stream.write(waker, pieces));
-            (is_any_taken, written.and_then(|()| stream.flush(waker)))
+        let (taken, written) = self.outbox.with_waker(|waker| {
+            let (taken, written) = self.outbox.write(|pieces| stream.write(waker, pieces));
+            (taken, written.and_then(|()| stream.flush(waker)))
         });
         let is_blocked = matches!(&written, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
-        self.outbox.offered(is_any_taken, !is_blocked);
+        self.outbox.offered(taken, !is_blocked);
         if written.is_err() && !is_blocked {
             self.disconnected();
         } else if !self.readers.borrow().is_empty() {
