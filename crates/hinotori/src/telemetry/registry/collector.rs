@@ -1,4 +1,4 @@
-//! The numbers of the worker threads, added up when somebody asks.
+//! Adds up the numbers of the worker threads at a scrape.
 
 use std::{
     collections::HashMap,
@@ -16,7 +16,7 @@ const RECEIVED: usize = 0;
 const SENT: usize = 1;
 const FAN_OUT: usize = 2;
 
-/// The numbers of all threads, those of ended ones too: what has been counted stays counted.
+/// The numbers of all threads, including threads that have ended: what has been counted stays counted.
 #[derive(Debug, Clone)]
 pub(super) struct Workers {
     descriptions: [Desc; 3],
