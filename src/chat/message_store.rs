@@ -108,9 +108,8 @@ struct Size {
 
 impl Size {
     fn register(registry: &Registry) -> prometheus::Result<Self> {
-        let messages = IntGauge::new("realtime_chat_messages", "Messages that the store keeps.")?;
-        let bytes =
-            IntGauge::new("realtime_chat_message_bytes", "Bytes of the messages that the store keeps.")?;
+        let messages = IntGauge::new("realtime_chat_messages", "Messages in the store.")?;
+        let bytes = IntGauge::new("realtime_chat_message_bytes", "Bytes of the messages in the store.")?;
         registry.register(Box::new(messages.clone()))?;
         registry.register(Box::new(bytes.clone()))?;
         Ok(Self { messages, bytes })

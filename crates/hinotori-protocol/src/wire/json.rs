@@ -41,7 +41,7 @@ impl fmt::Display for Fault {
             Self::Syntax { at } => write!(f, "not JSON at byte {at}"),
             Self::TooDeep => write!(f, "JSON nested deeper than {MAX_DEPTH} levels"),
             Self::LoneSurrogate => f.write_str("JSON with an escape of half a character"),
-            Self::NumberTooBig => f.write_str("JSON with a number that no double holds"),
+            Self::NumberTooBig => f.write_str("JSON with a number that does not fit a double"),
         }
     }
 }

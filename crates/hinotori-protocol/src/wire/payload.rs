@@ -263,7 +263,7 @@ pub enum PayloadError {
 impl fmt::Display for PayloadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Encode(_) => f.write_str("the payload cannot be written as JSON"),
+            Self::Encode(_) => f.write_str("the payload cannot be encoded as JSON"),
             Self::NotAnObject => {
                 f.write_str("expected a JSON object or bytes as the payload of a push or broadcast")
             }

@@ -42,38 +42,27 @@ impl Telemetry {
         let by = |label, name, help| add(&registry, IntCounterVec::new(Opts::new(name, help), &[label]));
         let gauge_by = |label, name, help| add(&registry, IntGaugeVec::new(Opts::new(name, help), &[label]));
 
-        let connections =
-            gauge_by("transport", "hinotori_connections", "Connections that are open, by transport.");
-        let opened = by(
-            "transport",
-            "hinotori_connections_opened_total",
-            "Connections that have been opened, by transport.",
-        );
-        let refused = by(
-            "reason",
-            "hinotori_connections_refused_total",
-            "Connections that were not opened, by reason.",
-        );
+        let connections = gauge_by("transport", "hinotori_connections", "Open connections, by transport.");
+        let opened =
+            by("transport", "hinotori_connections_opened_total", "Connections opened, by transport.");
+        let refused = by("reason", "hinotori_connections_refused_total", "Connections refused, by reason.");
         let closed = by(
             "reason",
             "hinotori_connections_closed_total",
-            "Connections that the server closed, by reason: slow_reader is a client that did not read.",
+            "Connections closed by the server, by reason. slow_reader: the client did not read.",
         );
-        let channels = gauge_by(
-            "topic",
-            "hinotori_channels",
-            "Channels that have not ended, by the topic pattern of their route.",
-        );
+        let channels =
+            gauge_by("topic", "hinotori_channels", "Channels, by the topic pattern of their route.");
         let crashes = by(
             "of",
             "hinotori_crashes_total",
-            "Callbacks that panicked or failed, by what they were, and restarts of supervised actors, by name.",
+            "Callbacks that panicked or failed, by kind, and restarts of supervised actors, by name.",
         );
         let rate_limited = Counter::new(
             "hinotori_messages_refused_total",
-            "Messages that were answered with an error, as their client had sent too many.",
+            "Messages above their client's rate, which were answered with an error.",
         );
-        let broadcasts = Counter::new("hinotori_broadcasts_total", "Broadcasts that have been made.");
+        let broadcasts = Counter::new("hinotori_broadcasts_total", "Broadcasts made.");
 
         for crash in CRASHES {
             crashes.with_label_values(&[&crash.to_string()]);
