@@ -4,6 +4,9 @@
 //! DRAIN_GRACE, DRAIN_BATCH, DRAIN_INTERVAL and DRAIN_DEADLINE are taken from the environment. With `HTTP_SERVER=actix` the
 //! same is served by `actix_web::HttpServer`, with the settings that sockets want of it.
 
+#[path = "reference/more.rs"]
+mod more;
+
 use std::{
     env,
     net::SocketAddr,
@@ -18,6 +21,8 @@ use hinotori::{
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+
+use more::MoreChannel;
 
 /// What the sockets need of the server.
 #[derive(Clone)]
@@ -45,7 +50,10 @@ impl SocketHandler for UserSocket {
     }
 
     fn channels(routes: &mut Routes<Self>) {
-        routes.channel::<RefChannel>("ref:*").channel::<PresenceChannel>("presence:*");
+        routes
+            .channel::<RefChannel>("ref:*")
+            .channel::<PresenceChannel>("presence:*")
+            .channel::<MoreChannel>("more:*");
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
     drainer::Drainer,
     node::Node,
     ops,
-    pubsub::PubSub,
+    pubsub::{PubSub, Spared, Subscription},
     socket::{RawSocket, Routes, SocketHandler},
     telemetry::Quoted,
     transport::{Mount, Sessions, SocketOptions, answer, resources, upgrade, upgrade_raw},
@@ -211,6 +211,41 @@ impl Endpoint {
     /// As [`PubSub::broadcast`].
     pub fn broadcast(&self, topic: &str, event: &str, payload: impl IntoPayload) -> Result<(), PayloadError> {
         self.pubsub().broadcast(topic, event, payload)
+    }
+
+    /// Sends an event to all who have joined a topic or subscribed to it, but one: for tasks and actors that tell what a
+    /// channel has done, which needs not hear of it. From within a channel, `from` is its [`Context`](crate::Context); for
+    /// its own topic there is [`Context::broadcast_from`](crate::Context::broadcast_from).
+    ///
+    /// All subscriptions of `from` to the topic are spared, those of [`Context::subscribe`](crate::Context::subscribe) too.
+    /// Other channels of the same client are not.
+    ///
+    /// ```
+    /// use hinotori::{Endpoint, Handle};
+    /// use serde_json::json;
+    ///
+    /// /// What a room's actor is sent by a channel: its `cx.handle()`, and what it wants.
+    /// fn moved(endpoint: &Endpoint, player: &Handle<()>, to: [i32; 2]) -> Result<(), hinotori::PayloadError> {
+    ///     endpoint.broadcast_from(player, "game:1", "moved", json!({ "to": to }))
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`PubSub::broadcast`].
+    pub fn broadcast_from(
+        &self,
+        from: &impl Spared,
+        topic: &str,
+        event: &str,
+        payload: impl IntoPayload,
+    ) -> Result<(), PayloadError> {
+        self.pubsub().broadcast_from(from, topic, event, payload)
+    }
+
+    /// Subscribes a task or an actor on any thread to a topic, until the [`Subscription`] is dropped. A channel uses
+    /// [`Context::subscribe`](crate::Context::subscribe) instead.
+    pub fn subscribe(&self, topic: &str) -> Subscription {
+        self.pubsub().subscribe(topic)
     }
 
     /// Closes every socket whose [`id`](SocketHandler::id) this is, with code 1001; phoenix.js connects again and is asked for

@@ -96,10 +96,10 @@ mod transport;
 pub use channel::{BoxError, Channel, Context, Exit, Handle, Join, Reply, ReplyRef, Result};
 pub use drainer::Drainer;
 pub use endpoint::{Endpoint, EndpointBuilder};
-pub use presence::{Presence, PresenceError, Presences};
+pub use presence::{Presence, PresenceBuilder, PresenceDiff, PresenceError, Presences};
 #[cfg(feature = "metrics")]
 pub use prometheus;
-pub use pubsub::PubSub;
+pub use pubsub::{Broadcast, Lagged, PubSub, Spared, Subscription};
 pub use server::Server;
 pub use socket::{
     ConnectInfo, InvalidProxy, Params, RawContext, RawMessage, RawSocket, Refused, Routes, SocketHandler,

@@ -18,6 +18,7 @@ use serde_json::json;
 
 use self::phoenix_js::PhoenixJs;
 use super::{
+    fetch::Fetch,
     teller::Due,
     tracker::{Tracked, Tracker},
     *,
@@ -53,7 +54,7 @@ impl Life {
     fn with(fetch: Option<Fetch>) -> Self {
         let (teller, changes) = channel();
         let node = Node::unbounded();
-        let tracker = Arc::new(Tracker::new(node.clone(), fetch, teller));
+        let tracker = Arc::new(Tracker::new(node.clone(), fetch, None, teller));
         Self { node, tracker, changes, tracked: RefCell::default() }
     }
 
