@@ -53,6 +53,7 @@
 //! | mounting sockets, broadcasts from anywhere, `/healthz` and `/readyz` | [`Endpoint`], [`SocketOptions`] |
 //! | serving an `App` with its sockets | [`Server`] |
 //! | disconnecting clients at shutdown | [`Drainer`] |
+//! | hearing topics in a channel, a task or an actor | [`Context::subscribe`], [`Endpoint::subscribe`], [`Subscription`] |
 //! | who is on a topic | [`Presence`] |
 //! | a WebSocket with a protocol of its own | [`RawSocket`] |
 //! | clients behind proxies | [`TrustedProxies`] |

@@ -132,3 +132,6 @@ impl Subscriber for Subscription {
         is_sent
     }
 }
+
+#[cfg(test)]
+mod tests;
