@@ -30,7 +30,8 @@ const KEPT: usize = 16;
 /// A [`Stream`] that ends with the endpoint; [`recv`](Self::recv) is the same without an extension trait. All that is
 /// broadcast to the topic after `subscribe` returned is there, presence diffs too, in the order in which each thread made it.
 /// It never slows a sender down: if more than [`limit`](Self::limit) bytes wait, the oldest broadcasts are dropped, and the
-/// next item is [`Lagged`] with their number. Dropping the subscription ends it.
+/// next item is [`Lagged`] with their number. Dropping the subscription ends it. An actix actor takes it by
+/// [`add_stream`](https://docs.rs/actix/0.13/actix/trait.AsyncContext.html#method.add_stream).
 ///
 /// ```
 /// use hinotori::Endpoint;
