@@ -1,8 +1,16 @@
 //! Channels that subscribe to further topics and to their own.
 
-use std::{collections::HashMap, thread};
+use std::{
+    collections::HashMap,
+    sync::mpsc::{Receiver, Sender, channel},
+    thread,
+    time::Duration,
+};
 
-use actix_web::rt::System;
+use actix_web::rt::{
+    System,
+    time::{sleep, timeout},
+};
 use futures_util::FutureExt;
 use proptest::prelude::*;
 use serde::Deserialize;
@@ -14,12 +22,15 @@ use crate::{
     testing::{ChannelTest, TestSocket},
 };
 
+/// Far above what a busy machine needs.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// Gets the handles of its channels.
-struct Socket(std::sync::mpsc::Sender<Handle<()>>);
+struct Socket(Sender<Handle<()>>);
 
 impl SocketHandler for Socket {
     async fn connect(_: &Params, info: &ConnectInfo<'_>) -> Result<Self, Refused> {
-        info.app_data::<std::sync::mpsc::Sender<Handle<()>>>().cloned().map(Self).ok_or(Refused)
+        info.app_data::<Sender<Handle<()>>>().cloned().map(Self).ok_or(Refused)
     }
 
     fn channels(routes: &mut Routes<Self>) {
@@ -104,13 +115,13 @@ impl Channel for Plain {
 
 struct House {
     endpoint: Endpoint,
-    handles: std::sync::mpsc::Receiver<Handle<()>>,
-    sender: std::sync::mpsc::Sender<Handle<()>>,
+    handles: Receiver<Handle<()>>,
+    sender: Sender<Handle<()>>,
 }
 
 impl House {
     fn new() -> Self {
-        let (sender, handles) = std::sync::mpsc::channel();
+        let (sender, handles) = channel();
         Self { endpoint: Endpoint::new(), handles, sender }
     }
 
@@ -213,9 +224,12 @@ async fn however_a_channel_ends_nothing_of_its_subscriptions_is_left() {
         }
         client.close();
         let local = house.endpoint.pubsub().local();
-        while !local.is_empty() {
-            actix_web::rt::task::yield_now().await;
-        }
+        let ended = async {
+            while !local.is_empty() {
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        assert!(timeout(PATIENCE, ended).await.is_ok(), "after {how}");
     }
 }
 
