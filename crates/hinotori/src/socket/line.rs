@@ -2,7 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    io,
+    io::{self, IoSlice},
     rc::{Rc, Weak},
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -194,6 +194,25 @@ impl Line {
     /// Answers that the server lives: behind what is being written, but before all that waits for a client that reads slowly.
     pub(crate) fn answer_at_once(&self, frame: &Frame) -> bool {
         self.queue(|outbox| outbox.push_ahead(frame))
+    }
+
+    /// Writes a frame without queueing it, if nothing is queued and the peer takes all of it or a part. Otherwise nothing has
+    /// been written.
+    pub(crate) fn write_at_once(&self, frame: &Frame) -> bool {
+        let Some(piece) = frame.whole().filter(|_| self.outbox.is_free()) else { return false };
+        let Some(stream) = &mut *self.stream.borrow_mut() else { return false };
+        let written = self.outbox.with_waker(|waker| {
+            let taken = stream.write(waker, &[IoSlice::new(piece)])?;
+            Ok::<_, io::Error>((taken, stream.flush(waker)))
+        });
+        // what is wrong with the stream is found out when the frame has been queued
+        let Ok((taken, flushed)) = written else { return false };
+        if taken < piece.len() || flushed.is_err() {
+            self.outbox.begun(frame, taken);
+            // the task waits for the peer to take more, or finds out what is wrong
+            self.outbox.wake();
+        }
+        true
     }
 
     fn queue(&self, push: impl FnOnce(&Outbox) -> bool) -> bool {

@@ -236,6 +236,21 @@ impl Outbox {
         self.shared.set(self.shared.get() - frame.shared());
     }
 
+    /// Whether a frame may be written that has not been queued.
+    pub(super) fn is_free(&self) -> bool {
+        self.is_open() && !self.is_stalled() && self.is_empty()
+    }
+
+    /// Queues what is left of a frame that was written to a free outbox's peer, who did not take, or send on, all of it.
+    pub(super) fn begun(&self, frame: &Frame, written: usize) {
+        self.offered(true, false);
+        if written < frame.size() {
+            let frames = &mut *self.frames.borrow_mut();
+            self.count(frame);
+            (frames.first, frames.written) = (Some(frame.clone()), written);
+        }
+    }
+
     /// As [`Outbox::push`], for a frame that [comes](Outbox::arrive) later: it counts already.
     #[must_use]
     pub(crate) fn expect(&self, frame: &Frame) -> bool {
