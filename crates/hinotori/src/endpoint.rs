@@ -213,18 +213,19 @@ impl Endpoint {
         self.pubsub().broadcast(topic, event, payload)
     }
 
-    /// Sends an event to all who have joined a topic or subscribed to it, but one: for tasks and actors that tell what a
-    /// channel has done, which needs not hear of it. From within a channel, `from` is its [`Context`](crate::Context); for
-    /// its own topic there is [`Context::broadcast_from`](crate::Context::broadcast_from).
+    /// Sends an event to all who have joined a topic or subscribed to it, except one. Use it in a task or an actor that
+    /// broadcasts what a channel has done: the channel knows already. A channel that broadcasts to another topic passes its
+    /// [`Context`](crate::Context) as `from`; for its own topic there is
+    /// [`Context::broadcast_from`](crate::Context::broadcast_from).
     ///
-    /// All subscriptions of `from` to the topic are spared, those of [`Context::subscribe`](crate::Context::subscribe) too.
-    /// Other channels of the same client are not.
+    /// All subscriptions of `from` to the topic are left out, including those of
+    /// [`Context::subscribe`](crate::Context::subscribe). Other channels of the same client get the broadcast.
     ///
     /// ```
     /// use hinotori::{Endpoint, Handle};
     /// use serde_json::json;
     ///
-    /// /// What a room's actor is sent by a channel: its `cx.handle()`, and what it wants.
+    /// /// A room's actor handles a move: the channel that sent it added its `cx.handle()`.
     /// fn moved(endpoint: &Endpoint, player: &Handle<()>, to: [i32; 2]) -> Result<(), hinotori::PayloadError> {
     ///     endpoint.broadcast_from(player, "game:1", "moved", json!({ "to": to }))
     /// }

@@ -23,13 +23,13 @@ impl PresenceBuilder {
         Self { fetch: Some(Fetch::new(fetch)), ..self }
     }
 
-    /// Tells the server itself who comes and goes (Phoenix's `handle_metas`): called with the topic and each of its diffs, in
-    /// their order, after the diff has been broadcast. It sees what clients see, with what `fetch` added. Its state is what
-    /// the closure captures; who else is there now says [`Presence::list`] of the presence that it is given. To keep a clone
-    /// of that would keep the thread of the presences for good.
+    /// Tells the server itself who comes and goes (Phoenix's `handle_metas`). The closure is called with the topic and each
+    /// of its diffs, in order, after the diff has been broadcast. It sees what clients see, including what `fetch` added. Its
+    /// state is what it captures. The [`Presence`] that it gets lists who is there now; do not keep a clone of it, or the
+    /// thread of the presences never ends.
     ///
-    /// It runs on the thread that broadcasts the diffs of all topics, which wait for it: hand over what takes long to a task
-    /// or an actor. If it panics, that is logged, and it is called again for the next diff.
+    /// It runs on the thread that broadcasts the diffs of all topics, and they wait for it: leave what takes long to a task
+    /// or an actor. A panic is logged, and the closure is called again for the next diff.
     ///
     /// ```
     /// use hinotori::{Endpoint, Presence};

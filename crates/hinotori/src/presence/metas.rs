@@ -1,4 +1,4 @@
-//! The application's `handle_metas` hook: what the server does about those who come and go.
+//! The application's `handle_metas` hook, which is told who comes and goes.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -10,13 +10,13 @@ use serde::Serialize;
 use super::{Presence, presences::Presences};
 use crate::{callback::panic_text, telemetry::Quoted};
 
-/// Presences that have come to a topic and that have left it, in one diff.
+/// The presences that have joined and left a topic, as one `presence_diff` has them.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct PresenceDiff {
-    /// Those that came, with the new metas of updates.
+    /// Those that joined, and the new metas of updates.
     pub joins: Presences,
-    /// Those that left, with the former metas of updates.
+    /// Those that left, and the former metas of updates.
     pub leaves: Presences,
 }
 

@@ -1,4 +1,4 @@
-//! Who tells something may be spared from hearing it.
+//! Whom a broadcast leaves out: its sender.
 
 use super::SubscriberKey;
 

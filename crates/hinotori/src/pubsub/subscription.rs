@@ -58,8 +58,8 @@ pub struct Subscription {
     listeners: Weak<Listeners>,
 }
 
-/// Broadcasts that a [`Subscription`] has lost, as it did not take them in time: so many, and between those it got before and
-/// those that follow.
+/// A [`Subscription`] did not take its broadcasts in time, and so many were dropped: those between the item before this one
+/// and the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lagged(pub u64);
 
