@@ -1,9 +1,10 @@
-//! Phoenix Channels for actix-web: phoenix.js clients connect unchanged, the server is Rust.
+//! Phoenix Channels for actix-web: phoenix.js clients connect unchanged, and the channels behind them are written in
+//! Rust.
 //!
-//! An application implements [`Channel`] (what happens on a topic) and [`SocketHandler`] (who may connect, and which channel
-//! serves which topic), and mounts the socket on an ordinary actix-web `App` by an [`Endpoint`].
+//! An application implements [`Channel`] (what happens on a topic) and [`SocketHandler`] (who may connect, and which
+//! channel serves which topic), and mounts the socket on an ordinary actix-web `App` with an [`Endpoint`].
 //!
-//! A room where everybody hears everybody:
+//! In this room, every client receives what any client shouts:
 //!
 //! ```
 //! use hinotori::{Channel, Context, Join, Payload, Reply, Result};
@@ -53,8 +54,9 @@
 //! | mounting sockets, broadcasts from anywhere, `/healthz` and `/readyz` | [`Endpoint`], [`SocketOptions`] |
 //! | serving an `App` with its sockets | [`Server`] |
 //! | disconnecting clients at shutdown | [`Drainer`] |
+//! | hearing topics in a channel, a task or an actor | [`Context::subscribe`], [`Endpoint::subscribe`], [`Subscription`] |
 //! | who is on a topic | [`Presence`] |
-//! | a WebSocket with a protocol of its own | [`RawSocket`] |
+//! | a WebSocket with your own protocol | [`RawSocket`] |
 //! | clients behind proxies | [`TrustedProxies`] |
 //! | actors that survive a panic | [`supervise`] |
 //!
@@ -62,29 +64,29 @@
 //! | feature | default | what |
 //! |---|---|---|
 //! | `tls` | yes | TLS without a proxy: `Server::bind_tls`, `Certificate`; adds rustls and ring |
-//! | `metrics` | yes | `/metrics` in Prometheus' text format, `Endpoint::registry`; adds prometheus |
+//! | `metrics` | yes | `/metrics` in the Prometheus text format, `Endpoint::registry`; adds prometheus |
 //! | `cookies` | no | `ConnectInfo::cookie`; adds cookie |
 //! | `tracing` | no | a `tracing` span around each callback, with the client, the topic and the event; adds no crate to those of actix-web |
-//! | `phoenix-token` | no | `PhoenixToken`: tokens that a Phoenix server signs and verifies; adds pbkdf2 |
-//! | `testing` | no | the module `testing`: tests of channels without a network; adds no dependency |
+//! | `phoenix-token` | no | `PhoenixToken`: verifies and signs the tokens of a Phoenix server; adds pbkdf2 |
+//! | `testing` | no | the module `testing`: channel tests without a network; adds no dependency |
 //!
 //! # Other crates in the API
-//! Types of these crates are in signatures on purpose; no others are. A new major version of one of them is a breaking change
-//! here.
+//! Signatures use types of these crates on purpose, and of no others. A new major version of one of them is a breaking change
+//! of this crate.
 //!
 //! | crate | where | why |
 //! |---|---|---|
-//! | actix-web 4, with its actix-http 3 and actix-service 2 | [`Endpoint::socket`], [`Endpoint::serve`], [`Server`], [`on_connect()`], [`ConnectInfo::headers`], [`Refused::with_status`] | the library is a part of an actix-web `App` |
-//! | actix 0.13 | [`supervise`] | it is for actors of actix |
+//! | actix-web 4, with its actix-http 3 and actix-service 2 | [`Endpoint::socket`], [`Endpoint::serve`], [`Server`], [`on_connect()`], [`ConnectInfo::headers`], [`Refused::with_status`] | sockets are part of an actix-web `App` |
+//! | actix 0.13 | [`supervise`] | it supervises actors of actix |
 //! | bytes 1 | [`Payload::binary`], [`Payload::raw_json`], [`RawMessage::Binary`] | a payload is shared, not copied |
 //! | serde 1, serde_json 1 | [`IntoPayload`], [`Payload::parse`], [`Params::as_map`], [`Presence`], [`Token`] | payloads are JSON |
-//! | prometheus 0.14, as `hinotori::prometheus` | `Endpoint::registry` (feature `metrics`) | an application's metrics stand beside those of the library |
+//! | prometheus 0.14, as `hinotori::prometheus` | `Endpoint::registry` (feature `metrics`) | an application registers its own metrics there |
 //! | rustls 0.23, as `hinotori::rustls` | `Certificate`, `Server::bind_tls`, `ConnectInfo::peer_certificate` (feature `tls`) | an application may need other settings than those of `Certificate` |
 //!
 //! # Systems
-//! The library builds where actix-web does, and is developed and tested on Linux. Off Unix it stops at Ctrl+C instead of
-//! SIGTERM and SIGINT; `TCP_USER_TIMEOUT` and `SO_REUSEADDR` are set where they exist and mean the same. It compiles for
-//! Windows (`x86_64-pc-windows-gnu`); nobody has run it there.
+//! The library builds wherever actix-web does. It is developed and tested on Linux. Off Unix it stops at Ctrl+C instead of
+//! SIGTERM and SIGINT; `TCP_USER_TIMEOUT` and `SO_REUSEADDR` are set only where they exist with this meaning. It compiles for
+//! Windows (`x86_64-pc-windows-gnu`), but is neither run nor tested there.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -122,10 +124,10 @@ pub use drainer::Drainer;
 pub use endpoint::{Endpoint, EndpointBuilder};
 #[cfg(feature = "phoenix-token")]
 pub use phoenix_token::{KeyDigest, KeyOptions, PhoenixToken};
-pub use presence::{Presence, PresenceError, Presences};
+pub use presence::{Presence, PresenceBuilder, PresenceDiff, PresenceError, Presences};
 #[cfg(feature = "metrics")]
 pub use prometheus;
-pub use pubsub::PubSub;
+pub use pubsub::{Broadcast, Lagged, PubSub, Spared, Subscription};
 #[cfg(feature = "tls")]
 pub use rustls;
 pub use server::Server;
@@ -142,7 +144,7 @@ pub use wire::{
     IntoPayload, InvalidPattern, InvalidPayload, Pattern, Payload, PayloadError, PayloadList, Status,
 };
 
-/// The code of the README is compiled and run as the code here is.
+/// Compiles and runs the code of the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -7,6 +7,8 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use crate::pubsub::{Keyed, SubscriberKey};
+
 /// Items that an empty queue keeps memory for: an idle channel has next to none.
 const KEPT: usize = 4;
 
@@ -112,12 +114,16 @@ impl<C: Send, I: Send> Inlet<I> for Mailbox<C, I> {
     }
 }
 
-/// Sends messages to one channel's `handle_info`. Cheap to clone, usable from any thread.
-pub struct Handle<I: Send + 'static>(Weak<dyn Inlet<I>>);
+/// Sends messages to one channel's `handle_info`, and names the channel to
+/// [`Endpoint::broadcast_from`](crate::Endpoint::broadcast_from). Cheap to clone, usable from any thread.
+pub struct Handle<I: Send + 'static> {
+    inlet: Weak<dyn Inlet<I>>,
+    key: SubscriberKey,
+}
 
 impl<I: Send + 'static> Handle<I> {
-    pub(crate) fn new(inlet: Weak<dyn Inlet<I>>) -> Self {
-        Self(inlet)
+    pub(crate) fn new(inlet: Weak<dyn Inlet<I>>, key: SubscriberKey) -> Self {
+        Self { inlet, key }
     }
 
     /// Sends a message. `Ok` means that it is queued: it is handled after all that came before it, unless a callback before
@@ -126,7 +132,7 @@ impl<I: Send + 'static> Handle<I> {
     /// # Errors
     /// The message itself, if the channel has ended or begun to: its client has left, joined again or is gone.
     pub fn send(&self, info: I) -> Result<(), I> {
-        match self.0.upgrade() {
+        match self.inlet.upgrade() {
             Some(inlet) => inlet.send(info),
             None => Err(info),
         }
@@ -135,7 +141,13 @@ impl<I: Send + 'static> Handle<I> {
 
 impl<I: Send + 'static> Clone for Handle<I> {
     fn clone(&self) -> Self {
-        Self(self.0.clone())
+        Self { inlet: self.inlet.clone(), key: self.key }
+    }
+}
+
+impl<I: Send + 'static> Keyed for Handle<I> {
+    fn key(&self) -> SubscriberKey {
+        self.key
     }
 }
 
@@ -154,7 +166,7 @@ mod tests {
     #[actix_web::test]
     async fn what_was_taken_is_handled_in_order_and_nothing_is_taken_after_the_close() {
         let mailbox = Arc::new(Mailbox::<(), u32>::default());
-        let handle = Handle::new(Arc::downgrade(&mailbox) as Weak<dyn Inlet<u32>>);
+        let handle = Handle::new(Arc::downgrade(&mailbox) as Weak<dyn Inlet<u32>>, SubscriberKey::new());
         let sender = handle.clone();
         std::thread::spawn(move || (0..100).for_each(|n| sender.send(n).unwrap())).join().unwrap();
         mailbox.close();

@@ -23,37 +23,50 @@ use crate::{
     telemetry::Counts,
 };
 
-/// Bytes of broadcasts that are delivered before any of them is written: many leave in one write, and no outbox fills by
-/// their number alone.
+/// Bytes of broadcasts that are delivered before any of them is written. So many leave in one write, and their number
+/// alone does not fill an outbox.
 const BURST: usize = 256 * 1024;
 
-/// Deliveries after which a burst ends, too: what its many receivers wait for is bounded.
+/// Deliveries after which a burst ends too, to limit how long its many receivers wait.
 const BURST_DELIVERIES: u64 = 64 * 1024;
 
-/// Nanoseconds that a burst may wait, for each of its bytes, for clients that fall behind. Who reads 12 MB a second is not cut
-/// off by any number of broadcasts, and who reads more slowly does not hold up more than that.
+/// Nanoseconds per byte of a burst that the worker may wait for clients that fall behind. A client that reads 12 MB per
+/// second is not cut off by any number of broadcasts, and a slower client does not delay others by more than that.
 const WAIT: u64 = 80;
 
-/// As often as those who fall behind are looked at.
+/// How often clients that fall behind are checked.
 const MOMENT: Duration = Duration::from_millis(1);
 
-/// Clients that are written to before other tasks get their turn: half a millisecond of system calls.
+/// Clients that are written to before the worker yields to other tasks: half a millisecond of system calls.
 const TURN: usize = 128;
 
-/// Whoever wants the broadcasts of a topic.
+/// A receiver of a topic's broadcasts.
 pub(crate) trait Subscriber {
-    /// Takes a broadcast, and says whether it was queued for a client. Called in the middle of a loop over all subscribers:
-    /// it must not wait, subscribe or unsubscribe.
+    /// Takes a broadcast, and returns whether it was queued for a client. It is called within a loop over all
+    /// subscribers, so it must not wait, subscribe or unsubscribe.
     fn deliver(&self, broadcast: &Arc<Broadcast>) -> bool;
+
+    /// The same for a broadcast behind which none waits: a client to whom nothing is queued may be written to at once.
+    fn hand_out(&self, broadcast: &Arc<Broadcast>) -> bool {
+        self.deliver(broadcast)
+    }
 }
 
-/// So many clients may be written to in a burst without a list of them being allocated anew.
+/// What the loop of a worker has to do.
+enum Work {
+    /// One broadcast is to be handed out.
+    HandOut(Arc<Broadcast>),
+    /// Broadcasts of so many bytes of payload have been delivered. What is queued is to be written.
+    Write(usize),
+}
+
+/// The most clients of a burst for which the list is kept and not allocated again.
 const KEPT: usize = 16 * 1024;
 
-/// Somebody who is written to soon.
+/// A client that is written to soon.
 pub(crate) trait Writer {
-    /// Writes what is queued; what its client does not take at once is left to its own task. It must not wait. Returns whether
-    /// the client [falls behind](Writer::falls_behind).
+    /// Writes what is queued; its own task writes what the client does not take at once. It must not wait. Returns
+    /// whether the client [falls behind](Writer::falls_behind).
     fn write(&self) -> bool;
     /// Whether the client reads, but so much waits for it that no more should be delivered for a moment.
     fn falls_behind(&self) -> bool;
@@ -68,10 +81,10 @@ pub(super) fn find(id: ServerId) -> Option<Rc<Local>> {
     per_thread::find(&LOCALS, id)
 }
 
-/// What was decided while other threads' messages waited to be delivered.
+/// An action that was decided while messages of other threads waited to be delivered.
 type Deferred = Box<dyn FnOnce(&Local)>;
 
-/// Dense to walk in a broadcast, and constant time to leave: ten thousand may leave at once.
+/// Dense, to be walked in a broadcast, with removal in constant time, because ten thousand clients may leave at once.
 type Subscribers = IndexMap<SubscriberKey, Rc<dyn Subscriber>>;
 
 /// The registry of one thread.
@@ -79,23 +92,27 @@ pub(crate) struct Local {
     key: SubscriberKey,
     counts: Counts,
     topics: RefCell<HashMap<String, Subscribers>>,
-    /// What other threads sent and this one has not delivered yet.
+    /// Broadcasts of other threads that this one has not delivered yet.
     inbox: RefCell<mpsc::UnboundedReceiver<Arc<Broadcast>>>,
     /// How many broadcasts other threads have sent, and how many of them have been delivered.
     sent: Arc<AtomicU64>,
     delivered: Cell<u64>,
-    /// What comes behind so many broadcasts of other threads, in order.
+    /// Actions that run after this many broadcasts of other threads, in order.
     behind: RefCell<VecDeque<(u64, Deferred)>>,
-    /// Those for whom something is queued that is not written yet.
+    /// Clients for which something is queued that is not written yet.
     unwritten: RefCell<Vec<Rc<dyn Writer>>>,
-    /// Those who fall behind with reading what they are sent.
+    /// The broadcast that is being handed out, and how many of the subscribers have it.
+    handing_out: RefCell<Option<Arc<Broadcast>>>,
+    handed_out: Cell<usize>,
+    /// Clients that fall behind with reading, and how long the worker has yet to wait for them.
     behind_reading: RefCell<Vec<Rc<dyn Writer>>>,
-    /// The task that delivers and writes, while it waits for either.
+    owed: Cell<Duration>,
+    /// The task that delivers and writes, while it has nothing to do.
     idle: Cell<Option<Waker>>,
 }
 
 impl Local {
-    /// Makes the registry of this thread, and a task that serves its queue until the server is dropped.
+    /// Creates the registry of this thread, and a task that serves its queue until the server is dropped.
     pub(super) fn start(
         id: ServerId,
         inbox: mpsc::UnboundedReceiver<Arc<Broadcast>>,
@@ -111,7 +128,10 @@ impl Local {
             delivered: Cell::new(0),
             behind: RefCell::default(),
             unwritten: RefCell::default(),
+            handing_out: RefCell::default(),
+            handed_out: Cell::new(0),
             behind_reading: RefCell::default(),
+            owed: Cell::default(),
             idle: Cell::default(),
         });
         let registered = Registered::new(&LOCALS, id, local.clone());
@@ -123,10 +143,17 @@ impl Local {
         local
     }
 
-    /// Delivers what other threads send and writes what is queued for clients, until the server is dropped.
+    /// Delivers broadcasts of other threads and writes what is queued for clients, until the server is dropped.
     async fn serve(&self) {
-        while let Some(bytes) = poll_fn(|cx| self.poll_deliver(cx)).await {
-            // before more is delivered, so that nobody's queue grows by how many others are written to
+        while let Some(work) = poll_fn(|cx| self.poll_work(cx)).await {
+            let bytes = match work {
+                Work::HandOut(broadcast) => {
+                    self.hand_out(&broadcast).await;
+                    broadcast.payload.len()
+                }
+                Work::Write(bytes) => bytes,
+            };
+            // before more is delivered, so that no queue grows because many others are written to
             self.write().await;
             if bytes > 0 {
                 tokio::task::yield_now().await;
@@ -135,30 +162,37 @@ impl Local {
         }
     }
 
-    /// Gives clients that fall behind a moment to read, before more than this is delivered to them.
+    /// Gives clients that fall behind a moment to read before more is delivered. `bytes` is the size of the last burst.
     async fn wait_for_readers(&self, bytes: usize) {
         let mut behind = self.behind_reading.take();
-        behind.retain(|member| member.falls_behind());
-        let end = Instant::now() + Duration::from_nanos(bytes as u64 * WAIT);
-        while !behind.is_empty() && Instant::now() < end {
+        behind.retain(|writer| writer.falls_behind());
+        if behind.is_empty() {
+            return self.owed.set(Duration::ZERO);
+        }
+        self.owed.set(self.owed.get() + Duration::from_nanos(bytes as u64 * WAIT));
+        while !behind.is_empty() && self.owed.get() >= MOMENT {
+            let begun = Instant::now();
             actix_web::rt::time::sleep(MOMENT).await;
+            self.owed.set(self.owed.get().saturating_sub(begun.elapsed()));
             self.write().await;
-            behind.retain(|member| member.falls_behind());
+            behind.retain(|writer| writer.falls_behind());
         }
     }
 
-    /// Delivers a burst of what other threads have sent. Returns how many bytes of payload that was, or none when nothing will
-    /// come any more. Pending if there is nothing to deliver and nothing to write.
-    fn poll_deliver(&self, cx: &mut Context<'_>) -> Poll<Option<usize>> {
+    /// Delivers a burst of other threads' broadcasts, if there is more than one. Returns `None` when no more will come, and is
+    /// pending if there is nothing to deliver and nothing to write.
+    fn poll_work(&self, cx: &mut Context<'_>) -> Poll<Option<Work>> {
         let (mut bytes, before) = (0, self.counts.sent.get());
         while bytes <= BURST && self.counts.sent.get() - before <= BURST_DELIVERIES {
             let broadcast = self.inbox.borrow_mut().poll_recv(cx);
             match broadcast {
+                Poll::Ready(Some(broadcast)) if bytes == 0 && self.is_alone() => {
+                    return Poll::Ready(Some(Work::HandOut(broadcast)));
+                }
                 Poll::Ready(Some(broadcast)) => {
                     self.deliver(&broadcast);
                     bytes += broadcast.payload.len();
-                    self.delivered.set(self.delivered.get() + 1);
-                    self.run_deferred();
+                    self.has_delivered();
                 }
                 Poll::Ready(None) => return Poll::Ready(None),
                 Poll::Pending if self.unwritten.borrow().is_empty() => {
@@ -168,10 +202,49 @@ impl Local {
                 Poll::Pending => break,
             }
         }
-        Poll::Ready(Some(bytes))
+        Poll::Ready(Some(Work::Write(bytes)))
     }
 
-    /// Writes what is queued for clients, in turns with all other tasks of this thread.
+    /// Whether neither a broadcast nor a client waits behind the one that has just come.
+    fn is_alone(&self) -> bool {
+        self.inbox.borrow().is_empty() && self.unwritten.borrow().is_empty()
+    }
+
+    fn has_delivered(&self) {
+        self.delivered.set(self.delivered.get() + 1);
+        self.run_deferred();
+    }
+
+    /// Hands a broadcast to its subscribers and writes to them, in turns with all other tasks of this thread. What is decided
+    /// meanwhile comes [behind](Self::in_order) it, as it has not been delivered until all have it.
+    async fn hand_out(&self, broadcast: &Arc<Broadcast>) {
+        self.handed_out.set(0);
+        self.handing_out.replace(Some(broadcast.clone()));
+        let mut sent = 0;
+        while self.hand_out_turn(broadcast, &mut sent) {
+            tokio::task::yield_now().await;
+        }
+        self.handing_out.take();
+        self.counts.fanned_out(broadcast.made.elapsed(), sent);
+        self.has_delivered();
+    }
+
+    /// The next subscribers' turn. Whether there are more.
+    fn hand_out_turn(&self, broadcast: &Arc<Broadcast>, sent: &mut u64) -> bool {
+        let topics = self.topics.borrow();
+        let Some(subscribers) = topics.get(&broadcast.topic) else { return false };
+        let start = self.handed_out.get();
+        let end = subscribers.len().min(start + TURN);
+        for (key, subscriber) in subscribers.get_range(start..end).into_iter().flatten() {
+            if broadcast.from != Some(*key) {
+                *sent += u64::from(subscriber.hand_out(broadcast));
+            }
+        }
+        self.handed_out.set(end);
+        end < subscribers.len()
+    }
+
+    /// Writes what is queued for clients, and yields to other tasks of this thread in between.
     async fn write(&self) {
         let mut turn = self.unwritten.take();
         for (index, writer) in turn.drain(..).enumerate() {
@@ -183,12 +256,12 @@ impl Local {
             }
         }
         if self.unwritten.borrow().is_empty() && turn.capacity() <= KEPT {
-            // the memory for the next
+            // keep the memory for the next burst
             self.unwritten.replace(turn);
         }
     }
 
-    /// Something is queued for a connection, which is written to soon.
+    /// Lists a client for which something is queued; it is written soon.
     pub(crate) fn write_soon(&self, writer: Rc<dyn Writer>) {
         self.unwritten.borrow_mut().push(writer);
         if let Some(idle) = self.idle.take() {
@@ -196,7 +269,7 @@ impl Local {
         }
     }
 
-    /// Whether nobody of this thread is subscribed.
+    /// Whether this thread has no subscribers.
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.topics.borrow().is_empty()
@@ -222,11 +295,26 @@ impl Local {
     pub(crate) fn unsubscribe(&self, topic: &str, key: SubscriberKey) {
         let mut topics = self.topics.borrow_mut();
         if let Some(subscribers) = topics.get_mut(topic) {
-            subscribers.swap_remove(&key);
+            if let Some(index) = subscribers.get_index_of(&key) {
+                let place = self.passed(topic, index, subscribers);
+                subscribers.swap_remove_index(place);
+            }
             if subscribers.is_empty() {
                 topics.remove(topic);
             }
         }
+    }
+
+    /// Where a subscriber of a topic is removed: the last takes that place, and must not take one that a broadcast has passed.
+    fn passed(&self, topic: &str, index: usize, subscribers: &mut Subscribers) -> usize {
+        let handed_out = self.handed_out.get();
+        let is_handed_out = |broadcast: &Arc<Broadcast>| broadcast.topic == topic;
+        if index >= handed_out || !self.handing_out.borrow().as_ref().is_some_and(is_handed_out) {
+            return index;
+        }
+        subscribers.swap_indices(index, handed_out - 1);
+        self.handed_out.set(handed_out - 1);
+        handed_out - 1
     }
 
     /// Whether all that other threads have sent so far has been delivered, and all that was decided meanwhile has been done.
@@ -235,12 +323,12 @@ impl Local {
         self.delivered.get() >= self.sent.load(Ordering::Acquire) && self.behind.borrow().is_empty()
     }
 
-    /// Does something after every broadcast that has been made so far, and after all that was asked for before: at once,
-    /// unless other threads' broadcasts wait to be delivered.
+    /// Does something after every broadcast that has been made so far, and after all that was asked for before: at
+    /// once, unless other threads' broadcasts wait to be delivered.
     ///
     /// Whatever a client is sent comes this way, so that it comes after every broadcast that had been made when it was
-    /// decided: a like's reply after the like's broadcast, though the store lives on another thread. So does a subscription:
-    /// nothing reaches it that others received before. No queue is emptied for it, however long it is.
+    /// decided: a like's reply after the like's broadcast, though the store lives on another thread. So does a
+    /// subscription: nothing reaches it that others received before. No queue is emptied for it, however long it is.
     pub(crate) fn in_order(&self, what: impl FnOnce(&Self) + 'static) {
         if self.is_caught_up() {
             return what(self);

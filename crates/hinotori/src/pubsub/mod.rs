@@ -1,8 +1,8 @@
 //! Publish and subscribe: from anywhere in the process to every subscriber of a topic.
 //!
-//! Each worker thread keeps a registry of its own subscribers (`local.rs`). A broadcast costs one queued pointer for each
-//! other *worker*, then a plain loop there; it is encoded at most once for each version of the wire format, whatever the
-//! number of receivers, and goes past the channels' callbacks (Phoenix's fastlane). The sender's own worker is served
+//! Each worker thread keeps a registry of its own subscribers (`local.rs`). A broadcast costs one queued pointer per
+//! other *worker*, then a plain loop there. It is encoded at most once per version of the wire format, whatever the
+//! number of receivers, and bypasses the channels' callbacks (Phoenix's fastlane). The sender's own worker is served
 //! before the call returns.
 //!
 //! # Source
@@ -10,6 +10,8 @@
 
 mod broadcast;
 mod local;
+mod spared;
+mod subscription;
 
 use std::{
     fmt,
@@ -23,8 +25,12 @@ use std::{
 use hinotori_protocol::session::ChannelId;
 use tokio::sync::mpsc;
 
-pub(crate) use broadcast::Broadcast;
+pub use broadcast::Broadcast;
 pub(crate) use local::{Local, Subscriber, Writer};
+pub(crate) use spared::Keyed;
+pub use spared::Spared;
+use subscription::Listeners;
+pub use subscription::{Lagged, Subscription};
 
 use crate::{
     per_thread::ServerId,
@@ -32,9 +38,9 @@ use crate::{
     wire::{IntoPayload, PayloadError},
 };
 
-/// Names one subscriber in all workers, so that a broadcast can spare its sender.
+/// Identifies a subscriber across all workers, so that a broadcast can skip its sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct SubscriberKey(u64);
+pub struct SubscriberKey(u64);
 
 impl SubscriberKey {
     /// A key that no other subscriber has.
@@ -56,8 +62,8 @@ impl fmt::Display for SubscriberKey {
     }
 }
 
-/// A handle to the topics of one server: see [`Endpoint::pubsub`](crate::Endpoint::pubsub). Cheap to clone, usable from any
-/// thread.
+/// A handle to the topics of one server: see [`Endpoint::pubsub`](crate::Endpoint::pubsub). Cheap to clone, usable from
+/// any thread.
 #[derive(Debug, Clone)]
 pub struct PubSub {
     topics: Arc<Topics>,
@@ -65,10 +71,12 @@ pub struct PubSub {
 
 #[derive(Debug)]
 struct Topics {
-    /// By which the threads' registries are found.
+    /// Finds the threads' registries.
     id: ServerId,
     /// Written when a worker thread gets its first subscriber; read by each broadcast.
     workers: RwLock<Vec<Worker>>,
+    /// Tasks and actors.
+    listeners: Arc<Listeners>,
     telemetry: Arc<Telemetry>,
 }
 
@@ -81,14 +89,21 @@ struct Worker {
 }
 
 impl PubSub {
-    /// Topics without subscribers, whose broadcasts are counted.
+    /// Topics without subscribers; their broadcasts are counted in `telemetry`.
     pub(crate) fn new(telemetry: Arc<Telemetry>) -> Self {
-        Self { topics: Arc::new(Topics { id: ServerId::new(), workers: RwLock::default(), telemetry }) }
+        Self {
+            topics: Arc::new(Topics {
+                id: ServerId::new(),
+                workers: RwLock::default(),
+                listeners: Arc::default(),
+                telemetry,
+            }),
+        }
     }
 
     /// Sends an event to every subscriber of a topic.
     ///
-    /// Subscribers get the broadcasts of one thread in the order in which it sent them.
+    /// Subscribers get the broadcasts of one thread in the order in which it made them.
     ///
     /// ```
     /// let endpoint = hinotori::Endpoint::new();
@@ -105,15 +120,24 @@ impl PubSub {
         self.publish(None, topic, event, payload)
     }
 
-    /// The same to all but one.
-    pub(crate) fn broadcast_from(
+    /// Sends an event to every subscriber of a topic but one, which is spared however often it is subscribed: see
+    /// [`Endpoint::broadcast_from`](crate::Endpoint::broadcast_from).
+    ///
+    /// # Errors
+    /// As [`PubSub::broadcast`].
+    pub fn broadcast_from(
         &self,
-        from: SubscriberKey,
+        from: &impl Spared,
         topic: &str,
         event: &str,
         payload: impl IntoPayload,
     ) -> Result<(), PayloadError> {
-        self.publish(Some(from), topic, event, payload)
+        self.publish(Some(from.key()), topic, event, payload)
+    }
+
+    /// Subscribes a task or an actor on any thread to a topic: see [`Endpoint::subscribe`](crate::Endpoint::subscribe).
+    pub fn subscribe(&self, topic: &str) -> Subscription {
+        self.topics.listeners.subscribe(topic)
     }
 
     fn publish(
@@ -132,24 +156,25 @@ impl PubSub {
         Ok(())
     }
 
-    /// To all other workers by their queues, then to this thread's own at once.
+    /// Sends to all other workers through their queues and to tasks and actors, then to this thread's own subscribers at once.
     fn send(&self, broadcast: Arc<Broadcast>) {
         let own = local::find(self.topics.id);
         let own_key = own.as_ref().map(|local| local.key());
         for worker in self.workers().iter().filter(|worker| Some(worker.key) != own_key) {
-            // counted first: whoever learns of this finds it counted
+            // counted first, so that whoever learns of this finds it counted
             worker.sent.fetch_add(1, Ordering::AcqRel);
             // a worker whose thread has ended has no subscribers left to miss this
             let _ = worker.queue.send(broadcast.clone());
         }
+        self.topics.listeners.tell(&broadcast);
         if let Some(own) = own {
             own.in_order(move |own| own.deliver(&broadcast));
         }
     }
 
-    /// This thread's registry, made when it is first asked for.
+    /// This thread's registry, created when it is first needed.
     pub(crate) fn local(&self) -> Rc<Local> {
-        let Topics { id, workers, telemetry } = &*self.topics;
+        let Topics { id, workers, telemetry, .. } = &*self.topics;
         local::find(*id).unwrap_or_else(|| {
             let (queue, inbox) = mpsc::unbounded_channel();
             let sent = Arc::new(AtomicU64::new(0));
