@@ -38,7 +38,9 @@ fn text(serializer: Serializer, text: &Bytes) {
     let sent = |serializer: Serializer, message| {
         let frame = serializer.encode(message).expect("JSON can be sent on in both versions");
         let text = frame.into_text().expect("JSON goes as text").concat();
-        serializer.decode_text(&text.try_into().expect("what is sent as text is UTF-8")).expect("what is sent can be read")
+        serializer
+            .decode_text(&text.try_into().expect("what is sent as text is UTF-8"))
+            .expect("what is sent can be read")
     };
     for other in [Serializer::V1, Serializer::V2] {
         let kept = if other == Serializer::V2 { join_ref.clone() } else { Ref::Null };
@@ -59,11 +61,11 @@ fn unweighed(message: Message) -> Message {
 /// A payload that was passed on unread is JSON to any parser, as deep as any takes it; a number may be too great for some.
 fn readable(payload: &Payload) {
     let json = payload.as_json().expect("text has JSON");
-    if let Err(error) = serde_json::from_slice::<serde_json::Value>(json) {
+    if let Err(error) = serde_json::from_slice::<serde_json::Value>(&json) {
         assert!(error.to_string().starts_with("number out of range"), "{error}");
     }
     let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
-    for byte in json {
+    for byte in &*json {
         match byte {
             _ if escaped => escaped = false,
             b'\\' if in_string => escaped = true,
