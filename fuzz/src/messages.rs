@@ -65,7 +65,7 @@ fn readable(payload: &Payload) {
         assert!(error.to_string().starts_with("number out of range"), "{error}");
     }
     let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
-    for byte in json.iter() {
+    for byte in &*json {
         match byte {
             _ if escaped => escaped = false,
             b'\\' if in_string => escaped = true,

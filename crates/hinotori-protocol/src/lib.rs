@@ -10,6 +10,7 @@
 //! | [`session`] | the rules of joins, leaves, refs and crashes, as a state machine |
 //! | [`rate`] | how many messages a client may send over time |
 //! | [`params`] | connect params, parsed from a query string |
+//! | [`presence`] | who is present on a topic, and the diffs that tell it |
 //! | [`reason`] | why a client is refused or disconnected, with the close codes |
 //! | [`token`] | signed tokens that a client carries |
 //! | `phoenix_token` | the same as Phoenix signs them, with the feature `phoenix-token` |
@@ -22,6 +23,7 @@ pub mod frames;
 pub mod params;
 #[cfg(feature = "phoenix-token")]
 pub mod phoenix_token;
+pub mod presence;
 pub mod rate;
 pub mod reason;
 pub mod session;

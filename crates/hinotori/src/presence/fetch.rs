@@ -11,10 +11,8 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    batch::Diff,
-    presences::{Presences, by_key},
-};
+use hinotori_protocol::presence::{Diff, Presences, by_key};
+
 use crate::telemetry::Quoted;
 
 /// How long a diff waits for the hook. The diffs of a server are broadcast one after another, so this delays all of

@@ -5,9 +5,10 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use hinotori_protocol::presence::Presences;
 use serde::Serialize;
 
-use super::{Presence, presences::Presences};
+use super::Presence;
 use crate::{callback::panic_text, telemetry::Quoted};
 
 /// The presences that have joined and left a topic, as one `presence_diff` has them.

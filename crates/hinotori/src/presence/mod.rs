@@ -17,12 +17,9 @@
 //! # Source
 //! Phoenix `lib/phoenix/presence.ex`, 1.8.12; phoenix_pubsub `lib/phoenix/tracker.ex`.
 
-mod batch;
 mod builder;
 mod fetch;
 mod metas;
-mod presences;
-mod state;
 mod teller;
 #[cfg(test)]
 mod tests;
@@ -35,9 +32,9 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 pub use builder::PresenceBuilder;
+use hinotori_protocol::presence::Meta;
+pub use hinotori_protocol::presence::Presences;
 pub use metas::PresenceDiff;
-pub use presences::Presences;
-use state::Meta;
 use tracker::Tracker;
 
 use crate::{

@@ -6,18 +6,13 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc::Sender},
 };
 
+use hinotori_protocol::presence::{
+    Batch, Clock, Diff, Entry, Meta, Presences, Present, State, by_key, of_key,
+};
 use serde_json::Value;
 use tokio::sync::oneshot;
 
-use super::{
-    Presence, PresenceDiff, PresenceError,
-    batch::{Batch, Diff},
-    fetch::Fetch,
-    metas::Metas,
-    presences::{Presences, by_key},
-    state::{Clock, Entry, Meta, Present, State, of_key},
-    teller::Due,
-};
+use super::{Presence, PresenceDiff, PresenceError, fetch::Fetch, metas::Metas, teller::Due};
 use crate::{node::Node, pubsub::SubscriberKey, telemetry::Quoted};
 
 pub(super) struct Tracker {

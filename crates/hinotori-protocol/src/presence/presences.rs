@@ -8,7 +8,7 @@ use super::state::{Id, Meta};
 pub type Presences = Map<String, Value>;
 
 /// Presences as JSON, with a copy of each meta.
-pub(super) fn by_key<'a>(present: impl IntoIterator<Item = (&'a Id, &'a std::sync::Arc<Meta>)>) -> Presences {
+pub fn by_key<'a>(present: impl IntoIterator<Item = (&'a Id, &'a std::sync::Arc<Meta>)>) -> Presences {
     let mut keys = Presences::new();
     for (id, meta) in present {
         let entry = keys.entry(&*id.key).or_insert_with(|| json!({ "metas": [] }));

@@ -10,30 +10,34 @@ use super::state::{Entry, Id, Present};
 
 /// The two halves of one `presence_diff`. No presence is in both.
 #[derive(Debug, Default)]
-pub(super) struct Diff {
-    pub(super) joins: Present,
-    pub(super) leaves: Present,
+pub struct Diff {
+    /// Who has come, or has a new meta.
+    pub joins: Present,
+    /// Who has left, or had a meta that is replaced.
+    pub leaves: Present,
 }
 
 /// Changes, in as few diffs as the rules of this module allow.
 #[derive(Debug, Default)]
-pub(super) struct Batch {
+pub struct Batch {
     diffs: Vec<Diff>,
     /// Index of the diff with the latest change of a key; absent for 0.
     latest: HashMap<Arc<str>, usize>,
 }
 
 impl Batch {
-    pub(super) fn is_empty(&self) -> bool {
+    /// Whether nothing has changed.
+    pub fn is_empty(&self) -> bool {
         self.diffs.is_empty()
     }
 
-    pub(super) fn into_diffs(self) -> Vec<Diff> {
+    /// The diffs, in the order in which they are to be broadcast.
+    pub fn into_diffs(self) -> Vec<Diff> {
         self.diffs
     }
 
     /// Adds changes that belong in one diff: an update's leave and join, or all leaves of a channel that ends.
-    pub(super) fn add(&mut self, left: Vec<Entry>, joined: Option<Entry>) {
+    pub fn add(&mut self, left: Vec<Entry>, joined: Option<Entry>) {
         let Some(at) = left.iter().chain(&joined).map(|(id, _)| self.earliest(id)).max() else { return };
         if at == self.diffs.len() {
             self.diffs.push(Diff::default());

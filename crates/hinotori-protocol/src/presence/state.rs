@@ -1,6 +1,6 @@
 //! The presences of one topic as a data type: tags, metas, owners.
 //!
-//! It has no lock and does not broadcast. `tracker.rs` keeps one [`State`] per topic behind a lock. Readers take a
+//! It has no lock and does not broadcast. A server keeps one [`State`] per topic behind a lock. Readers take a
 //! [`Present`], an immutable map that they share with the state until its next change.
 
 use std::{
@@ -16,11 +16,11 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Map, Value};
 
 /// What clients see of a presence, its `phx_ref` included.
-pub(crate) type Meta = Map<String, Value>;
+pub type Meta = Map<String, Value>;
 
 /// Identifies one presence across all servers and all restarts. Ordered by age within a replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Tag {
+pub struct Tag {
     clock: u64,
     replica: u64,
 }
@@ -31,7 +31,7 @@ impl Tag {
 
     /// The tag as clients get it: base64 of the replica's 8 bytes and the significant bytes of the clock. 12 characters
     /// for a replica's first 255 presences, 15 for its first 16 million.
-    pub(crate) fn phx_ref(self) -> String {
+    pub fn phx_ref(self) -> String {
         let clock = self.clock.to_be_bytes();
         let zeros = self.clock.leading_zeros() as usize / 8;
         URL_SAFE_NO_PAD.encode([&self.replica.to_be_bytes(), &clock[zeros..]].concat())
@@ -40,7 +40,7 @@ impl Tag {
 
 /// Makes the tags of one replica.
 #[derive(Debug)]
-pub(crate) struct Clock {
+pub struct Clock {
     replica: u64,
     ticks: AtomicU64,
 }
@@ -48,37 +48,40 @@ pub(crate) struct Clock {
 impl Clock {
     /// `replica` must be new at every start and on every server: phoenix.js keeps the old meta if a new one has the
     /// same `phx_ref`.
-    pub(crate) fn new(replica: u64) -> Self {
+    pub fn new(replica: u64) -> Self {
         Self { replica, ticks: AtomicU64::new(0) }
     }
 
-    pub(crate) fn tick(&self) -> Tag {
+    /// The next tag.
+    pub fn tick(&self) -> Tag {
         Tag { clock: self.ticks.fetch_add(1, Ordering::Relaxed) + 1, replica: self.replica }
     }
 }
 
 /// The position of a presence in a [`Present`]: by key, then by age.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Id {
-    pub(crate) key: Arc<str>,
-    pub(crate) tag: Tag,
+pub struct Id {
+    /// The key under which it was tracked.
+    pub key: Arc<str>,
+    /// Which of the presences under this key it is.
+    pub tag: Tag,
 }
 
 /// One presence.
-pub(crate) type Entry = (Id, Arc<Meta>);
+pub type Entry = (Id, Arc<Meta>);
 
 /// Presences, grouped by key, oldest first.
-pub(crate) type Present = BTreeMap<Id, Arc<Meta>>;
+pub type Present = BTreeMap<Id, Arc<Meta>>;
 
 /// The presences under one key.
-pub(crate) fn of_key<'a>(present: &'a Present, key: &str) -> impl Iterator<Item = (&'a Id, &'a Arc<Meta>)> {
+pub fn of_key<'a>(present: &'a Present, key: &str) -> impl Iterator<Item = (&'a Id, &'a Arc<Meta>)> {
     let key: Arc<str> = key.into();
     present.range(Id { key: key.clone(), tag: Tag::FIRST }..=Id { key, tag: Tag::LAST })
 }
 
 /// The presences of a topic; `O` identifies their owners.
 #[derive(Debug)]
-pub(crate) struct State<O> {
+pub struct State<O> {
     /// Copied on change while a reader holds it; the metas are shared.
     present: Arc<Present>,
     /// The presences of each owner. An owner stays until it ends, even without presences.
@@ -93,21 +96,22 @@ impl<O> Default for State<O> {
 
 impl<O: Eq + Hash> State<O> {
     /// All presences, as of now.
-    pub(crate) fn present(&self) -> Arc<Present> {
+    pub fn present(&self) -> Arc<Present> {
         self.present.clone()
     }
 
     /// Whether every owner has ended.
-    pub(crate) fn is_over(&self) -> bool {
+    pub fn is_over(&self) -> bool {
         self.owned.is_empty()
     }
 
-    pub(crate) fn knows(&self, owner: &O) -> bool {
+    /// Whether an owner has been here and has not ended.
+    pub fn knows(&self, owner: &O) -> bool {
         self.owned.contains_key(owner)
     }
 
     /// The presence of an owner under a key.
-    pub(crate) fn get(&self, owner: &O, key: &str) -> Option<Entry> {
+    pub fn get(&self, owner: &O, key: &str) -> Option<Entry> {
         let (key, tag) = self.owned.get(owner)?.get_key_value(key)?;
         let id = Id { key: key.clone(), tag: *tag };
         let meta = self.present.get(&id)?.clone();
@@ -115,7 +119,7 @@ impl<O: Eq + Hash> State<O> {
     }
 
     /// Adds a presence of an owner, which must have none under this key.
-    pub(crate) fn join(&mut self, owner: O, key: &str, tag: Tag, mut meta: Meta) -> Entry {
+    pub fn join(&mut self, owner: O, key: &str, tag: Tag, mut meta: Meta) -> Entry {
         meta.insert("phx_ref".to_owned(), Value::String(tag.phx_ref()));
         let (id, meta) = (Id { key: key.into(), tag }, Arc::new(meta));
         self.owned.entry(owner).or_default().insert(id.key.clone(), tag);
@@ -124,13 +128,13 @@ impl<O: Eq + Hash> State<O> {
     }
 
     /// Removes the presence of an owner under a key.
-    pub(crate) fn leave(&mut self, owner: &O, key: &str) -> Option<Entry> {
+    pub fn leave(&mut self, owner: &O, key: &str) -> Option<Entry> {
         let (key, tag) = self.owned.get_mut(owner)?.remove_entry(key)?;
         Arc::make_mut(&mut self.present).remove_entry(&Id { key, tag })
     }
 
     /// Removes an owner with all its presences.
-    pub(crate) fn end(&mut self, owner: &O) -> Vec<Entry> {
+    pub fn end(&mut self, owner: &O) -> Vec<Entry> {
         let owned = self.owned.remove(owner).unwrap_or_default();
         if owned.is_empty() {
             return vec![];
