@@ -93,7 +93,7 @@ mod tls;
 mod token;
 mod transport;
 
-pub use channel::{BoxError, Channel, Context, Exit, Handle, Join, Reply, ReplyRef, Result};
+pub use channel::{BoxError, Channel, Context, Exit, Handle, Join, Reply, ReplyRef, Result, TimerRef};
 pub use drainer::Drainer;
 pub use endpoint::{Endpoint, EndpointBuilder};
 pub use presence::{Presence, PresenceError, Presences};

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    Channel, Handle, Inlet, Item, Mailbox, Membership, ReplyRef, Result, UnhandledEvent,
+    Channel, Handle, Inlet, Item, Mailbox, Membership, ReplyRef, Result, TimerRef, UnhandledEvent,
     command::{Command, Inbox},
     timers::Timers,
 };
@@ -76,7 +76,7 @@ use crate::{
 ///
 ///     async fn handle_info(&mut self, info: Info, cx: &mut Context<Self>) -> Result<()> {
 ///         match info {
-///             Info::Tick => cx.send_after(Duration::from_secs(1), Info::Tick),
+///             Info::Tick => _ = cx.send_after(Duration::from_secs(1), Info::Tick),
 ///             Info::Solved(answer) => cx.push("solved", json!({ "answer": answer }))?,
 ///         }
 ///         Ok(())
@@ -203,16 +203,92 @@ impl<C: Channel> Context<C> {
         let _ = self.mailbox.push(Item::Info(info));
     }
 
-    /// Sends the channel a message when `delay` has passed, if it is not ending then.
-    pub fn send_after(&self, delay: Duration, info: C::Info) {
-        self.timers.start(delay, info);
+    /// Sends the channel a message when `delay` has passed, counted from this call (Erlang's `Process.send_after`). A channel
+    /// that is ending gets none.
+    ///
+    /// ```
+    /// # use hinotori::{Channel, ConnectInfo, Context, Join, Params, Payload, Refused, Reply, Routes, SocketHandler};
+    /// use std::time::Duration;
+    /// use hinotori::TimerRef;
+    /// # struct UserSocket;
+    /// # impl SocketHandler for UserSocket {
+    /// #     async fn connect(_: &Params, _: &ConnectInfo<'_>) -> Result<Self, Refused> { Ok(Self) }
+    /// #     fn channels(routes: &mut Routes<Self>) { routes.channel::<Doc>("doc:*"); }
+    /// # }
+    ///
+    /// /// Saves what its client has written when that has paused for a second.
+    /// struct Doc {
+    ///     text: String,
+    ///     save: Option<TimerRef>,
+    /// }
+    ///
+    /// struct Save;
+    ///
+    /// impl Channel for Doc {
+    ///     type Socket = UserSocket;
+    ///     type Info = Save;
+    /// #     async fn join(_: &str, _: Payload, _: &mut Context<Self>) -> hinotori::Result<Join<Self>> {
+    /// #         Join::ok(Doc { text: String::new(), save: None })
+    /// #     }
+    ///
+    ///     async fn handle_in(&mut self, event: &str, payload: Payload, cx: &mut Context<Self>) -> hinotori::Result {
+    ///         match event {
+    ///             "write" => self.text.push_str(&payload.parse::<String>()?),
+    ///             _ => return cx.unhandled(event),
+    ///         }
+    ///         if let Some(save) = self.save.replace(cx.send_after(Duration::from_secs(1), Save)) {
+    ///             cx.cancel_timer(save);
+    ///         }
+    ///         Reply::none()
+    ///     }
+    ///
+    ///     async fn handle_info(&mut self, Save: Save, cx: &mut Context<Self>) -> hinotori::Result<()> {
+    ///         Ok(cx.push("saved", serde_json::json!({ "length": self.text.len() }))?)
+    ///     }
+    /// }
+    /// # #[cfg(feature = "testing")]
+    /// # actix_web::rt::System::new().block_on(async {
+    /// # let endpoint = hinotori::Endpoint::new();
+    /// # let mut client = hinotori::testing::ChannelTest::new(&endpoint).connect::<UserSocket>().await.unwrap();
+    /// # client.subscribe_and_join("doc:1", serde_json::json!({})).await.unwrap();
+    /// # for word in ["to", " ", "be"] {
+    /// #     let _ = client.push("doc:1", "write", word).unwrap();
+    /// # }
+    /// # client.assert_push("saved", serde_json::json!({ "length": 5 })).await;
+    /// # client.refute_push("saved").await;
+    /// # });
+    /// ```
+    ///
+    /// # Panics
+    /// If 10,000 timers of the channel have not gone off: the channel crashes.
+    pub fn send_after(&self, delay: Duration, info: C::Info) -> TimerRef {
+        self.timers.start(delay, info)
     }
 
-    /// A handle to send this channel messages from other tasks and threads.
+    /// Sends the channel a message whenever `period` has passed, at least 1 ms, until the timer is cancelled or the channel
+    /// ends. It keeps its beat: messages for which the channel is too late, as a callback took long, are left out. One waits at
+    /// most.
+    ///
+    /// # Panics
+    /// As [`Context::send_after`].
+    pub fn send_every(&self, period: Duration, info: C::Info) -> TimerRef
+    where
+        C::Info: Clone,
+    {
+        self.timers.start_every(period, info)
+    }
+
+    /// Cancels a timer of this channel: no message of it is handled any more. Returns how much of its time was left; nothing
+    /// if it has gone off or was cancelled before (Erlang's `Process.cancel_timer`).
+    pub fn cancel_timer(&self, timer: TimerRef) -> Option<Duration> {
+        self.timers.cancel(timer)
+    }
+
+    /// A handle by which other tasks and threads send this channel messages, and notice its end.
     #[must_use]
     pub fn handle(&self) -> Handle<C::Info> {
         let inlet: Weak<dyn Inlet<C::Info>> = Arc::downgrade(&self.mailbox) as _;
-        Handle::new(inlet)
+        Handle::new(self.membership.id().0, inlet)
     }
 
     pub(crate) fn membership(&self) -> &Membership {

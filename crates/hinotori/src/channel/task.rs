@@ -41,6 +41,8 @@ struct Task<C: Channel> {
     mailbox: Arc<Mailbox<Command, C::Info>>,
     context: Context<C>,
     begun: Instant,
+    /// The last thing handled was the message of a timer.
+    was_timer: bool,
     _count: Count,
     _unfinished: Unfinished,
 }
@@ -56,7 +58,7 @@ pub(crate) fn start<C: Channel>(
     membership.started(mailbox.clone(), C::INTERCEPT);
     let context = Context::<C>::new(socket, membership.clone(), &mailbox);
     let (begun, _unfinished) = (Instant::now(), membership.node().tasks.channel());
-    let task = Task { membership, mailbox, context, begun, _count: count, _unfinished };
+    let task = Task { membership, mailbox, context, begun, was_timer: false, _count: count, _unfinished };
     rt::spawn(async move {
         let membership = task.membership.clone();
         task.run(payload).await;
@@ -146,11 +148,18 @@ impl<C: Channel> Task<C> {
     }
 
     /// The next thing to handle; none if the channel is to end, and all that came before has been handled.
-    fn poll_next(&self, cx: &mut std::task::Context<'_>) -> Poll<Option<Item<Command, C::Info>>> {
-        // a timer that is started anew whenever it goes off does not keep the channel
+    fn poll_next(&mut self, cx: &mut std::task::Context<'_>) -> Poll<Option<Item<Command, C::Info>>> {
+        // in turns: a timer may be due again whenever the channel is free
+        if std::mem::take(&mut self.was_timer)
+            && let Poll::Ready(item) = self.mailbox.poll_next(cx)
+        {
+            return Poll::Ready(item);
+        }
+        // nor does one that is started anew whenever it goes off keep the channel
         if !self.membership.is_ending()
             && let Poll::Ready(info) = self.context.timers.poll_next(cx)
         {
+            self.was_timer = true;
             return Poll::Ready(Some(Item::Info(info)));
         }
         self.mailbox.poll_next(cx)

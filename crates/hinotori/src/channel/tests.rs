@@ -1,5 +1,7 @@
 //! The life of a channel, from its join to the end of its last callback.
 
+mod paused_time;
+
 use std::{
     future::pending,
     sync::{Arc, Mutex},
@@ -19,7 +21,7 @@ use crate::{
 
 /// What happened, in its order.
 #[derive(Debug, Clone, Default)]
-struct Log(Arc<Mutex<Vec<String>>>);
+struct Log(Arc<Mutex<Vec<String>>>, Arc<Mutex<Option<Handle<u64>>>>);
 
 impl Log {
     fn add(&self, what: impl Into<String>) {
@@ -106,7 +108,8 @@ impl Channel for Room {
                 _ = read(&payload).map_err(|error| anyhow!(std::io::Error::other(error)))?
             }
             "its text alone" => _ = read(&payload).map_err(|error| error.to_string())?,
-            "tick" => cx.send_after(Duration::ZERO, 1),
+            "tick" => _ = cx.send_after(Duration::ZERO, 1),
+            "share" => *cx.socket().0.1.lock().unwrap() = Some(cx.handle()),
             "handle" => {
                 let (handle, log) = (cx.handle(), cx.socket().0.clone());
                 let closed = cx.closed();
@@ -321,6 +324,26 @@ async fn what_was_sent_before_the_end_began_is_handled_and_nothing_is_taken_afte
     assert!(happened.contains(&"info 6".to_owned()), "{happened:?}");
     assert!(happened.contains(&"sent when closed: Err(7)".to_owned()), "{happened:?}");
     assert!(!happened.contains(&"info 7".to_owned()), "{happened:?}");
+}
+
+#[actix_web::test]
+async fn the_end_of_a_channel_is_noticed_by_its_handles_on_whatever_thread() {
+    let endpoint = Endpoint::new();
+    let (mut client, log) = joined(&endpoint, "room:1").await;
+    begin(&mut client, "room:1", "share").await;
+    let first = log.1.lock().unwrap().take().unwrap();
+    begin(&mut client, "room:1", "share").await;
+    assert_eq!(log.1.lock().unwrap().take().as_ref(), Some(&first), "it is the same channel");
+    let closed = first.closed();
+    let waiting = std::thread::spawn(move || actix_web::rt::System::new().block_on(closed));
+    client.subscribe_and_join("room:1", json!({ "n": 2 })).await.unwrap();
+    waiting.join().unwrap();
+    first.closed().await;
+    assert_eq!(first.send(1), Err(1));
+    begin(&mut client, "room:1", "share").await;
+    let second = log.1.lock().unwrap().take().unwrap();
+    assert_ne!((&first, first.id()), (&second, second.id()), "it joined again");
+    assert_eq!(second.closed().now_or_never(), None);
 }
 
 #[actix_web::test]

@@ -50,6 +50,12 @@ impl From<ChannelId> for SubscriberKey {
     }
 }
 
+impl From<SubscriberKey> for u64 {
+    fn from(SubscriberKey(id): SubscriberKey) -> Self {
+        id
+    }
+}
+
 impl fmt::Display for SubscriberKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
