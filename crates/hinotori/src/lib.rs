@@ -102,8 +102,8 @@ pub use prometheus;
 pub use pubsub::PubSub;
 pub use server::Server;
 pub use socket::{
-    ConnectInfo, InvalidProxy, Params, RawContext, RawMessage, RawSocket, Refused, Routes, SocketHandler,
-    TrustedProxies,
+    CloseReason, ConnectInfo, ConnectionRef, InvalidProxy, Params, RawContext, RawMessage, RawSocket,
+    Refused, Routes, SocketHandler, TrustedProxies,
 };
 pub use tcp::on_connect;
 #[cfg(feature = "tls")]

@@ -23,8 +23,8 @@ use crate::{
     endpoint::Endpoint,
     pubsub::{Broadcast, Subscriber, SubscriberKey},
     socket::{
-        Accepted, ConnectInfo, Connected, Connection, Line, Params, Peer, Refused, Routes, SocketHandler,
-        TrustedProxies,
+        Accepted, CloseReason, ConnectInfo, Connected, Connection, Line, Params, Peer, Refused, Routes,
+        SocketHandler, TrustedProxies,
     },
     telemetry::Transport,
     transport::SocketOptions,
@@ -188,7 +188,7 @@ pub struct TestSocket {
     ears: Vec<(String, SubscriberKey)>,
 }
 
-/// A client that is dropped is gone.
+/// A client that is dropped is [lost](CloseReason::Lost).
 impl Drop for TestSocket {
     fn drop(&mut self) {
         self.connection.gone();
@@ -263,8 +263,11 @@ impl TestSocket {
         Pushed(reference)
     }
 
-    /// Closes the connection: every channel ends with [`Exit::Closed`](crate::Exit::Closed). As dropping it.
-    pub fn close(self) {}
+    /// Closes the connection, as `socket.disconnect()` does: every channel ends with
+    /// [`CloseReason::ByClient`]. A client that is dropped is [`CloseReason::Lost`].
+    pub fn close(self) {
+        self.connection.line().ends_by(CloseReason::ByClient);
+    }
 
     /// The reply to a push.
     ///
@@ -362,6 +365,7 @@ impl TestSocket {
 
     fn send(&mut self, join_ref: Ref, reference: Ref, topic: &str, event: &str, payload: Payload) {
         let (topic, event) = (topic.to_owned(), event.to_owned());
+        self.connection.line().heard();
         self.connection.receive_message(Message {
             join_ref,
             reference,

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     pubsub::PubSub,
+    socket::ConnectionRef,
     wire::{IntoPayload, PayloadError, Ref},
 };
 
@@ -122,6 +123,12 @@ impl<C: Channel> Context<C> {
     #[must_use]
     pub fn socket(&self) -> &C::Socket {
         &self.socket
+    }
+
+    /// The connection of this client.
+    #[must_use]
+    pub fn connection(&self) -> ConnectionRef<'_> {
+        ConnectionRef::new(self.membership.line())
     }
 
     /// Publish and subscribe of the server, for other topics than this one.

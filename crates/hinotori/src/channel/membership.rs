@@ -126,6 +126,10 @@ impl Membership {
         self.line.number()
     }
 
+    pub(crate) fn line(&self) -> &Line {
+        &self.line
+    }
+
     pub(crate) fn node(&self) -> &Node {
         self.line.node()
     }

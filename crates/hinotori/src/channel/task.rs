@@ -20,7 +20,7 @@ use super::{
 use crate::{
     callback::{self, Outcome},
     pubsub::Broadcast,
-    socket::{Ended, Joined, reason},
+    socket::{CloseReason, Ended, Joined, reason},
     tasks::Unfinished,
     telemetry::{Count, Crash, Quoted},
     wire::{InvalidPayload, Message, Payload, Status},
@@ -224,7 +224,7 @@ impl<C: Channel> Task<C> {
                     Exit::Left
                 }
                 Some(End::Stop(exit)) => exit,
-                None => Exit::Closed,
+                None => Exit::Closed(CloseReason::Lost),
             },
         };
         if !matches!(exit, Exit::Crashed(_)) {

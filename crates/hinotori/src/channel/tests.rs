@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    ConnectInfo, Endpoint, Params, Refused, Routes, SocketHandler, Status,
+    CloseReason, ConnectInfo, Endpoint, Params, Refused, Routes, SocketHandler, Status,
     testing::{ChannelTest, TestSocket},
 };
 
@@ -51,8 +51,17 @@ impl SocketHandler for UserSocket {
         Ok(Self(info.app_data::<Log>().cloned().unwrap_or_default()))
     }
 
+    fn id(&self) -> Option<String> {
+        Some("users:1".into())
+    }
+
     fn channels(routes: &mut Routes<Self>) {
         routes.channel::<Room>("room:*");
+    }
+
+    fn terminate(&self, why: CloseReason) {
+        self.0.add(format!("socket {why}"));
+        assert!(why != CloseReason::Drained, "a panic is caught");
     }
 }
 
@@ -191,7 +200,7 @@ async fn a_channel_that_stops_itself_in_join_is_joined_and_closed() {
 #[actix_web::test]
 async fn a_callback_that_does_not_end_is_dropped_and_then_terminate_runs() {
     for (how, exit) in
-        [("leave", "left"), ("rejoin", "replaced by a new join"), ("gone", "connection closed")]
+        [("leave", "left"), ("rejoin", "replaced by a new join"), ("gone", "connection closed: lost")]
     {
         let endpoint = Endpoint::new();
         let (mut client, log) = joined(&endpoint, "room:1").await;
@@ -208,7 +217,7 @@ async fn a_callback_that_does_not_end_is_dropped_and_then_terminate_runs() {
             _ => drop(client.take()),
         }
         log.has(&format!("terminate 1 {exit}")).await;
-        let happened = log.take();
+        let happened: Vec<_> = log.take().into_iter().filter(|entry| entry != "socket lost").collect();
         assert_eq!(
             happened[..3],
             ["join 1", "callback dropped", &*format!("terminate 1 {exit}")][..],
@@ -216,6 +225,29 @@ async fn a_callback_that_does_not_end_is_dropped_and_then_terminate_runs() {
         );
         drop(client);
         all_over(&endpoint).await;
+    }
+}
+
+#[actix_web::test]
+async fn a_channel_and_its_socket_are_told_why_the_connection_ended() {
+    for why in ["by_client", "lost", "disconnected", "drained", "slow_reader"] {
+        let endpoint = Endpoint::new();
+        let (client, log) = joined(&endpoint, "room:1").await;
+        let mut client = Some(client);
+        match why {
+            "by_client" => client.take().unwrap().close(),
+            "lost" => drop(client.take()),
+            "disconnected" => endpoint.disconnect("users:1"),
+            "drained" => _ = endpoint.node().connections.drain(1),
+            _ => {
+                for _ in 0..10 {
+                    endpoint.broadcast("room:1", "long", json!({ "x": "x".repeat(3_000_000) })).unwrap();
+                }
+            }
+        }
+        all_over(&endpoint).await;
+        let ends = [format!("socket {why}"), format!("terminate 1 connection closed: {why}")];
+        assert_eq!(log.take()[1..], ends);
     }
 }
 
@@ -282,7 +314,8 @@ async fn a_join_that_waits_for_a_busy_channel_never_starts_when_its_client_has_g
     }
     client.close();
     all_over(&endpoint).await;
-    assert_eq!(log.take(), ["join 1", "callback dropped", "terminate 1 replaced by a new join"]);
+    let happened = ["join 1", "socket by_client", "callback dropped", "terminate 1 replaced by a new join"];
+    assert_eq!(log.take(), happened);
 }
 
 #[actix_web::test]
@@ -361,7 +394,7 @@ async fn a_client_that_is_dropped_leaves_nothing_behind() {
     let endpoint = Endpoint::new();
     let (client, log) = joined(&endpoint, "room:1").await;
     drop(client);
-    log.has("terminate 1 connection closed").await;
+    log.has("terminate 1 connection closed: lost").await;
     all_over(&endpoint).await;
     assert_eq!(endpoint.node().connections.count(), 0);
     let local = endpoint.pubsub().local();

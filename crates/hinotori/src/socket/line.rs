@@ -13,7 +13,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use hinotori_protocol::rate::{Rate, Verdict};
 
-use super::{Outbox, Stream, close};
+use super::{CloseReason, Outbox, Stream, close};
 use crate::{
     connections::{Member, Seat},
     node::Node,
@@ -64,6 +64,8 @@ pub(crate) struct Line {
     stream: RefCell<Option<Stream>>,
     /// The worker will write what is queued.
     is_listed: Cell<bool>,
+    /// Why the line ends, from when that is known.
+    why: Cell<Option<CloseReason>>,
     /// The client was closed for its silence, so it will answer no close frame either.
     is_silent: Cell<bool>,
     /// Set if the client takes compressed messages.
@@ -108,6 +110,7 @@ impl Line {
             this: this.clone(),
             stream: RefCell::default(),
             is_listed: Cell::new(false),
+            why: Cell::new(None),
             is_silent: Cell::new(false),
             window: Cell::new(None),
             key: SubscriberKey::new(),
@@ -317,8 +320,19 @@ impl Line {
 
     /// Counts and logs that the server closes this line.
     pub(crate) fn report(&self, why: Closed, what: &str) {
+        self.ends_by(why.into());
         self.node.telemetry.closed(why);
         close::log(self.key, why, what);
+    }
+
+    /// The first reason is why the line ends.
+    pub(crate) fn ends_by(&self, why: CloseReason) {
+        self.why.set(self.why.get().or(Some(why)));
+    }
+
+    /// Why the line ends; a client that is gone without a word is lost.
+    pub(crate) fn why(&self) -> CloseReason {
+        self.why.get().unwrap_or(CloseReason::Lost)
     }
 
     /// What the log calls this line.
@@ -328,6 +342,7 @@ impl Line {
 
     /// Answers the client's own goodbye.
     pub(crate) fn answer_close(&self, code: Option<CloseCode>) {
+        self.ends_by(CloseReason::ByClient);
         self.say_goodbye(code);
     }
 
@@ -389,6 +404,11 @@ impl Line {
     /// The client speaks.
     pub(crate) fn heard(&self) {
         self.heard.set(Instant::now());
+    }
+
+    /// When the client last spoke.
+    pub(crate) fn last_heard(&self) -> Instant {
+        self.heard.get()
     }
 
     /// How long the client has been silent.
@@ -567,6 +587,7 @@ mod tests {
             lines.iter().for_each(|line| line.look(after(seconds)));
             assert_eq!([line.outbox().is_open(), loaded.outbox().is_open()], is_open, "after {seconds} s");
         }
+        assert_eq!([line.why(), loaded.why()], [CloseReason::Idle; 2]);
     }
 
     #[actix_web::test]
@@ -586,6 +607,8 @@ mod tests {
         use Verdict::{Close, Handle, Refuse};
         assert_eq!(verdicts, [Handle, Handle, Refuse, Refuse, Close]);
         assert!(!line.outbox().is_open());
+        line.answer_close(None);
+        assert_eq!(line.why(), CloseReason::RateLimited, "the client answers, but it did not begin");
         let free = open(LIMITS, &Node::unbounded(), None);
         assert!((0..10_000).all(|_| free.judge() == Handle));
     }

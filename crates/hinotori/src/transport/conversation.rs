@@ -309,7 +309,11 @@ mod tests {
 
     use super::*;
     use crate::{
-        connections::Member, node::Node, socket::Limits, telemetry::Transport, transport::piped::pipe,
+        connections::Member,
+        node::Node,
+        socket::{CloseReason, Limits},
+        telemetry::Transport,
+        transport::piped::pipe,
     };
 
     const LIMITS: Limits =
@@ -383,6 +387,18 @@ mod tests {
         node.connections.begin_drain();
         let _client = open(&node, 1_000);
         ends(&node).await;
+    }
+
+    #[actix_web::test]
+    async fn a_client_that_closes_is_told_apart_from_one_that_is_lost() {
+        for (why, last) in [(CloseReason::ByClient, frame_of(0x88, b"")), (CloseReason::Lost, vec![])] {
+            let node = Node::unbounded();
+            let (line, mut client) = open(&node, 1_000);
+            client.write_all(&last).await.unwrap();
+            drop(client);
+            ends(&node).await;
+            assert_eq!(line.why(), why);
+        }
     }
 
     #[actix_web::test]
