@@ -111,7 +111,8 @@ pub use tls::{Certificate, CertificateError};
 pub use token::{Token, TokenError, WeakSecret};
 pub use transport::{AllowedOrigin, CheckOrigin, InvalidOrigin, SocketOptions};
 pub use wire::{
-    IntoPayload, InvalidPattern, InvalidPayload, Pattern, Payload, PayloadError, PayloadList, Status,
+    EventError, IntoPayload, InvalidPattern, InvalidPayload, Pattern, Payload, PayloadError, PayloadList,
+    Status,
 };
 
 /// The code of the README is compiled and run as the code here is.
