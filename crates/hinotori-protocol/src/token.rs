@@ -125,6 +125,7 @@ impl fmt::Debug for Token {
 
 /// Why a token proves nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TokenError {
     /// There is none.
     Missing,

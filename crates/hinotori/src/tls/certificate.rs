@@ -56,6 +56,7 @@ pub struct Certificate {
 
 /// Why the files are no certificate and key.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum CertificateError {
     /// A file cannot be read.
     Unreadable(PathBuf, io::Error),
