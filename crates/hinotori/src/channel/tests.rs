@@ -116,6 +116,7 @@ impl Channel for Room {
             "anyhow of a source" => {
                 _ = read(&payload).map_err(|error| anyhow!(std::io::Error::other(error)))?
             }
+            "typed" | "typed, unknown" => _ = payload.parse_event::<Event>(event)?,
             "its text alone" => _ = read(&payload).map_err(|error| error.to_string())?,
             "tick" => _ = cx.send_after(Duration::ZERO, 1),
             "share" => *cx.socket().0.1.lock().unwrap() = Some(cx.handle()),
@@ -152,6 +153,13 @@ impl Channel for Room {
         }
         cx.socket().0.add(format!("terminate {} {exit}", self.0));
     }
+}
+
+/// The events of an application that has a type for them.
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Event {
+    Typed(#[expect(dead_code, reason = "it is not used")] u8),
 }
 
 /// As an application reads payloads that has its errors from `anyhow`.
@@ -248,6 +256,14 @@ async fn a_channel_and_its_socket_are_told_why_the_connection_ended() {
         all_over(&endpoint).await;
         let ends = [format!("socket {why}"), format!("terminate 1 connection closed: {why}")];
         assert_eq!(log.take()[1..], ends);
+        let code = match why {
+            "disconnected" => 1001,
+            "drained" => 1012,
+            _ => 1006,
+        };
+        if let Some(mut client) = client {
+            client.assert_closed(code).await;
+        }
     }
 }
 
@@ -405,12 +421,15 @@ async fn a_client_that_is_dropped_leaves_nothing_behind() {
 async fn an_invalid_payload_is_answered_whatever_error_it_is_wrapped_in() {
     const REASON: &str = "invalid payload: invalid type: map, expected u8";
     let (mut client, _) = joined(&Endpoint::new(), "room:1").await;
-    for event in ["source", "anyhow", "anyhow with context", "anyhow of a source"] {
+    for event in ["source", "anyhow", "anyhow with context", "anyhow of a source", "typed"] {
         let push = client.push("room:1", event, json!({})).unwrap();
         client.assert_reply(push, Status::Error, json!({ "reason": REASON })).await;
     }
     let refused = client.subscribe_and_join("room:strict", json!({})).await.unwrap_err();
     assert!(format!("{refused:?}").contains(REASON), "{refused:?}");
-    let _ = client.push("room:1", "its text alone", json!({})).unwrap();
-    client.assert_push("phx_error", json!({ "reason": "channel_crash" })).await;
+    for event in ["its text alone", "typed, unknown"] {
+        let (mut client, _) = joined(&Endpoint::new(), "room:1").await;
+        let _ = client.push("room:1", event, json!({})).unwrap();
+        client.assert_push("phx_error", json!({ "reason": "channel_crash" })).await;
+    }
 }
