@@ -406,6 +406,13 @@ impl TestSocket {
         assert!(broadcast.is_none(), "expected no broadcast of {event:?}, got {broadcast:?}");
     }
 
+    /// The client does not read from now on, until the next assertion: as one on a slow network, it
+    /// [lags](crate::Context::push_latest).
+    pub fn lag(&mut self) {
+        self.take_in();
+        self.connection.line().outbox().offered(false, false);
+    }
+
     /// The code with which the server closes the connection: 1001 for [`Endpoint::disconnect`], 1012 when it drains. A client
     /// that is cut off, as it does not read, gets no close frame; browsers say 1006 then.
     ///
@@ -434,6 +441,15 @@ impl TestSocket {
         assert_eq!(self.closed().await, code, "the code with which the connection was closed");
     }
 
+    /// The payload of the next `event` that reaches this client, pushed or broadcast.
+    #[cfg(test)]
+    pub(crate) async fn reached_by(&mut self, event: &str) -> Value {
+        let received = self.take(|received| received.event == event, PATIENCE).await;
+        received
+            .unwrap_or_else(|| panic!("no {event:?} came; instead there are {:#?}", self.received))
+            .payload
+    }
+
     fn new_ref(&mut self) -> Ref {
         self.next_ref += 1;
         Ref::Text(self.next_ref.to_string().into())
@@ -460,7 +476,7 @@ impl TestSocket {
                 return Some(self.received.remove(index));
             }
             let outbox = self.connection.line().outbox();
-            timeout_at(end, poll_fn(|cx| outbox.poll_queued(cx))).await.ok()?;
+            timeout_at(end, poll_fn(|cx| outbox.poll_any(cx))).await.ok()?;
             if !self.take_in() {
                 return None;
             }
@@ -469,7 +485,9 @@ impl TestSocket {
 
     /// Takes what has come. False if there was nothing.
     fn take_in(&mut self) -> bool {
-        let frames = self.connection.line().outbox().take_all();
+        let outbox = self.connection.line().outbox();
+        let frames = outbox.take_all();
+        outbox.offered(true, true);
         let is_any = !frames.is_empty();
         for frame in frames {
             self.close_code = self.close_code.or_else(|| close_code(&frame));

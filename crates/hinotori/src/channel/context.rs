@@ -16,7 +16,7 @@ use super::{
 use crate::{
     pubsub::PubSub,
     socket::ConnectionRef,
-    wire::{IntoPayload, PayloadError, Ref},
+    wire::{IntoPayload, Payload, PayloadError, Ref},
 };
 
 /// Beside the channel's own state in each of its callbacks; Phoenix's `socket` there.
@@ -142,13 +142,34 @@ impl<C: Channel> Context<C> {
     /// # Errors
     /// [`PayloadError`] if the payload is neither bytes nor a JSON object, or if the channel is not joined yet.
     pub fn push(&self, event: &str, payload: impl IntoPayload) -> std::result::Result<(), PayloadError> {
+        self.membership.push(event, &self.pushable(payload)?);
+        Ok(())
+    }
+
+    /// Sends an event of which only the newest counts to this client alone. As long as the client keeps up with reading, this is
+    /// [`push`](Context::push). While it does not, the newest for each `key` of the channel is kept, at most a quarter of
+    /// [`outbox_limit`](crate::SocketOptions::outbox_limit) in all, and sent once the client has taken all that waits for it,
+    /// in no order with other messages. It is never cut off for these.
+    ///
+    /// # Errors
+    /// As [`Context::push`].
+    pub fn push_latest(
+        &self,
+        key: &str,
+        event: &str,
+        payload: impl IntoPayload,
+    ) -> std::result::Result<(), PayloadError> {
+        self.membership.push_latest(key, event, &self.pushable(payload)?);
+        Ok(())
+    }
+
+    fn pushable(&self, payload: impl IntoPayload) -> std::result::Result<Payload, PayloadError> {
         self.assert_joined()?;
         let payload = payload.into_payload()?;
         if payload.is_json() && !payload.is_object() {
             return Err(PayloadError::NotAnObject);
         }
-        self.membership.push(event, &payload);
-        Ok(())
+        Ok(payload)
     }
 
     /// Sends an event to all who have joined the topic, this client included. Those on this worker thread have it in
@@ -172,6 +193,44 @@ impl<C: Channel> Context<C> {
     ) -> std::result::Result<(), PayloadError> {
         self.assert_joined()?;
         self.pubsub().broadcast_from(self.membership.key(), self.topic(), event, payload)
+    }
+
+    /// Sends an event of which only the newest counts to all who have joined the topic but this client, such as where its cursor
+    /// is or that it types: those who do not keep up with reading get the newest for each `key` alone, as in
+    /// [`push_latest`](Context::push_latest).
+    ///
+    /// ```
+    /// # use hinotori::{Channel, ConnectInfo, Context, Join, Params, Payload, Refused, Reply, Routes, SocketHandler};
+    /// # struct UserSocket { name: String }
+    /// # impl SocketHandler for UserSocket {
+    /// #     async fn connect(_: &Params, _: &ConnectInfo<'_>) -> Result<Self, Refused> { Err(Refused) }
+    /// #     fn channels(routes: &mut Routes<Self>) { routes.channel::<Board>("board:*"); }
+    /// # }
+    /// # struct Board;
+    /// # impl Channel for Board {
+    /// #     type Socket = UserSocket;
+    /// #     type Info = ();
+    /// #     async fn join(_: &str, _: Payload, _: &mut Context<Self>) -> hinotori::Result<Join<Self>> { Join::ok(Self) }
+    /// async fn handle_in(&mut self, event: &str, payload: Payload, cx: &mut Context<Self>) -> hinotori::Result {
+    ///     match event {
+    ///         "cursor" => cx.broadcast_latest_from(&cx.socket().name, "cursor", payload)?,
+    ///         _ => return cx.unhandled(event),
+    ///     }
+    ///     Reply::none()
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Context::push`].
+    pub fn broadcast_latest_from(
+        &self,
+        key: &str,
+        event: &str,
+        payload: impl IntoPayload,
+    ) -> std::result::Result<(), PayloadError> {
+        self.assert_joined()?;
+        self.pubsub().broadcast_latest_from(self.membership.key(), key, self.topic(), event, payload)
     }
 
     /// The right to answer the message being handled later, from anywhere; return [`Reply::none`](super::Reply::none) now. There is none

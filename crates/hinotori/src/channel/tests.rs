@@ -116,6 +116,12 @@ impl Channel for Room {
             "anyhow of a source" => {
                 _ = read(&payload).map_err(|error| anyhow!(std::io::Error::other(error)))?
             }
+            "newest" => {
+                for n in 0..3 {
+                    cx.push_latest("key", "mine", json!({ "n": n }))?;
+                    cx.broadcast_latest_from("key", "theirs", json!({ "n": n }))?;
+                }
+            }
             "typed" | "typed, unknown" => _ = payload.parse_event::<Event>(event)?,
             "its text alone" => _ = read(&payload).map_err(|error| error.to_string())?,
             "tick" => _ = cx.send_after(Duration::ZERO, 1),
@@ -373,6 +379,43 @@ async fn what_was_sent_before_the_end_began_is_handled_and_nothing_is_taken_afte
     assert!(happened.contains(&"info 6".to_owned()), "{happened:?}");
     assert!(happened.contains(&"sent when closed: Err(7)".to_owned()), "{happened:?}");
     assert!(!happened.contains(&"info 7".to_owned()), "{happened:?}");
+}
+
+#[actix_web::test]
+async fn a_client_that_lags_gets_the_newest_alone_and_all_others_get_every_one() {
+    let endpoint = Endpoint::new();
+    let (mut ann, _) = joined(&endpoint, "room:1").await;
+    let (mut bob, _) = joined(&endpoint, "room:1").await;
+    let (mut eve, _) = joined(&endpoint, "room:1").await;
+    for is_lagging in [false, true, false] {
+        if is_lagging {
+            ann.lag();
+            bob.lag();
+        }
+        let push = ann.push("room:1", "newest", json!({})).unwrap();
+        yield_now().await;
+        ann.assert_reply(push, Status::Ok, json!({})).await;
+        for n in if is_lagging { 2..3 } else { 0..3 } {
+            ann.assert_push("mine", json!({ "n": n })).await;
+            assert_eq!(bob.reached_by("theirs").await, json!({ "n": n }));
+        }
+        for n in 0..3 {
+            assert_eq!(eve.reached_by("theirs").await, json!({ "n": n }));
+        }
+    }
+    ann.refute_push("mine").await;
+}
+
+#[actix_web::test]
+async fn nothing_that_was_kept_for_a_client_that_lags_comes_after_the_end_of_its_channel() {
+    let endpoint = Endpoint::new();
+    let (mut client, log) = joined(&endpoint, "room:1").await;
+    client.lag();
+    let _ = client.push("room:1", "newest", json!({})).unwrap();
+    let _ = client.leave("room:1");
+    log.has("terminate 1 left").await;
+    client.assert_push("phx_close", json!({})).await;
+    client.refute_push("mine").await;
 }
 
 #[actix_web::test]

@@ -108,7 +108,42 @@ impl PubSub {
     /// [`PayloadError::Encode`] if the payload does not serialize, [`PayloadError::NotAnObject`] if it is JSON other
     /// than an object. Nothing is sent then.
     pub fn broadcast(&self, topic: &str, event: &str, payload: impl IntoPayload) -> Result<(), PayloadError> {
-        self.publish(None, topic, event, payload)
+        self.publish(None, None, topic, event, payload)
+    }
+
+    /// Sends an event of which only the newest counts to every subscriber of a topic: a price, or where somebody's cursor is. A
+    /// client that does not keep up with reading gets the newest for each `key` alone, once it has taken all that waits for it,
+    /// in no order with other messages. It is never cut off for these. All others get every one.
+    ///
+    /// ```
+    /// let endpoint = hinotori::Endpoint::new();
+    /// let price = serde_json::json!({ "of": "tea", "price": 3 });
+    /// endpoint.pubsub().broadcast_latest("tea", "prices", "price", price)?;
+    /// # Ok::<_, hinotori::PayloadError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`PubSub::broadcast`].
+    pub fn broadcast_latest(
+        &self,
+        key: &str,
+        topic: &str,
+        event: &str,
+        payload: impl IntoPayload,
+    ) -> Result<(), PayloadError> {
+        self.publish(None, Some(key), topic, event, payload)
+    }
+
+    /// The same to all but one.
+    pub(crate) fn broadcast_latest_from(
+        &self,
+        from: SubscriberKey,
+        key: &str,
+        topic: &str,
+        event: &str,
+        payload: impl IntoPayload,
+    ) -> Result<(), PayloadError> {
+        self.publish(Some(from), Some(key), topic, event, payload)
     }
 
     /// The same to all but one.
@@ -119,12 +154,13 @@ impl PubSub {
         event: &str,
         payload: impl IntoPayload,
     ) -> Result<(), PayloadError> {
-        self.publish(Some(from), topic, event, payload)
+        self.publish(Some(from), None, topic, event, payload)
     }
 
     fn publish(
         &self,
         from: Option<SubscriberKey>,
+        latest: Option<&str>,
         topic: &str,
         event: &str,
         payload: impl IntoPayload,
@@ -134,7 +170,7 @@ impl PubSub {
             return Err(PayloadError::NotAnObject);
         }
         self.topics.telemetry.broadcast();
-        self.send(Arc::new(Broadcast::new(topic, event, payload, from)));
+        self.send(Arc::new(Broadcast::new(topic, event, payload, from).latest_of(latest)));
         Ok(())
     }
 

@@ -225,6 +225,16 @@ impl Connection {
         }
     }
 
+    /// Sends a message of which only the newest counts, by its channel and key: a client that lags is spared the older ones.
+    pub(crate) fn send_latest(&self, channel: ChannelId, key: &str, message: Outgoing<'_>) {
+        let Some(frame) = self.encode(message) else { return };
+        if self.line.keep_latest(channel, key, &frame) {
+            self.line.local().counts().sent.add(1);
+        } else {
+            self.line.push(&frame);
+        }
+    }
+
     /// Sends a message that has nothing to do with any broadcast, however many wait to be delivered.
     fn send_at_once(&self, message: Outgoing<'_>) {
         if let Some(frame) = self.encode(message) {

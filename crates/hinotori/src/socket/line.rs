@@ -13,7 +13,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use hinotori_protocol::rate::{Rate, Verdict};
 
-use super::{CloseReason, Outbox, Stream, close};
+use super::{ChannelId, CloseReason, Outbox, Stream, close};
 use crate::{
     connections::{Member, Seat},
     node::Node,
@@ -192,6 +192,21 @@ impl Line {
     /// Sends a frame to this client, which is cut off if it does not read. Says whether it was queued.
     pub(crate) fn forward(&self, frame: &Frame) -> bool {
         self.queue(|outbox| outbox.push(frame))
+    }
+
+    /// Keeps a frame of which only the newest counts until a client that lags has taken all that waits for it. False if the
+    /// client does not lag, and the frame is to be sent as any other.
+    pub(crate) fn keep_latest(&self, channel: ChannelId, key: &str, frame: &Frame) -> bool {
+        let is_kept = self.outbox.keep_latest(channel, key, frame);
+        if is_kept && self.stream.borrow().is_none() {
+            self.outbox.wake_poll();
+        }
+        is_kept
+    }
+
+    /// Nothing more is sent of what was kept for a channel.
+    pub(crate) fn forget_latest(&self, channel: ChannelId) {
+        self.outbox.forget_latest(channel);
     }
 
     /// Answers that the server lives: behind what is being written, but before all that waits for a client that reads slowly.

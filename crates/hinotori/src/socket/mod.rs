@@ -8,6 +8,7 @@ mod close_reason;
 mod connect_info;
 mod connection;
 mod connection_ref;
+mod latest;
 mod line;
 mod outbox;
 mod raw;

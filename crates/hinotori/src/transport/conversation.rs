@@ -311,7 +311,7 @@ mod tests {
     use crate::{
         connections::Member,
         node::Node,
-        socket::{CloseReason, Limits},
+        socket::{ChannelId, CloseReason, Limits},
         telemetry::Transport,
         transport::piped::pipe,
     };
@@ -387,6 +387,22 @@ mod tests {
         node.connections.begin_drain();
         let _client = open(&node, 1_000);
         ends(&node).await;
+    }
+
+    #[actix_web::test]
+    async fn a_client_that_lags_is_written_the_newest_when_it_has_read_what_waits() {
+        let (line, mut client) = open(&Node::unbounded(), 10);
+        let (long, newest) = (Frame::pong(&[b'x'; 100]), Frame::pong(b"2"));
+        line.push(&long);
+        while !line.outbox().is_stalled() {
+            yield_now().await;
+        }
+        for frame in [Frame::pong(b"1"), newest.clone()] {
+            assert!(line.keep_latest(ChannelId(1), "key", &frame));
+        }
+        let mut read = vec![0; long.size() + newest.size()];
+        client.read_exact(&mut read).await.unwrap();
+        assert_eq!(read[long.size()..], newest.whole().unwrap()[..]);
     }
 
     #[actix_web::test]
