@@ -106,6 +106,7 @@ impl Endpoint {
                 None => Some(handle.stop(true)),
                 Some(doors) => {
                     handle.pause().await;
+                    sleep(HANDED_ON).await;
                     doors.close();
                     None
                 }
@@ -156,6 +157,10 @@ async fn exit_when_told_again() {
         std::process::exit(if signal == "SIGINT" { 128 + 2 } else { 128 + 15 });
     }
 }
+
+/// The thread that accepts is told to pause, and does so a moment later: it would log an error for each listener that has been
+/// shut down before.
+const HANDED_ON: Duration = Duration::from_millis(20);
 
 /// By which clients come in.
 pub(crate) struct Doors {

@@ -410,7 +410,7 @@ impl TestSocket {
     /// [lags](crate::Context::push_latest).
     pub fn lag(&mut self) {
         self.take_in();
-        self.connection.line().outbox().offered(false, false);
+        self.connection.line().outbox().offered(0, false);
     }
 
     /// The code with which the server closes the connection: 1001 for [`Endpoint::disconnect`], 1012 when it drains. A client
@@ -487,7 +487,7 @@ impl TestSocket {
     fn take_in(&mut self) -> bool {
         let outbox = self.connection.line().outbox();
         let frames = outbox.take_all();
-        outbox.offered(true, true);
+        outbox.offered(0, true);
         let is_any = !frames.is_empty();
         for frame in frames {
             self.close_code = self.close_code.or_else(|| close_code(&frame));

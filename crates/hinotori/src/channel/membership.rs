@@ -348,6 +348,14 @@ impl Subscriber for Membership {
             }
         }
     }
+
+    fn hand_out(&self, broadcast: &Arc<Broadcast>) -> bool {
+        let is_written = self.intercept.get().is_none()
+            && broadcast
+                .frame(self.serializer, self.line.window())
+                .is_some_and(|frame| self.line.write_at_once(frame));
+        is_written || Subscriber::deliver(self, broadcast)
+    }
 }
 
 impl fmt::Debug for Membership {

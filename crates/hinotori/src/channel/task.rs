@@ -1,7 +1,7 @@
 //! The task of one channel: runs its callbacks, one at a time, catches what they throw, and ends in bounded time.
 
 use std::{
-    future::{Future, poll_fn},
+    future::{Future, poll_fn, ready},
     pin::pin,
     rc::Rc,
     sync::Arc,
@@ -10,6 +10,7 @@ use std::{
 };
 
 use actix_web::rt;
+use futures_util::future::LocalBoxFuture;
 
 use super::{
     Channel, Context, Exit, Join, Membership, Reply, Result,
@@ -41,8 +42,6 @@ struct Task<C: Channel> {
     mailbox: Arc<Mailbox<Command, C::Info>>,
     context: Context<C>,
     begun: Instant,
-    /// The last thing handled was the message of a timer.
-    was_timer: bool,
     _count: Count,
     _unfinished: Unfinished,
 }
@@ -58,10 +57,17 @@ pub(crate) fn start<C: Channel>(
     membership.started(mailbox.clone(), C::INTERCEPT);
     let context = Context::<C>::new(socket, membership.clone(), &mailbox);
     let (begun, _unfinished) = (Instant::now(), membership.node().tasks.channel());
-    let task = Task { membership, mailbox, context, begun, was_timer: false, _count: count, _unfinished };
+    let mut task = Task { membership, mailbox, context, begun, _count: count, _unfinished };
+    // used where it is captured: what is moved within a future has two places in it. All futures of callbacks are boxed, so
+    // that an idle channel is as small as what it holds
     rt::spawn(async move {
+        let join = Box::pin(task.join(payload));
+        if let Some(mut channel) = join.await {
+            let over = task.serve(&mut channel).await;
+            Box::pin(task.terminate(&mut channel, over)).await;
+        }
         let membership = task.membership.clone();
-        task.run(payload).await;
+        drop(task);
         membership.over();
     });
 }
@@ -75,13 +81,6 @@ impl<C: Channel> Drop for Task<C> {
 }
 
 impl<C: Channel> Task<C> {
-    async fn run(mut self, payload: Payload) {
-        // boxed, as are all callbacks: an idle channel is as small as what it holds
-        let Some(mut channel) = Box::pin(self.join(payload)).await else { return };
-        let over = self.serve(&mut channel).await;
-        Box::pin(self.terminate(&mut channel, over)).await;
-    }
-
     async fn join(&mut self, payload: Payload) -> Option<C> {
         let topic = self.membership.topic().to_owned();
         let outcome = guard::<C, _>(&self.membership, C::join(&topic, payload, &mut self.context)).await;
@@ -126,18 +125,7 @@ impl<C: Channel> Task<C> {
     async fn serve(&mut self, channel: &mut C) -> Over {
         while !self.context.stopped {
             let Some(item) = poll_fn(|cx| self.poll_next(cx)).await else { return Over::Ended };
-            let outcome = match item {
-                Item::Command(Command::Answer(reference, status, payload)) => {
-                    self.membership.reply(&reference, status, &payload);
-                    continue;
-                }
-                Item::Command(Command::In(message, cost)) => {
-                    Box::pin(self.handle_in(channel, message, cost)).await
-                }
-                Item::Command(Command::Out(broadcast)) => Box::pin(self.handle_out(channel, broadcast)).await,
-                Item::Info(info) => Box::pin(self.handle_info(channel, info)).await,
-            };
-            match outcome {
+            match self.handle(channel, item).await {
                 Outcome::Returned(Ok(())) => {}
                 Outcome::Returned(Err(error)) => return Over::Crashed(chain(&*error)),
                 Outcome::Panicked(why) => return Over::Crashed(why),
@@ -147,10 +135,27 @@ impl<C: Channel> Task<C> {
         Over::Stopped
     }
 
+    /// Handles one thing. The future is all that is kept of it.
+    fn handle<'a>(
+        &'a mut self,
+        channel: &'a mut C,
+        item: Item<Command, C::Info>,
+    ) -> LocalBoxFuture<'a, Outcome<Result<()>>> {
+        match item {
+            Item::Command(Command::Answer(reference, status, payload)) => {
+                self.membership.reply(&reference, status, &payload);
+                Box::pin(ready(Outcome::Returned(Ok(()))))
+            }
+            Item::Command(Command::In(message, cost)) => Box::pin(self.handle_in(channel, message, cost)),
+            Item::Command(Command::Out(broadcast)) => Box::pin(self.handle_out(channel, broadcast)),
+            Item::Info(info) => Box::pin(self.handle_info(channel, info)),
+        }
+    }
+
     /// The next thing to handle; none if the channel is to end, and all that came before has been handled.
-    fn poll_next(&mut self, cx: &mut std::task::Context<'_>) -> Poll<Option<Item<Command, C::Info>>> {
+    fn poll_next(&self, cx: &mut std::task::Context<'_>) -> Poll<Option<Item<Command, C::Info>>> {
         // in turns: a timer may be due again whenever the channel is free
-        if std::mem::take(&mut self.was_timer)
+        if self.context.timers.have_had_their_turn()
             && let Poll::Ready(item) = self.mailbox.poll_next(cx)
         {
             return Poll::Ready(item);
@@ -159,7 +164,6 @@ impl<C: Channel> Task<C> {
         if !self.membership.is_ending()
             && let Poll::Ready(info) = self.context.timers.poll_next(cx)
         {
-            self.was_timer = true;
             return Poll::Ready(Some(Item::Info(info)));
         }
         self.mailbox.poll_next(cx)

@@ -41,6 +41,8 @@ struct Pending<I> {
     /// By their times, and by their age among those of one time.
     due: BTreeSet<(Instant, u64)>,
     timers: HashMap<u64, Timer<I>>,
+    /// The last thing that the channel handled was a message of a timer.
+    had_turn: bool,
 }
 
 struct Timer<I> {
@@ -86,7 +88,7 @@ impl<I> Timers<I> {
         let mut timers = self.0.borrow_mut();
         let pending = timers.get_or_insert_with(|| {
             let sleep = Box::pin(sleep_until(due));
-            Box::new(Pending { sleep, due: BTreeSet::new(), timers: HashMap::new() })
+            Box::new(Pending { sleep, due: BTreeSet::new(), timers: HashMap::new(), had_turn: false })
         });
         assert!(pending.timers.len() < MAX_TIMERS, "the channel has {MAX_TIMERS} timers, and starts another");
         let timer = TimerRef::new();
@@ -107,6 +109,11 @@ impl<I> Timers<I> {
         Some(cancelled.due.saturating_duration_since(Instant::now()))
     }
 
+    /// Whether something else should be handled next, if there is anything: true once after each message.
+    pub(super) fn have_had_their_turn(&self) -> bool {
+        self.0.borrow_mut().as_mut().is_some_and(|pending| std::mem::take(&mut pending.had_turn))
+    }
+
     /// The next message that is due.
     pub(super) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<I> {
         let mut timers = self.0.borrow_mut();
@@ -119,6 +126,7 @@ impl<I> Timers<I> {
             pending.sleep.as_mut().reset(due);
         }
         std::task::ready!(pending.sleep.as_mut().poll(cx));
+        pending.had_turn = true;
         match pending.take_first() {
             Some(info) => Poll::Ready(info),
             None => Poll::Pending,

@@ -45,6 +45,19 @@ pub(crate) trait Subscriber {
     /// Takes a broadcast, and says whether it was queued for a client. Called in the middle of a loop over all subscribers:
     /// it must not wait, subscribe or unsubscribe.
     fn deliver(&self, broadcast: &Arc<Broadcast>) -> bool;
+
+    /// The same for a broadcast behind which none waits: a client to whom nothing is queued may be written to at once.
+    fn hand_out(&self, broadcast: &Arc<Broadcast>) -> bool {
+        self.deliver(broadcast)
+    }
+}
+
+/// What the loop of a worker has to do.
+enum Work {
+    /// One broadcast is to be handed out.
+    HandOut(Arc<Broadcast>),
+    /// Broadcasts of so many bytes of payload have been delivered. What is queued is to be written.
+    Write(usize),
 }
 
 /// So many clients may be written to in a burst without a list of them being allocated anew.
@@ -88,8 +101,12 @@ pub(crate) struct Local {
     behind: RefCell<VecDeque<(u64, Deferred)>>,
     /// Those for whom something is queued that is not written yet.
     unwritten: RefCell<Vec<Rc<dyn Writer>>>,
-    /// Those who fall behind with reading what they are sent.
+    /// The topic of the broadcast that is being handed out, and how many of its subscribers have it.
+    handing_out: RefCell<Option<Arc<Broadcast>>>,
+    handed_out: Cell<usize>,
+    /// Those who fall behind with reading what they are sent, and how long they are still to be waited for.
     behind_reading: RefCell<Vec<Rc<dyn Writer>>>,
+    owed: Cell<Duration>,
     /// The task that delivers and writes, while it waits for either.
     idle: Cell<Option<Waker>>,
 }
@@ -111,7 +128,10 @@ impl Local {
             delivered: Cell::new(0),
             behind: RefCell::default(),
             unwritten: RefCell::default(),
+            handing_out: RefCell::default(),
+            handed_out: Cell::new(0),
             behind_reading: RefCell::default(),
+            owed: Cell::default(),
             idle: Cell::default(),
         });
         let registered = Registered::new(&LOCALS, id, local.clone());
@@ -125,7 +145,14 @@ impl Local {
 
     /// Delivers what other threads send and writes what is queued for clients, until the server is dropped.
     async fn serve(&self) {
-        while let Some(bytes) = poll_fn(|cx| self.poll_deliver(cx)).await {
+        while let Some(work) = poll_fn(|cx| self.poll_work(cx)).await {
+            let bytes = match work {
+                Work::HandOut(broadcast) => {
+                    self.hand_out(&broadcast).await;
+                    broadcast.payload.len()
+                }
+                Work::Write(bytes) => bytes,
+            };
             // before more is delivered, so that nobody's queue grows by how many others are written to
             self.write().await;
             if bytes > 0 {
@@ -138,27 +165,34 @@ impl Local {
     /// Gives clients that fall behind a moment to read, before more than this is delivered to them.
     async fn wait_for_readers(&self, bytes: usize) {
         let mut behind = self.behind_reading.take();
-        behind.retain(|member| member.falls_behind());
-        let end = Instant::now() + Duration::from_nanos(bytes as u64 * WAIT);
-        while !behind.is_empty() && Instant::now() < end {
+        behind.retain(|writer| writer.falls_behind());
+        if behind.is_empty() {
+            return self.owed.set(Duration::ZERO);
+        }
+        self.owed.set(self.owed.get() + Duration::from_nanos(bytes as u64 * WAIT));
+        while !behind.is_empty() && self.owed.get() >= MOMENT {
+            let begun = Instant::now();
             actix_web::rt::time::sleep(MOMENT).await;
+            self.owed.set(self.owed.get().saturating_sub(begun.elapsed()));
             self.write().await;
-            behind.retain(|member| member.falls_behind());
+            behind.retain(|writer| writer.falls_behind());
         }
     }
 
-    /// Delivers a burst of what other threads have sent. Returns how many bytes of payload that was, or none when nothing will
-    /// come any more. Pending if there is nothing to deliver and nothing to write.
-    fn poll_deliver(&self, cx: &mut Context<'_>) -> Poll<Option<usize>> {
+    /// Delivers a burst of what other threads have sent, if there is more than one broadcast. None when nothing will come any
+    /// more. Pending if there is nothing to deliver and nothing to write.
+    fn poll_work(&self, cx: &mut Context<'_>) -> Poll<Option<Work>> {
         let (mut bytes, before) = (0, self.counts.sent.get());
         while bytes <= BURST && self.counts.sent.get() - before <= BURST_DELIVERIES {
             let broadcast = self.inbox.borrow_mut().poll_recv(cx);
             match broadcast {
+                Poll::Ready(Some(broadcast)) if bytes == 0 && self.is_alone() => {
+                    return Poll::Ready(Some(Work::HandOut(broadcast)));
+                }
                 Poll::Ready(Some(broadcast)) => {
                     self.deliver(&broadcast);
                     bytes += broadcast.payload.len();
-                    self.delivered.set(self.delivered.get() + 1);
-                    self.run_deferred();
+                    self.has_delivered();
                 }
                 Poll::Ready(None) => return Poll::Ready(None),
                 Poll::Pending if self.unwritten.borrow().is_empty() => {
@@ -168,7 +202,46 @@ impl Local {
                 Poll::Pending => break,
             }
         }
-        Poll::Ready(Some(bytes))
+        Poll::Ready(Some(Work::Write(bytes)))
+    }
+
+    /// Whether neither a broadcast nor a client waits behind the one that has just come.
+    fn is_alone(&self) -> bool {
+        self.inbox.borrow().is_empty() && self.unwritten.borrow().is_empty()
+    }
+
+    fn has_delivered(&self) {
+        self.delivered.set(self.delivered.get() + 1);
+        self.run_deferred();
+    }
+
+    /// Hands a broadcast to its subscribers and writes to them, in turns with all other tasks of this thread. What is decided
+    /// meanwhile comes [behind](Self::in_order) it, as it has not been delivered until all have it.
+    async fn hand_out(&self, broadcast: &Arc<Broadcast>) {
+        self.handed_out.set(0);
+        self.handing_out.replace(Some(broadcast.clone()));
+        let mut sent = 0;
+        while self.hand_out_turn(broadcast, &mut sent) {
+            tokio::task::yield_now().await;
+        }
+        self.handing_out.take();
+        self.counts.fanned_out(broadcast.made.elapsed(), sent);
+        self.has_delivered();
+    }
+
+    /// The next subscribers' turn. Whether there are more.
+    fn hand_out_turn(&self, broadcast: &Arc<Broadcast>, sent: &mut u64) -> bool {
+        let topics = self.topics.borrow();
+        let Some(subscribers) = topics.get(&broadcast.topic) else { return false };
+        let start = self.handed_out.get();
+        let end = subscribers.len().min(start + TURN);
+        for (key, subscriber) in subscribers.get_range(start..end).into_iter().flatten() {
+            if broadcast.from != Some(*key) {
+                *sent += u64::from(subscriber.hand_out(broadcast));
+            }
+        }
+        self.handed_out.set(end);
+        end < subscribers.len()
     }
 
     /// Writes what is queued for clients, in turns with all other tasks of this thread.
@@ -222,11 +295,26 @@ impl Local {
     pub(crate) fn unsubscribe(&self, topic: &str, key: SubscriberKey) {
         let mut topics = self.topics.borrow_mut();
         if let Some(subscribers) = topics.get_mut(topic) {
-            subscribers.swap_remove(&key);
+            if let Some(index) = subscribers.get_index_of(&key) {
+                let place = self.passed(topic, index, subscribers);
+                subscribers.swap_remove_index(place);
+            }
             if subscribers.is_empty() {
                 topics.remove(topic);
             }
         }
+    }
+
+    /// Where a subscriber of a topic is removed: the last takes that place, and must not take one that a broadcast has passed.
+    fn passed(&self, topic: &str, index: usize, subscribers: &mut Subscribers) -> usize {
+        let handed_out = self.handed_out.get();
+        let is_handed_out = |broadcast: &Arc<Broadcast>| broadcast.topic == topic;
+        if index >= handed_out || !self.handing_out.borrow().as_ref().is_some_and(is_handed_out) {
+            return index;
+        }
+        subscribers.swap_indices(index, handed_out - 1);
+        self.handed_out.set(handed_out - 1);
+        handed_out - 1
     }
 
     /// Whether all that other threads have sent so far has been delivered, and all that was decided meanwhile has been done.

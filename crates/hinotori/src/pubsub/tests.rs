@@ -1,7 +1,7 @@
 //! Broadcasts within a thread and between threads.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::HashSet,
     rc::Rc,
     sync::{Arc, mpsc},
@@ -190,6 +190,45 @@ async fn what_is_done_in_order_comes_after_all_that_had_been_sent_and_before_wha
     assert!(local.is_caught_up());
     pubsub.broadcast("t", "near 3", json!({})).unwrap();
     assert_eq!(ear.events().len(), 5, "at once, as nothing waits");
+}
+
+#[actix_web::test]
+async fn who_stays_hears_a_broadcast_once_whoever_leaves_while_it_is_handed_out_and_what_is_decided_then_is_later()
+ {
+    const EARS: usize = 1_000;
+    for step in [1, 3, 7, 50] {
+        let pubsub = pubsub();
+        let ears: Vec<_> = (0..EARS).map(|_| Ear::subscribed(&pubsub, "t")).collect();
+        let local = pubsub.local();
+        let (sender, count) = (pubsub.clone(), Rc::new(Cell::new(0)));
+        thread::spawn(move || sender.broadcast("t", "e", json!({})).unwrap()).join().unwrap();
+        let heard = || ears.iter().filter(|(ear, _)| !ear.events().is_empty()).count();
+        let mut gone = HashSet::new();
+        let mut next = 0;
+        while !local.is_caught_up() {
+            let progress = heard();
+            if progress > 0 && progress < EARS / 2 {
+                // the first have heard it, the last have not, and some of either leave
+                for index in [next, EARS - 1 - next, EARS / 2 + next] {
+                    local.unsubscribe("t", ears[index].1);
+                    gone.insert(index);
+                }
+                next += step;
+                let (decided, pubsub) = (count.clone(), pubsub.clone());
+                local.in_order(move |_| {
+                    decided.set(decided.get() + 1);
+                    drop(pubsub);
+                });
+                assert_eq!(count.get(), 0, "the broadcast comes first");
+            }
+            tokio::task::yield_now().await;
+        }
+        assert!(next > 0 && count.get() > 0, "nothing happened meanwhile");
+        for (index, (ear, _)) in ears.iter().enumerate() {
+            let heard = ear.events().len();
+            assert!(heard == 1 || heard == 0 && gone.contains(&index), "{index} heard it {heard} times");
+        }
+    }
 }
 
 #[test]

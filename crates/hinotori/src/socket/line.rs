@@ -2,7 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    io,
+    io::{self, IoSlice},
     rc::{Rc, Weak},
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -128,7 +128,7 @@ impl Line {
             node,
         });
         // until a client polls for the first time, what waits for it is its own fault
-        line.outbox.offered(false, transport != Transport::LongPoll);
+        line.outbox.offered(0, transport != Transport::LongPoll);
         line.node.connections.add(line.key, line.clone());
         if let Some(id) = &line.id {
             line.local.subscribe(id, line.key, line.clone());
@@ -214,6 +214,25 @@ impl Line {
         self.queue(|outbox| outbox.push_ahead(frame))
     }
 
+    /// Writes a frame without queueing it, if nothing is queued and the peer takes all of it or a part. Otherwise nothing has
+    /// been written.
+    pub(crate) fn write_at_once(&self, frame: &Frame) -> bool {
+        let Some(piece) = frame.whole().filter(|_| self.outbox.is_free()) else { return false };
+        let Some(stream) = &mut *self.stream.borrow_mut() else { return false };
+        let written = self.outbox.with_waker(|waker| {
+            let taken = stream.write(waker, &[IoSlice::new(piece)])?;
+            Ok::<_, io::Error>((taken, stream.flush(waker)))
+        });
+        // what is wrong with the stream is found out when the frame has been queued
+        let Ok((taken, flushed)) = written else { return false };
+        if taken < piece.len() || flushed.is_err() {
+            self.outbox.begun(frame, taken);
+            // the task waits for the peer to take more, or finds out what is wrong
+            self.outbox.wake();
+        }
+        true
+    }
+
     fn queue(&self, push: impl FnOnce(&Outbox) -> bool) -> bool {
         if !self.outbox.is_open() {
             return false;
@@ -290,12 +309,12 @@ impl Line {
     /// Writes as much of what is queued as the peer takes. A peer that is gone is cut off.
     fn write_now(&self) -> io::Result<()> {
         let Some(stream) = &mut *self.stream.borrow_mut() else { return Ok(()) };
-        let (is_any_taken, written) = self.outbox.with_waker(|waker| {
-            let (is_any_taken, written) = self.outbox.write(|pieces| stream.write(waker, pieces));
-            (is_any_taken, written.and_then(|()| stream.flush(waker)))
+        let (taken, written) = self.outbox.with_waker(|waker| {
+            let (taken, written) = self.outbox.write(|pieces| stream.write(waker, pieces));
+            (taken, written.and_then(|()| stream.flush(waker)))
         });
         let is_blocked = matches!(&written, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
-        self.outbox.offered(is_any_taken, !is_blocked);
+        self.outbox.offered(taken, !is_blocked);
         if written.is_err() && !is_blocked {
             self.disconnected();
         } else if !self.readers.borrow().is_empty() {

@@ -24,10 +24,11 @@ use crate::wire::Frame;
 /// So many times its limit may wait for a client that reads: broadcasts come in bursts, within which nothing is written.
 const BURST: usize = 16;
 
-/// A client reads if it has taken something within so long.
+/// A client reads if it has taken a part of its limit within so long, and that is the part.
 const GRACE: Duration = Duration::from_secs(1);
+const PROGRESS: usize = 16;
 
-/// A peer that takes nothing for so long is cut off once more than its limit waits, whoever else holds that.
+/// A peer that takes no such part for so long is cut off while more than its limit waits, whoever else holds that.
 const STALL: Duration = Duration::from_secs(10);
 
 /// A list's pieces are so many times as long as what a client holds alone of them: their addresses.
@@ -134,8 +135,10 @@ impl FromIterator<Frame> for Queue {
 #[derive(Debug)]
 pub(crate) struct Outbox {
     state: Cell<State>,
-    /// Since when the peer has taken nothing of what it was offered: what waits now is its own fault.
+    /// When the peer, which did not take all that it was offered, last took a part of it: what waits now is its own fault.
     stalled: Cell<Option<Instant>>,
+    /// Bytes that it has taken since.
+    taken: Cell<usize>,
     /// Bytes that wait and that nobody else holds.
     queued: Cell<usize>,
     /// Bytes that wait in pieces of lists.
@@ -157,6 +160,7 @@ impl Outbox {
         Self {
             state: Cell::new(State::Open),
             stalled: Cell::new(None),
+            taken: Cell::new(0),
             queued: Cell::new(0),
             shared: Cell::new(0),
             expected: Cell::new(0),
@@ -272,6 +276,21 @@ impl Outbox {
         self.shared.set(self.shared.get() - frame.shared());
     }
 
+    /// Whether a frame may be written that has not been queued.
+    pub(super) fn is_free(&self) -> bool {
+        self.is_open() && !self.is_stalled() && self.is_empty()
+    }
+
+    /// Queues what is left of a frame that was written to a free outbox's peer, who did not take, or send on, all of it.
+    pub(super) fn begun(&self, frame: &Frame, written: usize) {
+        self.offered(written, false);
+        if written < frame.size() {
+            let frames = &mut *self.frames.borrow_mut();
+            self.count(frame);
+            (frames.first, frames.written) = (Some(frame.clone()), written);
+        }
+    }
+
     /// As [`Outbox::push`], for a frame that [comes](Outbox::arrive) later: it counts already.
     #[must_use]
     pub(crate) fn expect(&self, frame: &Frame) -> bool {
@@ -343,11 +362,16 @@ impl Outbox {
         self.stalled.get().is_some()
     }
 
-    /// The peer was offered all that waits; whether it took any of it, and all.
-    pub(crate) fn offered(&self, is_any_taken: bool, is_all_taken: bool) {
+    /// The peer was offered all that waits; how many bytes of it were taken, and whether those were all.
+    pub(crate) fn offered(&self, taken: usize, is_all_taken: bool) {
         if is_all_taken {
-            self.stalled.set(None);
-        } else if is_any_taken || !self.is_stalled() {
+            return self.stalled.set(None);
+        }
+        let taken = if self.is_stalled() { self.taken.get() + taken } else { usize::MAX };
+        if taken < self.limit / PROGRESS {
+            self.taken.set(taken);
+        } else {
+            self.taken.set(0);
             self.stalled.set(Some(Instant::now()));
         }
     }
@@ -373,16 +397,16 @@ impl Outbox {
     }
 
     /// Writes what is queued by `write`, which gets pieces in their order and returns how many bytes of them it took.
-    /// Returns whether any were taken.
+    /// Returns how many were taken.
     ///
     /// # Errors
     /// That of `write`, beside that; what it took before is gone from the queue.
     pub(super) fn write(
         &self,
         mut write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>,
-    ) -> (bool, io::Result<()>) {
+    ) -> (usize, io::Result<()>) {
         let frames = &mut *self.frames.borrow_mut();
-        let mut is_any_taken = false;
+        let mut all = 0;
         while frames.first.is_some() || self.queue_latest(frames) {
             let taken = match frames.only() {
                 // nearly always
@@ -391,19 +415,19 @@ impl Outbox {
             };
             match taken {
                 Ok(bytes) => {
-                    is_any_taken = true;
+                    all += bytes;
                     frames.written(bytes, |frame| self.uncount(frame));
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return (is_any_taken, Err(error)),
+                Err(error) => return (all, Err(error)),
             }
         }
-        (is_any_taken, Ok(()))
+        (all, Ok(()))
     }
 
     /// As [`Outbox::poll_any`], for a peer that may stay away: what waits while it does is its own fault.
     pub(crate) fn poll_queued(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.offered(false, false);
+        self.offered(0, false);
         self.poll_any(cx)
     }
 
@@ -455,7 +479,7 @@ impl Outbox {
     /// Wakes a poll that waits for frames, of which there are some now.
     pub(super) fn wake_poll(&self) {
         if let Some(poll) = self.transport.take() {
-            self.offered(true, true);
+            self.offered(0, true);
             poll.wake();
         }
     }
@@ -475,7 +499,7 @@ mod tests {
     /// Writes as much as a peer takes who has room for `room` bytes.
     fn write(outbox: &Outbox, mut room: usize) -> Vec<u8> {
         let mut taken = vec![];
-        let (is_any_taken, result) = outbox.write(|pieces| {
+        let (all, result) = outbox.write(|pieces| {
             if room == 0 {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
@@ -484,8 +508,8 @@ mod tests {
             taken.extend(&bytes);
             Ok(bytes.len())
         });
-        assert_eq!(is_any_taken, !taken.is_empty());
-        outbox.offered(is_any_taken, result.is_ok());
+        assert_eq!(all, taken.len());
+        outbox.offered(all, result.is_ok());
         taken
     }
 
@@ -537,7 +561,7 @@ mod tests {
     #[test]
     fn histories_are_no_fault_of_their_reader_who_is_heard_for_as_long_as_they_are_few() {
         let outbox = Outbox::new(2_000);
-        outbox.offered(false, false);
+        outbox.offered(0, false);
         let histories = (0..1_000).take_while(|_| outbox.push(&history()) && !outbox.is_filling()).count();
         assert!((2..10).contains(&histories), "{histories}");
         assert!(outbox.push(&frame(10)), "nobody is cut off for what others hold too");
@@ -562,7 +586,9 @@ mod tests {
         write(&outbox, 0);
         assert_eq!(outbox.stalled.get(), stalled, "asking again is no progress");
         write(&outbox, 1);
-        assert!(outbox.stalled.get() > stalled, "taking a byte is");
+        assert_eq!(outbox.stalled.get(), stalled, "nor is a byte now and then");
+        write(&outbox, 1_000 / PROGRESS);
+        assert!(outbox.stalled.get() > stalled);
         write(&outbox, 200_000);
         assert!(outbox.push(&frame(10)) && !outbox.waits_in_vain(after(60)), "so little may wait for ever");
     }
