@@ -354,7 +354,7 @@ impl<C: Channel> Context<C> {
     #[must_use]
     pub fn handle(&self) -> Handle<C::Info> {
         let inlet: Weak<dyn Inlet<C::Info>> = Arc::downgrade(&self.mailbox) as _;
-        Handle::new(self.membership.id().0, inlet)
+        Handle::new(inlet, self.membership.key())
     }
 
     pub(crate) fn membership(&self) -> &Membership {

@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::Inlet;
+use crate::pubsub::SubscriberKey;
 
 /// Reaches one running channel, or raw socket, from anywhere: sends messages to its `handle_info`, and notices its end. Cheap
 /// to clone, usable from any thread and on any runtime.
@@ -74,19 +75,19 @@ use super::Inlet;
 /// # });
 /// ```
 pub struct Handle<I: Send + 'static> {
-    id: u64,
     inlet: Weak<dyn Inlet<I>>,
+    key: SubscriberKey,
 }
 
 impl<I: Send + 'static> Handle<I> {
-    pub(crate) fn new(id: u64, inlet: Weak<dyn Inlet<I>>) -> Self {
-        Self { id, inlet }
+    pub(crate) fn new(inlet: Weak<dyn Inlet<I>>, key: SubscriberKey) -> Self {
+        Self { inlet, key }
     }
 
     /// A number that no other channel of this process has, nor will have.
     #[must_use]
     pub fn id(&self) -> u64 {
-        self.id
+        self.key.into()
     }
 
     /// Sends a message. `Ok` means that it is queued, not that it is handled: that comes after all that was queued before it,
@@ -118,13 +119,13 @@ impl<I: Send + 'static> Handle<I> {
 
 impl<I: Send + 'static> Clone for Handle<I> {
     fn clone(&self) -> Self {
-        Self { id: self.id, inlet: self.inlet.clone() }
+        Self { inlet: self.inlet.clone(), key: self.key }
     }
 }
 
 impl<I: Send + 'static> PartialEq for Handle<I> {
     fn eq(&self, other: &Self) -> bool {
-        self.id == other.id
+        self.key == other.key
     }
 }
 
@@ -132,13 +133,13 @@ impl<I: Send + 'static> Eq for Handle<I> {}
 
 impl<I: Send + 'static> Hash for Handle<I> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.id.hash(state);
+        self.key.hash(state);
     }
 }
 
 impl<I: Send + 'static> fmt::Debug for Handle<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Handle({})", self.id)
+        write!(f, "Handle({})", self.key)
     }
 }
 
@@ -149,10 +150,13 @@ mod tests {
     use futures_util::{FutureExt, future::join};
 
     use super::*;
-    use crate::channel::{Item, Mailbox};
+    use crate::{
+        channel::{Item, Mailbox},
+        socket::ChannelId,
+    };
 
     fn handle(id: u64, mailbox: &Arc<Mailbox<(), u32>>) -> Handle<u32> {
-        Handle::new(id, Arc::downgrade(mailbox) as Weak<dyn Inlet<u32>>)
+        Handle::new(Arc::downgrade(mailbox) as Weak<dyn Inlet<u32>>, ChannelId(id).into())
     }
 
     #[actix_web::test]

@@ -181,7 +181,7 @@ impl<R: RawSocket> RawContext<R> {
     #[must_use]
     pub fn handle(&self) -> Handle<R::Info> {
         let inlet: Weak<dyn Inlet<R::Info>> = Arc::downgrade(&self.mailbox) as _;
-        Handle::new(self.line.number().into(), inlet)
+        Handle::new(inlet, self.line.number())
     }
 }
 
