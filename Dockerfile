@@ -16,16 +16,16 @@ COPY crates crates
 COPY src src
 RUN cargo build --release --locked
 
-# No shell, no package manager; `nonroot` is user 65532. Of the same Debian as the image that the server was built in.
+# No shell, no package manager; `nonroot` is user 65532. The same Debian as the image that the server is built in.
 FROM gcr.io/distroless/cc-debian12:nonroot
 COPY --from=server /build/target/release/realtime-chat /usr/local/bin/realtime-chat
 COPY --from=page /build/priv/static /srv/static
-# in a container, 127.0.0.1 is the container alone
+# in a container, 127.0.0.1 is only reachable from within the container
 ENV HOST=0.0.0.0 PORT=4000 STATIC_DIR=/srv/static OPS_LISTEN=0.0.0.0:9464
 # clients; /healthz, /readyz and /metrics, which need not be published
 EXPOSE 4000 9464
 HEALTHCHECK --interval=10s --timeout=5s \
     CMD ["/usr/local/bin/realtime-chat", "--health-check"]
-# clients are sent away before it ends: `docker stop -t 60`, as its own 10 s may be too short for many
+# clients are disconnected before it ends: use `docker stop -t 60`, as the default of 10 s may be too short for many
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["/usr/local/bin/realtime-chat"]

@@ -1,4 +1,4 @@
-//! Asks the server that runs with the same settings whether it is healthy: for a container, which has no curl.
+//! Checks the health of the server that runs with the same settings: for a container, which has no curl.
 
 use std::{
     error::Error,
@@ -9,13 +9,13 @@ use std::{
 
 use crate::settings::Settings;
 
-/// How long each step may take: connecting, asking, being answered.
+/// How long each step may take: connecting, sending the request, receiving the answer.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// What an answer begins with whose status is good.
+/// The beginning of a good answer.
 const GOOD: &str = "HTTP/1.1 200 ";
 
-/// Asks, and fails if the answer is not 200.
+/// Requests `/healthz`, and fails if the answer is not 200.
 pub(crate) fn ask(settings: &Settings) -> Result<(), Box<dyn Error>> {
     let address = match settings.ops_listen {
         Some(address) => address,
@@ -29,7 +29,7 @@ pub(crate) fn ask(settings: &Settings) -> Result<(), Box<dyn Error>> {
     if status.starts_with(GOOD) { Ok(()) } else { Err(format!("{address} answered {status:?}").into()) }
 }
 
-/// Where a server is reached on this machine that listens at `address`.
+/// The address at which a server that listens on `address` is reached from this machine.
 fn reachable(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         address.set_ip(match address.ip() {

@@ -43,7 +43,7 @@ pub(crate) async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
         None => server.bind(address),
     }
     .map_err(|error| format!("cannot listen on {}:{}: {error}", address.0, address.1))?;
-    // before anybody is told that the server is there
+    // before the server's address is printed
     reload_on_hangup(certificate)?;
     let ops = settings.ops_listen.map(|address| serve_ops(&endpoint, address)).transpose()?;
     let scheme = if settings.has_tls() { "https" } else { "http" };
@@ -57,7 +57,7 @@ pub(crate) async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
     Ok(served?)
 }
 
-/// Serves `/healthz`, `/readyz` and `/metrics` on an address of their own, until it is stopped.
+/// Serves `/healthz`, `/readyz` and `/metrics` on a separate address, until it is stopped.
 fn serve_ops(endpoint: &Endpoint, address: SocketAddr) -> Result<ServerHandle, Box<dyn Error>> {
     let endpoint = endpoint.clone();
     let server = HttpServer::new(move || App::new().configure(endpoint.ops()))
@@ -74,15 +74,15 @@ fn serve_ops(endpoint: &Endpoint, address: SocketAddr) -> Result<ServerHandle, B
     Ok(handle)
 }
 
-/// Reads the certificate again at each SIGHUP. Without one, SIGHUP does nothing: whoever renews certificates, or a
-/// supervisor that is told to reload, must not end the server.
+/// Reloads the certificate at each SIGHUP. Without one, SIGHUP does nothing: a certificate renewal, or a supervisor's
+/// reload, must not end the server.
 fn reload_on_hangup(certificate: Option<Arc<Certificate>>) -> io::Result<()> {
     let mut hangup = signal(SignalKind::hangup())?;
     rt::spawn(async move {
         while hangup.recv().await.is_some() {
             match certificate.as_ref().map(|certificate| certificate.reload()) {
                 Some(Ok(())) => {
-                    log::info!("event=reloaded signal=SIGHUP what=\"the certificate was read again\"")
+                    log::info!("event=reloaded signal=SIGHUP what=\"the certificate was reloaded\"")
                 }
                 Some(Err(error)) => {
                     let why = error.to_string();
@@ -91,7 +91,7 @@ fn reload_on_hangup(certificate: Option<Arc<Certificate>>) -> io::Result<()> {
                     );
                 }
                 None => {
-                    log::info!("event=reloaded signal=SIGHUP what=\"there is no certificate to read again\"")
+                    log::info!("event=reloaded signal=SIGHUP what=\"there is no certificate to reload\"")
                 }
             }
         }

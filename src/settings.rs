@@ -17,108 +17,109 @@ use crate::chat::Limit;
 
 /// A real-time chat over Phoenix Channels: open http://localhost:4000 in two tabs.
 ///
-/// Every setting is a flag or an environment variable; the flag wins. The log goes to standard error; RUST_LOG chooses
-/// what of it is written (info by default).
+/// Every setting is a flag or an environment variable; the flag wins. The log goes to standard error; RUST_LOG sets its
+/// level or filter (info by default).
 #[derive(Debug, Parser)]
 #[command(version, about, max_term_width = 100, allow_negative_numbers = true)]
 pub(crate) struct Settings {
-    /// Address to listen on. 0.0.0.0 lets other machines in.
+    /// Address to listen on. 0.0.0.0 accepts connections from other machines.
     #[arg(long, env = "HOST", default_value = "127.0.0.1")]
     pub(crate) host: IpAddr,
-    /// TCP port to listen on; 0 takes any that is free.
+    /// TCP port to listen on; 0 picks a free one.
     #[arg(long, env = "PORT", default_value_t = 4000)]
     pub(crate) port: u16,
-    /// PEM file with the server's certificate, and those that vouch for it behind it: connections are then TLS (https,
-    /// wss). SIGHUP reads it again. Without it, connections are plain.
+    /// PEM file with the server's certificate, followed by its chain. Turns TLS on (https, wss). SIGHUP reloads it.
+    /// Without it, connections are plain.
     #[arg(long, env = "TLS_CERT", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
     /// PEM file with the certificate's private key, without a passphrase.
     #[arg(long, env = "TLS_KEY", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
-    /// Worker threads that serve clients, at least 1. One for each core by default.
+    /// Worker threads that serve clients, at least 1. One per core by default.
     #[arg(long, env = "WORKERS", value_parser = positive())]
     pub(crate) workers: Option<usize>,
     /// Folder of the built page (`make build` writes it).
     #[arg(long, env = "STATIC_DIR", default_value = "priv/static")]
     pub(crate) static_dir: PathBuf,
-    /// Pages that may connect: same-host, off, or a list with commas of //host, //*.host, scheme://host or
+    /// Pages that may connect: same-host, off, or a comma-separated list of //host, //*.host, scheme://host or
     /// scheme://host:port.
     #[arg(long, env = "CHECK_ORIGIN", default_value = "same-host")]
     check_origin: CheckOrigin,
-    /// Proxies in front of the server, whose X-Forwarded-For says who a client is: IP addresses and networks with
-    /// commas between them, such as 127.0.0.1,10.0.0.0/8. None by default: that header is then ignored.
+    /// Proxies in front of the server, whose X-Forwarded-For is trusted for the client's address: comma-separated IP
+    /// addresses and networks, such as 127.0.0.1,10.0.0.0/8. None by default; the header is then ignored.
     #[arg(long, env = "TRUSTED_PROXIES", default_value = "", hide_default_value = true)]
     trusted_proxies: TrustedProxies,
-    /// Messages kept in memory, at least 1; the oldest go first.
+    /// Messages kept in memory, at least 1. The oldest are dropped first.
     #[arg(long, env = "HISTORY_LIMIT", default_value = "10000", value_parser = positive())]
     history_limit: usize,
-    /// Bytes of messages kept in memory, at least 1: what each client that joins is sent. The oldest go first.
+    /// Size of the messages kept in memory, in bytes, at least 1. The oldest are dropped first. Each client is sent all
+    /// of it when it joins.
     #[arg(long, env = "HISTORY_BYTES", default_value = "16777216", value_parser = positive())]
     history_bytes: usize,
-    /// Characters that a message may have, at least 1.
+    /// Longest chat message, in characters, at least 1.
     #[arg(long, env = "MESSAGE_MAX", default_value = "4000", value_parser = positive())]
     pub(crate) message_max: usize,
-    /// Milliseconds of silence after which a client's connection is closed. phoenix.js speaks every 30,000.
+    /// Milliseconds of silence after which a client's connection is closed. phoenix.js sends a heartbeat every 30,000.
     #[arg(long, env = "IDLE_TIMEOUT", default_value = "60000", value_parser = positive())]
     idle_timeout: usize,
     /// Milliseconds that a long poll waits for messages; 0 turns long polling off.
     #[arg(long, env = "LONGPOLL_WINDOW", default_value_t = 10_000)]
     longpoll_window: u64,
-    /// Bytes that one WebSocket frame may carry.
+    /// Largest WebSocket frame, in bytes.
     #[arg(long, env = "MAX_FRAME_SIZE", default_value = "1048576", value_parser = positive())]
     max_frame_size: usize,
-    /// Bytes that one message may have, in any number of frames.
+    /// Largest message in any number of frames, in bytes.
     #[arg(long, env = "MAX_MESSAGE_SIZE", default_value = "8000000", value_parser = positive())]
     max_message_size: usize,
     /// Compress messages (permessage-deflate) for clients that offer it, as browsers do.
     #[arg(long, env = "COMPRESS", value_parser = BoolishValueParser::new())]
     compress: bool,
-    /// Bytes that may wait for a client that does not read before it is cut off; one message of any size has room
-    /// beyond it.
+    /// Bytes that may wait for a client that does not read before it is cut off; one message of any size fits beyond
+    /// it.
     #[arg(long, env = "OUTBOX_LIMIT", default_value = "1048576", value_parser = positive())]
     outbox_limit: usize,
-    /// Connections at a time, over WebSockets and long polling together; one more is answered with HTTP 503. Any number
+    /// Connections at a time, WebSockets and long polling together; further ones are refused with HTTP 503. Any number
     /// by default.
     #[arg(long, env = "MAX_CONNECTIONS", value_parser = positive())]
     pub(crate) max_connections: Option<usize>,
-    /// Messages a second that a client may send on average; 0 for any number. As many again are answered with an error,
-    /// and who sends even more is closed with 1008.
+    /// Messages per second that a client may send on average; 0 for any number. Messages above the rate get an error
+    /// reply. A client that sends more than twice the rate is closed with 1008.
     #[arg(long, env = "MAX_MESSAGE_RATE", default_value_t = 0)]
     max_message_rate: u32,
     /// Messages that a client may send at once before its rate counts, at least 1.
     #[arg(long, env = "MAX_MESSAGE_BURST", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     max_message_burst: u32,
-    /// Address and port for /healthz, /readyz and /metrics, such as 127.0.0.1:9464, instead of those that clients connect
-    /// to; port 0 takes any that is free. It answers while the server drains, always without TLS.
+    /// Address and port for /healthz, /readyz and /metrics, such as 127.0.0.1:9464, instead of those that clients
+    /// connect to. Port 0 picks a free one. It answers until the process ends, always without TLS.
     #[arg(long, env = "OPS_LISTEN")]
     pub(crate) ops_listen: Option<SocketAddr>,
-    /// Milliseconds that clients are still taken after /readyz has turned to 503: as long as a load balancer needs to see
-    /// it.
+    /// Milliseconds that clients are still accepted after /readyz has turned to 503: the time that a load balancer
+    /// needs to see it.
     #[arg(long, env = "DRAIN_GRACE", default_value_t = 0)]
     drain_grace: u64,
-    /// Connections that are closed at a time when the server goes down, at least 1.
+    /// Connections that are closed at a time at shutdown, at least 1.
     #[arg(long, env = "DRAIN_BATCH", default_value = "10000", value_parser = positive())]
     drain_batch: usize,
     /// Milliseconds from one batch to the next.
     #[arg(long, env = "DRAIN_INTERVAL", default_value_t = 2_000)]
     drain_interval: u64,
-    /// Milliseconds that closing all of them may take, at least 1; those who have not been told one second before are told
-    /// all at once then.
+    /// Milliseconds that closing all of them may take, at least 1. One second before, all clients that have not been
+    /// notified are notified at once.
     #[arg(long, env = "DRAIN_DEADLINE", default_value = "30000", value_parser = positive())]
     drain_deadline: usize,
-    /// Ask the server that runs with the same settings for /healthz instead of starting one, and exit with 0 if it is
-    /// well, else with 1.
+    /// Instead of starting a server, request /healthz from the one that runs with the same settings, and exit with 0 if
+    /// it is healthy, otherwise with 1.
     #[arg(long)]
     pub(crate) health_check: bool,
 }
 
 impl Settings {
-    /// Whether clients are served by TLS.
+    /// Whether clients are served over TLS.
     pub(crate) fn has_tls(&self) -> bool {
         self.tls_cert.is_some()
     }
 
-    /// The certificate, if connections are to be TLS.
+    /// The certificate, if TLS is on.
     pub(crate) fn certificate(&self) -> Result<Option<Arc<Certificate>>, CertificateError> {
         let files = self.tls_cert.as_ref().zip(self.tls_key.as_ref());
         files.map(|(chain, key)| Certificate::load(chain, key)).transpose()
@@ -129,7 +130,7 @@ impl Settings {
         Limit { messages: self.history_limit, bytes: self.history_bytes }
     }
 
-    /// How clients are sent away.
+    /// How clients are disconnected at shutdown.
     pub(crate) fn drainer(&self) -> Drainer {
         Drainer::default()
             .grace(Duration::from_millis(self.drain_grace))

@@ -12,7 +12,7 @@ pub(crate) struct ChatChannel;
 /// The channel's message to itself.
 #[derive(Debug)]
 pub(crate) enum Info {
-    /// The client is in and wants to see what was said before.
+    /// The client has joined, and is sent the history.
     AfterJoin,
 }
 
@@ -26,7 +26,7 @@ impl Channel for ChatChannel {
     }
 
     async fn handle_in(&mut self, event: &str, payload: Payload, cx: &mut Context<Self>) -> Result {
-        // anything but an object has none of the fields, and is answered so
+        // anything but an object has none of the fields, and is answered accordingly
         let fields = payload.parse().unwrap_or_default();
         match event {
             "new_message" => new_message(&fields, cx).await,
@@ -87,7 +87,7 @@ fn refuse(reason: &str) -> Result {
     Reply::error(json!({ "reason": reason }))
 }
 
-/// The store failed over this message alone; the client may try again.
+/// The store failed on this message only; the client may try again.
 fn unavailable(error: &StoreError) -> Result {
     log::error!("event=store_unavailable why={:?}", format!("{error:?}"));
     refuse("message store unavailable")
@@ -98,8 +98,8 @@ fn integer(value: &Value) -> Option<i128> {
     value.as_i64().map(i128::from).or_else(|| value.as_u64().map(i128::from))
 }
 
-/// The integer with which a text begins, as Elixir's `Integer.parse/1` reads it. One too large for any id is 0, which
-/// no message has.
+/// The integer at the beginning of a text, as Elixir's `Integer.parse/1` reads it. An integer that is too large for any
+/// id is 0, which no message has.
 fn leading_integer(text: &str) -> Option<i128> {
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
     let digits = unsigned.bytes().take_while(u8::is_ascii_digit).count();

@@ -1,7 +1,7 @@
 //! The messages of a chat, kept as the JSON that clients get.
 //!
-//! A message is written once, when it is posted. Its count of likes stands at its end, so that a like writes that count
-//! anew and nothing else. The history of all messages is made of what is kept, whatever its length, and shares it.
+//! A message is encoded once, when it is posted. The number of likes is at its end, so a like rewrites only that
+//! number. The history of all messages shares what is kept, whatever its length.
 
 use std::{collections::VecDeque, ops::Range};
 
@@ -10,14 +10,14 @@ use hinotori::{Payload, PayloadError, PayloadList};
 /// What is known of one message: `{"id", "content", "reply_to_id", "reply_to_content", "timestamp", "likes"}`.
 #[derive(Debug)]
 struct Entry {
-    /// Where the content stands in the JSON, with its quotes.
+    /// The content's place in the JSON, with its quotes.
     content: Range<usize>,
-    /// Where the count of likes begins.
+    /// Where the number of likes begins.
     likes_at: usize,
     likes: u64,
 }
 
-/// How much of the past is kept.
+/// How much history is kept.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limit {
     /// Messages, at least 1.
@@ -35,12 +35,12 @@ pub(super) struct History {
     /// The id of the oldest message that is kept.
     first_id: u64,
     limit: Limit,
-    /// All messages as the payload of `load_messages`, until one changes.
+    /// All messages as the payload of `load_messages`, until a message changes.
     snapshot: Option<Payload>,
 }
 
 impl History {
-    /// Keeps at most so much; the oldest messages go first.
+    /// A history that keeps at most `limit`; the oldest messages are dropped first.
     pub(super) fn new(limit: Limit) -> Self {
         Self { entries: VecDeque::new(), messages: PayloadList::new(), first_id: 1, limit, snapshot: None }
     }
@@ -56,7 +56,7 @@ impl History {
         let (json, entry) = self.write(id, content, reply_to, timestamp)?;
         let message = event(&json)?;
         self.messages.push(Payload::raw_json(json)?)?;
-        // nothing below can fail: what a panic above leaves behind is the history as it was
+        // nothing below can fail: a panic above leaves the history unchanged
         self.entries.push_back(entry);
         while self.entries.len() > self.limit.messages || self.messages.bytes() > self.limit.bytes {
             self.entries.pop_front();
@@ -67,7 +67,7 @@ impl History {
         Ok(message)
     }
 
-    /// Adds a like to a message and returns it, as `{"message": M}`; none if there is no such message.
+    /// Adds a like to a message and returns it, as `{"message": M}`. `None` if there is no such message.
     pub(super) fn like(&mut self, id: i128) -> Result<Option<Payload>, PayloadError> {
         let Some(index) = self.index(id) else { return Ok(None) };
         let (Some(entry), Some(json)) = (self.entries.get_mut(index), self.messages.get(index)) else {
@@ -128,7 +128,7 @@ impl History {
     }
 }
 
-/// A message, of which everything before the count is given.
+/// A message, made of everything before the number of likes, and that number.
 fn with_likes(before: &[u8], likes: u64) -> Vec<u8> {
     [before, likes.to_string().as_bytes(), b"}"].concat()
 }

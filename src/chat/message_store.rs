@@ -1,7 +1,7 @@
 //! The supervised actor that owns the chat's messages.
 //!
-//! Adding a message and telling everyone are one step here: all broadcasts come from this one actor, in the order of the
-//! ids, and each worker gets them in that order. It has a thread of its own.
+//! Adding a message and broadcasting it are one step here: all broadcasts come from this actor, in the order of the
+//! ids, and each worker gets them in that order. The actor has its own thread.
 
 use std::fmt;
 
@@ -18,7 +18,7 @@ use hinotori::{
     supervise::{Crashed, Guard},
 };
 
-/// ISO 8601 in UTC with microseconds, as Elixir's `DateTime` is written.
+/// ISO 8601 in UTC with microseconds, like Elixir's `DateTime`.
 const TIMESTAMP: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
 
@@ -45,14 +45,14 @@ pub(crate) struct Like {
 #[rtype(result = "Result<Payload, StoreError>")]
 pub(crate) struct Load;
 
-/// The store did not do what it was asked.
+/// Why the store did not do what it was asked.
 #[derive(Debug)]
 pub(crate) enum StoreError {
-    /// It crashed over the message, which may have been carried out in part; all else that it holds is as before.
+    /// It crashed on the message, which may have been carried out in part; everything else that it holds is unchanged.
     Crashed(Crashed),
     /// It is gone, or its queue is.
     Mailbox(MailboxError),
-    /// The message cannot be written as JSON.
+    /// The message cannot be encoded as JSON.
     Payload(PayloadError),
 }
 
@@ -99,7 +99,7 @@ pub(crate) struct MessageStore {
     size: Size,
 }
 
-/// How much is kept, as metrics.
+/// The metrics of what is kept.
 #[derive(Debug, Clone)]
 struct Size {
     messages: IntGauge,
@@ -108,9 +108,8 @@ struct Size {
 
 impl Size {
     fn register(registry: &Registry) -> prometheus::Result<Self> {
-        let messages = IntGauge::new("realtime_chat_messages", "Messages that the store keeps.")?;
-        let bytes =
-            IntGauge::new("realtime_chat_message_bytes", "Bytes of the messages that the store keeps.")?;
+        let messages = IntGauge::new("realtime_chat_messages", "Messages in the store.")?;
+        let bytes = IntGauge::new("realtime_chat_message_bytes", "Bytes of the messages in the store.")?;
         registry.register(Box::new(messages.clone()))?;
         registry.register(Box::new(bytes.clone()))?;
         Ok(Self { messages, bytes })
@@ -123,8 +122,8 @@ impl Size {
 }
 
 impl MessageStore {
-    /// Starts a store under supervision, on a thread of its own. It broadcasts on the endpoint, whose metrics tell how much
-    /// it keeps and how often it crashed.
+    /// Starts a supervised store on its own thread. It broadcasts on the endpoint, whose metrics show how much it keeps
+    /// and how often it crashed.
     ///
     /// # Errors
     /// [`prometheus::Error::AlreadyReg`] if the endpoint has a store already.

@@ -1,6 +1,7 @@
-//! The chat of the program `realtime-chat`: one lobby, messages with replies and likes, everyone seeing each at once.
+//! The chat of the program `realtime-chat`: one lobby, and messages with replies and likes, which all clients see at
+//! once.
 //!
-//! It is the library's first user and reaches it by its public API alone.
+//! It is the library's first user, and uses only its public API.
 
 mod chat_channel;
 mod history;

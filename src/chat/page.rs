@@ -13,10 +13,10 @@ use actix_web::{
     web::{self, ServiceConfig},
 };
 
-/// What the page needs, below the folder that the build writes to.
+/// The files that the page needs, in the folder that the build writes to.
 const BUILT: [&str; 4] = ["index.html", "assets/app.js", "assets/page.js", "assets/app.css"];
 
-/// Nothing but the page's own files runs or is loaded. The hash is that of the template's `onsubmit="return false;"`.
+/// Only the page's own files may run or be loaded. The hash is that of the template's `onsubmit="return false;"`.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self' 'unsafe-hashes' \
     'sha256-2rvfFrggTCtyF5WOiTri1gDS8Boibj4Njn0e+VCBmDI='; style-src 'self'; img-src 'self' data:; \
     font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -58,7 +58,7 @@ impl Page {
         }
     }
 
-    /// Serves `/` and `/assets/`, and 404 for any other path that is not served yet. Files carry an ETag, and browsers ask
+    /// Serves `/` and `/assets/`, and 404 for any path without another route. Files have an ETag, and browsers check
     /// each time whether they have changed.
     pub(crate) fn configure(&self, config: &mut ServiceConfig) {
         let index = self.folder.join("index.html");

@@ -1,4 +1,4 @@
-//! The lobby's channel, by a client without a network.
+//! The lobby's channel, tested without a network.
 
 use actix_web::web::Data;
 use serde_json::{Value, json};

@@ -1,8 +1,9 @@
-//! WebSocket frames to whole messages (RFC 6455 §5), within limits that are judged before anything is buffered.
+//! Turns WebSocket frames into whole messages (RFC 6455 §5), within limits that are checked before anything is
+//! buffered.
 //!
-//! The reader takes whatever piece of the stream there is, copies each payload once, and keeps only what is not whole yet:
-//! an idle client holds nothing. A frame is judged by its header, byte by byte in the order of the stream, so the outcome
-//! does not depend on how the network cut it. What a frame over its limit would have carried is never stored.
+//! The reader takes the stream in pieces of any size, copies each payload once, and keeps only incomplete frames and
+//! messages: an idle client takes no memory. A frame is checked by its header, byte by byte in the order of the stream,
+//! so the result does not depend on how the network splits it. The payload of a frame over its limit is never stored.
 //!
 //! # Source
 //! RFC 6455.
@@ -68,11 +69,11 @@ pub enum Incoming {
 pub struct Frames {
     max_frame: usize,
     max_message: usize,
-    /// Reads compressed messages, if the client may send them. Boxed, so that a client that may not costs a pointer.
+    /// Reads compressed messages, if the client may send them. Boxed, so that it costs other clients only a pointer.
     inflate: Option<Box<Inflate>>,
-    /// What has begun and is not whole; mostly nothing.
+    /// The incomplete frame or message; usually there is none.
     unfinished: Option<Box<Unfinished>>,
-    /// The client has closed, or can no longer be understood: its bytes are thrown away.
+    /// The client has closed, or can no longer be understood: its bytes are discarded.
     over: bool,
 }
 
@@ -103,21 +104,21 @@ struct Header {
 }
 
 impl Frames {
-    /// A reader with two limits, both in bytes: `max_frame` for the payload of one frame, `max_message` for a message in any
-    /// number of frames. Control frames have a limit of their own, 125 bytes.
+    /// A reader with two limits, both in bytes: `max_frame` for the payload of one frame, `max_message` for a message
+    /// in any number of frames. Control frames always have a limit of 125 bytes.
     pub fn new(max_frame: usize, max_message: usize) -> Self {
         Self { max_frame, max_message, inflate: None, unfinished: None, over: false }
     }
 
-    /// Reads compressed messages too, by what was [agreed on](crate::wire::compression::Agreement::inflate). `max_frame`
-    /// bounds what comes in a frame, `max_message` that and the message as well.
+    /// Reads compressed messages too, as [agreed on](crate::wire::compression::Agreement::inflate). `max_frame` then
+    /// limits the compressed payload of a frame, `max_message` both the compressed and the inflated message.
     #[must_use]
     pub fn with_inflate(self, inflate: Inflate) -> Self {
         Self { inflate: Some(Box::new(inflate)), ..self }
     }
 
-    /// The next thing that the client says, if `input` completes it. Takes what it reads away from `input`; when there is
-    /// nothing more to return, all of it. Nothing follows [`Incoming::Broken`] and [`Incoming::Close`].
+    /// The client's next message or control frame, if `input` completes it. Removes from `input` what it has read:
+    /// everything, if it returns `None`. Nothing follows [`Incoming::Broken`] and [`Incoming::Close`].
     pub fn next(&mut self, input: &mut &[u8]) -> Option<Incoming> {
         if self.over {
             *input = &[];
@@ -132,8 +133,7 @@ impl Frames {
         incoming
     }
 
-    /// Bytes that are buffered: of a header, a frame and a message that are incomplete. At most `max_message` and one
-    /// control frame.
+    /// Bytes that are buffered of an incomplete header, frame and message. At most `max_message` and one control frame.
     pub fn held(&self) -> usize {
         self.unfinished.as_ref().map_or(0, |unfinished| {
             unfinished.header.len()
@@ -160,7 +160,7 @@ impl Frames {
         Ok(None)
     }
 
-    /// The frame that is being read, with its payload so far; none if `input` ends within its header.
+    /// The frame that is being read, with its payload so far. `None` if `input` ends within its header.
     fn begun(&mut self, input: &mut &[u8]) -> Result<Option<(Header, Vec<u8>)>, Closed> {
         let Some(unfinished) = &mut self.unfinished else { return self.begin(input, &[]) };
         if let Some(frame) = unfinished.frame.take() {
@@ -170,7 +170,7 @@ impl Frames {
         self.begin(input, &header)
     }
 
-    /// Reads a header of which some bytes came before.
+    /// Reads a header whose first bytes came before.
     fn begin(&mut self, input: &mut &[u8], before: &[u8]) -> Result<Option<(Header, Vec<u8>)>, Closed> {
         let mut joined = [0; MAX_HEADER];
         let bytes = if before.is_empty() {
@@ -190,13 +190,13 @@ impl Frames {
         Ok(Some((header, Vec::with_capacity(header.length.min(input.len())))))
     }
 
-    /// The header at the beginning of `bytes` and its length, if all of it is there and the frame may be read.
+    /// The header at the beginning of `bytes` and its length, if it is complete and the frame is allowed.
     fn header(&self, bytes: &[u8]) -> Result<Option<(Header, usize)>, Closed> {
         let [first, second, rest @ ..] = bytes else { return Ok(None) };
         let (is_final, reserved, opcode) = (first & 0x80 != 0, first & 0x70, first & 0x0f);
         let (is_masked, short) = (second & 0x80 != 0, second & 0x7f);
         let is_compressed = reserved == RSV1;
-        // only the first frame of a message says that it is compressed
+        // only the first frame of a message is marked as compressed
         let may_be = self.inflate.is_some() && matches!(opcode, TEXT | BINARY);
         if (reserved != 0 && !(is_compressed && may_be)) || !is_masked || matches!(opcode, 3..8 | 11..) {
             return Err(Closed::Protocol);
@@ -208,7 +208,7 @@ impl Frames {
         }
         let before = self.unfinished.as_ref().and_then(|unfinished| unfinished.message.as_ref());
         if !is_control && (opcode == CONTINUATION) != before.is_some() {
-            // a continuation of nothing, or a new message within another
+            // a continuation without a beginning, or a new message within another
             return Err(Closed::Protocol);
         }
         let (length, rest) = match (short, rest) {
@@ -234,7 +234,7 @@ impl Frames {
         self.unfinished.get_or_insert_default()
     }
 
-    /// Takes a frame that is whole, and returns what it completes.
+    /// Takes a complete frame, and returns what it completes.
     fn take(&mut self, header: Header, payload: Vec<u8>) -> Result<Option<Incoming>, Closed> {
         let incoming = match header.opcode {
             CLOSE => close(&payload)?,
@@ -265,7 +265,7 @@ impl Frames {
 }
 
 impl Fragments {
-    /// The message, of which nothing is missing. It keeps no memory but its own.
+    /// The complete message. It keeps no other memory alive.
     fn whole(mut self, inflate: Option<&mut Inflate>, max_message: usize) -> Result<Incoming, Closed> {
         let data = match inflate.filter(|_| self.is_compressed) {
             Some(inflate) => inflate.inflate(&self.data, max_message)?,
@@ -291,7 +291,7 @@ impl From<InflateError> for Closed {
 }
 
 impl Header {
-    /// Appends a further piece of the frame's payload to what there is of it.
+    /// Appends a piece to the frame's payload so far.
     fn unmask(&self, payload: &mut Vec<u8>, masked: &[u8]) {
         let begin = payload.len();
         payload.extend_from_slice(masked);
@@ -306,7 +306,7 @@ impl Header {
     }
 }
 
-/// What a close frame says: nothing, or a code and a reason.
+/// Reads the payload of a close frame: nothing, or a code and a reason.
 fn close(payload: &[u8]) -> Result<Incoming, Closed> {
     match payload {
         [] => Ok(Incoming::Close(None)),

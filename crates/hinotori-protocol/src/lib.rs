@@ -1,17 +1,17 @@
-//! The Phoenix Channels protocol without I/O: for servers, clients and proxies that speak it.
+//! The Phoenix Channels protocol without I/O, for servers, clients and proxies.
 //!
-//! Nothing here has a clock, a runtime, a network or a log. Bytes and events go in, values come out, and the caller carries
-//! out what they say. The crate `hinotori` is a server on top of it.
+//! This crate uses no clock, runtime, network or log. Bytes and events go in, values come out, and the caller acts on
+//! them. The crate `hinotori` builds a server on it.
 //!
 //! | module | what |
 //! |---|---|
-//! | [`wire`] | what one message says, and back: versions 1 and 2, text and binary |
-//! | [`frames`] | WebSocket frames to whole messages, within limits |
+//! | [`wire`] | decodes and encodes messages: versions 1 and 2, text and binary |
+//! | [`frames`] | turns WebSocket frames into whole messages, within limits |
 //! | [`session`] | the rules of joins, leaves, refs and crashes, as a state machine |
-//! | [`rate`] | how many messages a client may send |
-//! | [`params`] | connect params: what a query string says |
+//! | [`rate`] | how many messages a client may send over time |
+//! | [`params`] | connect params, parsed from a query string |
 //! | [`reason`] | why a client is refused or disconnected, with the close codes |
-//! | [`token`] | what a client carries, signed |
+//! | [`token`] | signed tokens that a client carries |
 //!
 //! # Source
 //! Phoenix 1.8.12; each module names its files. RFC 6455 for frames and close codes.
@@ -24,7 +24,7 @@ pub mod session;
 pub mod token;
 pub mod wire;
 
-/// The code of the README is compiled and run as the code here is.
+/// Compiles and runs the code of the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

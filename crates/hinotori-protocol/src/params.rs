@@ -1,7 +1,7 @@
-//! Connect params: what a query string says, by the rules of Plug.
+//! Connect params: a query string, parsed by the rules of Plug.
 //!
-//! `a=1` is a string, `a[b]=1` a map, `a[]=1` a list, nested at will; of a repeated string the last counts. What is nested
-//! in a list is one element: `u[][a]=1&u[][b]=2` is a list of one map.
+//! `a=1` is a string, `a[b]=1` a map, `a[]=1` a list, and they nest. If a string is repeated, the last one counts.
+//! Names that are nested in a list share one element: `u[][a]=1&u[][b]=2` is a list of one map.
 //!
 //! # Source
 //! Plug `lib/plug/conn/query.ex`, 1.20.0-dev.
@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
-/// Maps and lists within each other; a deeper name is read as the string that it is.
+/// Levels of nested maps and lists. A name that is nested deeper is taken literally.
 const MAX_DEPTH: usize = 16;
 
 /// The params of a connect request.
@@ -26,7 +26,7 @@ const MAX_DEPTH: usize = 16;
 pub struct Params(Map<String, Value>);
 
 impl Params {
-    /// Reads a query string, without its `?`. None if an escape in it is not UTF-8.
+    /// Parses a query string, without its `?`. `None` if it is not UTF-8 after unescaping.
     #[must_use]
     pub fn parse(query: &str) -> Option<Self> {
         let mut params = Level::default();
@@ -38,7 +38,7 @@ impl Params {
         Some(Self(params.into_map()))
     }
 
-    /// A param that is a string.
+    /// The param of this name, if it is a string.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name)?.as_str()
@@ -50,13 +50,13 @@ impl Params {
         &self.0
     }
 
-    /// Takes a param out.
+    /// Removes and returns a param.
     pub fn remove(&mut self, name: &str) -> Option<Value> {
         self.0.remove(name)
     }
 }
 
-/// `+` is a space, `%XX` a byte; what is no escape stays as it stands.
+/// `+` is a space, `%XX` a byte; an invalid escape is left unchanged.
 fn unescape(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -73,7 +73,7 @@ fn unescape(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// What stands in a name: `user[tags][]` has the keys `user`, `tags`, and none.
+/// The keys of a name: `user[tags][]` has `user`, `tags`, and `None`.
 fn keys(name: &str) -> Vec<Option<&str>> {
     let nested =
         name.find('[').filter(|at| *at > 0).and_then(|at| Some((at, name[at + 1..].strip_suffix(']')?)));
@@ -83,14 +83,14 @@ fn keys(name: &str) -> Vec<Option<&str>> {
     if keys.len() > 1 + MAX_DEPTH { vec![Some(name)] } else { keys }
 }
 
-/// All that was said of one name: the root, or whatever names with the same beginning share.
+/// All entries under one name: the root, or what names with the same prefix share.
 ///
-/// What is a map and what a list is decided when all has been read, by what was said last. All that is nested under one key
-/// is in one level, however often the key is there and whatever else it is as well.
+/// Whether it is a map or a list is decided by its last entry, when everything has been read. Everything nested under
+/// one key is in one level, however often the key occurs and whatever else it is.
 #[derive(Debug, Default)]
 struct Level {
-    /// In the order in which they came: a key, and a text unless it stands for the level that is [nested](Self::nested)
-    /// under it.
+    /// In order of arrival: a key, and a text unless the entry stands for the level that is [nested](Self::nested)
+    /// under the key.
     entries: Vec<(Option<String>, Option<String>)>,
     nested: HashMap<Option<String>, Level>,
 }
@@ -110,7 +110,7 @@ impl Level {
         nested.insert(rest, value);
     }
 
-    /// A list if the last that was said has no key. Only what fits is in it.
+    /// A list if the last entry has no key. Entries of the other kind are dropped.
     fn into_value(mut self) -> Value {
         if !matches!(self.entries.last(), Some((None, _))) {
             return Value::Object(self.into_map());
@@ -125,7 +125,7 @@ impl Level {
         entries.filter_map(|(key, text)| Some((key.clone()?, self.value(&key, text)))).collect()
     }
 
-    /// What an entry says.
+    /// The value of an entry.
     fn value(&mut self, key: &Option<String>, text: Option<String>) -> Value {
         match text {
             Some(text) => Value::String(text),
@@ -211,7 +211,8 @@ mod tests {
         assert_eq!(Params::parse(&deep).unwrap().0.len(), 1, "no recursion without bound");
     }
 
-    /// Plug's own way, line by line: a list of entries for each level, which is named as it is written, the newest first.
+    /// Plug's own way, line by line: a list of entries for each level, which is named as it is written, the newest
+    /// first.
     mod plug {
         use std::collections::HashMap;
 

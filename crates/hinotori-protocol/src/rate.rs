@@ -1,14 +1,15 @@
-//! How many messages a client may send in a time: arithmetic alone, the time is passed in.
+//! How many messages a client may send over time. Arithmetic only: the caller passes the time.
 //!
-//! Two buckets of the same size, both full at first and filled at the same rate. A message that finds a token in the first
-//! is handled. Else one that finds a token in the second is refused, with an answer that says so. One that finds neither is
-//! the last. So a client that stays within the rate never notices, one between once and twice the rate loses what is too
-//! much, message by message, and one beyond twice the rate is closed when it has used up both bursts.
+//! There are two token buckets of the same size, both full at first and refilled at the same rate. A message that gets
+//! a token from the first bucket is handled. Otherwise, if it gets a token from the second, it is refused with an
+//! error. If it gets neither, its client is closed. So a client within the rate never notices. A client between once
+//! and twice the rate loses the messages above the rate. A client above twice the rate is closed when it has used up
+//! both bursts.
 
-/// Nanoseconds of a second.
+/// Nanoseconds per second.
 const SECOND: u64 = 1_000_000_000;
 
-/// What is to be done with a message.
+/// What to do with a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// The message is within the rate.
@@ -27,8 +28,8 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// A limit of `per_second` messages per second on average and `burst` at once (0 counts as 1). `None` if `per_second` is
-    /// 0, which means no limit.
+    /// A limit of `per_second` messages per second on average and `burst` at once (0 counts as 1). `None` if
+    /// `per_second` is 0, which means no limit.
     pub fn new(per_second: u32, burst: u32) -> Option<Self> {
         let interval = SECOND.checked_div(per_second.into())?;
         let bucket = || Bucket { interval, size: interval * u64::from(burst.max(1)), full_at: 0 };
@@ -47,20 +48,20 @@ impl Rate {
     }
 }
 
-/// A bucket of tokens, kept as the time at which it will be full again: that is one number, and needs no ticking.
+/// A token bucket, stored as the time at which it will be full again: one number that needs no timer.
 #[derive(Debug)]
 struct Bucket {
-    /// Nanoseconds until a token has come back.
+    /// Nanoseconds in which one token is refilled.
     interval: u64,
-    /// Nanoseconds until an empty bucket is full.
+    /// Nanoseconds in which an empty bucket is refilled.
     size: u64,
     full_at: u64,
 }
 
 impl Bucket {
-    /// Takes a token, if there is one.
+    /// Takes a token. False if there is none.
     fn take(&mut self, now: u64) -> bool {
-        // a u32 of bursts of a second each, and some 500 years beside it, have room in a u64
+        // u32::MAX seconds and some 500 years more fit into a u64 of nanoseconds
         let full_at = self.full_at.max(now) + self.interval;
         let has_one = full_at - now <= self.size;
         if has_one {

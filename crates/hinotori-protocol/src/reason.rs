@@ -1,5 +1,5 @@
-//! Why a client is refused, and why its connection is closed: fixed sets of names, so that no client can add to the labels of
-//! a metric.
+//! Reasons to refuse a client and to close its connection. They are fixed sets of names, so that no client can add
+//! labels to a metric.
 
 use crate::wire::CloseCode;
 
@@ -34,27 +34,27 @@ macro_rules! names {
 }
 
 names! {
-    /// Why a client was not let in.
+    /// Why a client was refused.
     Refusal {
         /// A method that the transport does not have.
         Method = "method",
-        /// A query that cannot be read.
+        /// A query that does not parse.
         Query = "query",
         /// A page that is not allowed by `check_origin`.
         Origin = "origin",
         /// Subprotocols without `phoenix`, or a token among them that does not decode.
         Subprotocol = "subprotocol",
-        /// A version of the protocol that is not spoken here.
+        /// A protocol version that is not supported.
         Version = "version",
-        /// The server has as many connections as it takes.
+        /// The server has as many connections as it accepts.
         Full = "full",
-        /// The server goes down.
+        /// The server shuts down.
         Drain = "drain",
-        /// The application's `connect` said no.
+        /// The application's `connect` refused.
         Application = "application",
         /// The application's `connect` panicked.
         Crash = "crash",
-        /// A request that is no upgrade to a WebSocket.
+        /// A request that is not a WebSocket upgrade.
         Handshake = "handshake",
     }
 }
@@ -64,13 +64,13 @@ names! {
     Closed {
         /// The client does not read what is sent to it.
         SlowReader = "slow_reader",
-        /// A channel does not handle the broadcasts that it intercepts.
+        /// A channel does not keep up with the broadcasts that it intercepts.
         SlowChannel = "slow_channel",
         /// Nothing came from the client for too long.
         Idle = "idle",
         /// A message that does not decode.
         Malformed = "malformed",
-        /// Frames that are none.
+        /// Frames that violate RFC 6455.
         Protocol = "protocol",
         /// Text that is not UTF-8.
         InvalidText = "invalid_text",
@@ -78,7 +78,7 @@ names! {
         Inflate = "inflate",
         /// A frame or message that is too long.
         TooBig = "too_big",
-        /// More messages than the client may send in a time.
+        /// More messages than the client may send over time.
         Rate = "rate",
         /// A raw socket's callback crashed.
         Crash = "crash",
@@ -86,13 +86,13 @@ names! {
         Disconnect = "disconnect",
         /// A raw socket closed itself.
         Application = "application",
-        /// The server goes down.
+        /// The server shuts down.
         Drain = "drain",
     }
 }
 
 impl Closed {
-    /// The close code that tells the client.
+    /// The close code that the client is sent.
     #[must_use]
     pub const fn code(self) -> CloseCode {
         match self {

@@ -1,12 +1,12 @@
 //! The rules of a socket: what follows from a client's message and from what its channels do.
 //!
-//! A state machine without I/O. Each input returns [`Effect`]s, in the order in which they must be carried out; the
-//! runtime does nothing of its own.
+//! This is a state machine without I/O. Each input returns [`Effect`]s, in the order in which they must be carried out.
+//! The runtime does nothing else.
 //!
-//! A membership is *joining* while the application decides, *joined*, *leaving* until the channel has answered the leave,
-//! and *ending* until the last of its callbacks is over. A topic has one at a time: what a client says about a topic whose
-//! join is still running, or whose former channel has yet to end before the next join may start, is kept and judged
-//! afterwards, as if it had come then. Each counts towards the limit of channels until it is over.
+//! A membership is *joining* while the application decides, then *joined*, *leaving* until the channel has answered the
+//! leave, and *ending* until the last of its callbacks is over. A topic has one membership at a time. While its join is
+//! still running, or its former channel has to end before the next join may start, messages for the topic are kept, and
+//! judged afterwards as if they had arrived then. Each membership counts toward the limit of channels until it is over.
 //!
 //! # Source
 //! Phoenix `lib/phoenix/socket.ex` (`handle_in/4`) and `lib/phoenix/channel/server.ex`, 1.8.12.
@@ -23,7 +23,7 @@ use crate::wire::{
     HEARTBEAT, IntoPayload, Message, PHOENIX, PHX_CLOSE, PHX_ERROR, PHX_JOIN, PHX_LEAVE, Payload, Ref, Status,
 };
 
-/// One membership of one socket in one topic; no other in this process has it.
+/// Identifies one membership of one socket in one topic within this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ChannelId(pub u64);
 
@@ -68,7 +68,7 @@ pub enum Effect {
         /// `{}`, or the reason of an error.
         payload: Payload,
     },
-    /// Start a channel and run its join callback. Report the outcome by [`Session::joined`].
+    /// Start a channel and run its join callback. Report the outcome with [`Session::joined`].
     Start {
         /// The new channel.
         channel: ChannelId,
@@ -79,14 +79,14 @@ pub enum Effect {
         /// The payload of the join.
         payload: Payload,
     },
-    /// Hand a message to `handle_in` of a channel.
+    /// Pass a message to `handle_in` of a channel.
     Deliver {
         /// The channel, which is joined.
         channel: ChannelId,
         /// The message.
         message: Message,
     },
-    /// Have a channel answer the leave and end.
+    /// Make a channel answer the leave and end.
     Leave {
         /// The channel, which is joined.
         channel: ChannelId,
@@ -101,7 +101,7 @@ pub enum Effect {
         /// shutdown from then: it may have been replaced before it began.
         since: u64,
     },
-    /// The client no longer waits for this join: its callback has the time of a shutdown to decide.
+    /// The client no longer waits for this join: its callback now has the time of a shutdown to decide.
     Hurry {
         /// The channel, which is joining.
         channel: ChannelId,
@@ -115,14 +115,14 @@ pub enum Joined {
     Ok(Payload),
     /// The application refused the client; the `response` of its reply.
     Refused(Payload),
-    /// The callback panicked or failed. The reply says no more than that.
+    /// The callback panicked or failed. The reply gives no details.
     Crashed,
 }
 
 /// How a joined channel ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
-    /// It stopped, or left.
+    /// It stopped, or its client left.
     Closed,
     /// It panicked, failed, or was sent an event that it does not handle.
     Crashed,
@@ -148,7 +148,7 @@ pub enum Ended {
 /// ```
 #[derive(Debug)]
 pub struct Session {
-    /// Few, and nearly always one: a list is smaller than a map, and faster.
+    /// Few, and nearly always one: a list is smaller and faster than a map.
     entries: Vec<Entry>,
     max_channels: usize,
     /// Bytes of the messages that wait for memberships to be joined or over.
@@ -164,7 +164,7 @@ struct Entry {
 }
 
 impl Entry {
-    /// Whether it is the topic's.
+    /// Whether this is the topic's membership.
     fn is_of(&self, topic: &str) -> bool {
         self.topic == topic && !matches!(self.state, State::Overdue)
     }
@@ -174,32 +174,32 @@ impl Entry {
 enum State {
     Joining(Box<Joining>),
     Joined,
-    /// A leave is on its way to the channel; what its reply must carry.
+    /// A leave was passed to the channel; its reply must carry this ref.
     Leaving(Ref),
     Ending(Box<Ending>),
-    /// It has had its time to end and has not: its topic is free, its place is not.
+    /// It did not end in its time: its topic is free, but it still counts toward the limit of channels.
     Overdue,
 }
 
 /// Messages that wait for a topic, each with its time of arrival.
 type Waiting = VecDeque<(u64, Message)>;
 
-/// A channel that is no longer the client's, and whose callbacks are not over.
+/// A channel that the client no longer has, and whose callbacks are not over.
 #[derive(Debug, Default)]
 struct Ending {
     /// Its join_ref, if its `phx_close` follows the answer to the join that replaces it.
     replaced: Option<Ref>,
-    /// A join of the topic, and what came behind it.
+    /// A join of the topic, and what arrived after it.
     waiting: Waiting,
 }
 
 #[derive(Debug)]
 struct Joining {
-    /// What the answer to the join must carry.
+    /// The ref that the answer to the join must carry.
     reference: Ref,
     /// The join_ref of the channel that this join replaces: its `phx_close` follows the answer.
     replaces: Option<Ref>,
-    /// What came for the topic meanwhile.
+    /// What arrived for the topic meanwhile.
     waiting: Waiting,
 }
 
@@ -209,7 +209,7 @@ impl Session {
         Self { entries: vec![], max_channels, waiting: 0 }
     }
 
-    /// A message from the client, which arrived at the time `now` of any clock that goes forward. `is_routed` says whether a
+    /// A message from the client, which arrived at the time `now` of any monotonic clock. `is_routed` says whether a
     /// topic has a channel.
     pub fn receive(&mut self, message: Message, now: u64, is_routed: impl Fn(&str) -> bool) -> Vec<Effect> {
         if message.topic == PHOENIX && message.event == HEARTBEAT {
@@ -244,7 +244,8 @@ impl Session {
         }
     }
 
-    /// A message for a topic that has no membership; of a join, the join_ref of the channel that it has `replaced`.
+    /// A message for a topic without a membership. If it is a join that has replaced a channel, `replaced` is that
+    /// channel's join_ref.
     fn receive_unjoined(
         &mut self,
         message: Message,
@@ -266,8 +267,8 @@ impl Session {
         }
     }
 
-    /// A join of a topic that is joined: it waits until the old channel has ended. The old one's `phx_close` follows the new
-    /// one's reply.
+    /// A join of a topic that is joined: it waits until the old channel has ended. The `phx_close` of the old one
+    /// follows the reply to the new one.
     fn replace(&mut self, message: Message, since: u64) -> Vec<Effect> {
         let Some(old) = self.entries.iter_mut().find(|entry| entry.is_of(&message.topic)) else {
             return vec![];
@@ -292,20 +293,20 @@ impl Session {
         payload: Payload,
         replaces: Option<Ref>,
     ) -> Effect {
-        // a copy: the name would keep the frame of the join for as long as the channel lasts
+        // a copy: the name would keep the frame of the join alive for as long as the channel lives
         let topic = ByteString::from(&*topic);
         let channel = ChannelId::new();
         let joined_by = reference.clone();
         let state = State::Joining(Box::new(Joining { reference, replaces, waiting: VecDeque::new() }));
-        // most sockets join one topic: no room for three more is kept in each of ten thousand
+        // most sockets join one topic: ten thousand of them should not keep room for three more each
         self.entries.reserve_exact(1);
         self.entries.push(Entry { topic: topic.clone(), channel, join_ref: join_ref.clone(), state });
-        // "join_ref: join_ref || ref": what the channel says to a client that gave none still names its join
+        // "join_ref: join_ref || ref": if the client gave none, what the channel sends still names its join
         let join_ref = if join_ref == Ref::Null { joined_by } else { join_ref };
         Effect::Start { channel, join_ref, topic, payload }
     }
 
-    /// A join callback ended. What waited for it is judged now, in the order in which it came.
+    /// A join callback ended. Messages that waited for it are judged now, in the order in which they arrived.
     pub fn joined(
         &mut self,
         channel: ChannelId,
@@ -334,7 +335,7 @@ impl Session {
         effects
     }
 
-    /// A joined channel ended by itself, or after a leave. It goes on ending until it is [over](Session::over).
+    /// A joined channel ended by itself, or after a leave. It is *ending* until it is [over](Session::over).
     pub fn ended(&mut self, channel: ChannelId, how: Ended) -> Option<Effect> {
         let entry = self.entries.iter_mut().find(|entry| entry.channel == channel)?;
         if let State::Ending(_) | State::Overdue = entry.state {
@@ -358,7 +359,7 @@ impl Session {
         }
     }
 
-    /// A channel has had its time to end and is not over: nobody waits for it any longer.
+    /// A channel did not end in its time: a join of its topic waits for it no longer.
     pub fn overdue(&mut self, channel: ChannelId, is_routed: impl Fn(&str) -> bool) -> Vec<Effect> {
         let Some(entry) = self.entries.iter_mut().find(|entry| entry.channel == channel) else {
             return vec![];
@@ -369,7 +370,7 @@ impl Session {
         }
     }
 
-    /// What waited for a channel to end, of which the first is a join.
+    /// Judges what waited for a channel to end; the first message is a join.
     fn go_on(&mut self, ending: Ending, is_routed: impl Fn(&str) -> bool) -> Vec<Effect> {
         let Ending { replaced, mut waiting } = ending;
         let Some((_, join)) = waiting.pop_front() else { return vec![] };
@@ -379,11 +380,11 @@ impl Session {
         effects
     }
 
-    /// Judges what has waited for a topic, up to the next that has to wait again.
+    /// Judges what has waited for a topic, up to the next message that has to wait again.
     fn judge(&mut self, mut waiting: Waiting, is_routed: impl Fn(&str) -> bool, effects: &mut Vec<Effect>) {
         while let Some((_, first)) = waiting.front() {
             if let Some(next) = self.waiting_for(&first.topic) {
-                // as it is, lest each join of many looks at all that are behind it
+                // moved as a whole: with many joins, each would otherwise look at all messages after it
                 next.append(&mut waiting);
                 return;
             }
@@ -393,7 +394,7 @@ impl Session {
         }
     }
 
-    /// Where messages of a topic wait, if they have to.
+    /// The queue in which messages of a topic wait, if they have to.
     fn waiting_for(&mut self, topic: &str) -> Option<&mut Waiting> {
         let entry = self.entries.iter_mut().find(|entry| entry.is_of(topic))?;
         match &mut entry.state {

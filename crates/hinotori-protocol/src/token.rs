@@ -1,11 +1,11 @@
-//! Signed tokens: what a client carries and cannot change.
+//! Signed tokens, which a client carries and cannot change.
 //!
-//! A page that knows its user signs who that is, and the client hands the token in when it connects. The content is signed,
-//! not encrypted: anyone can read it.
+//! The server that knows the user signs the user's id, and the client presents the token when it connects. The content
+//! is signed, not encrypted: anyone can read it.
 //!
-//! The layout is that of a Phoenix token, `SFMyNTY.<base64url of the content>.<base64url of an HMAC-SHA256>`, but the
-//! content is JSON where Phoenix has Erlang terms, and the key is derived by HMAC where Phoenix has PBKDF2. So neither
-//! reads the other's: where both servers run, let one of them issue the tokens and ask it, or share a JWT.
+//! The layout is that of a Phoenix token, `SFMyNTY.<base64url of the content>.<base64url of an HMAC-SHA256>`. But the
+//! content is JSON where Phoenix has Erlang terms, and the key is derived with HMAC where Phoenix uses PBKDF2. So
+//! neither server reads the other's tokens: if you run both, let one of them issue and verify tokens, or share a JWT.
 //!
 //! # Source
 //! Phoenix `lib/phoenix/token.ex`; Plug.Crypto `lib/plug/crypto/message_verifier.ex`.
@@ -22,13 +22,13 @@ use sha2::Sha256;
 
 use crate::wire::PayloadError;
 
-/// `HS256` in base64, the first part of each token.
+/// `HS256` in base64: the first part of each token.
 const HEADER: &str = "SFMyNTY";
 
-/// A shorter secret could be guessed; 32 random bytes are as strong as the signature.
+/// The shortest secret, in bytes. A shorter one could be guessed; 32 random bytes are as strong as the signature.
 const MIN_SECRET: usize = 32;
 
-/// Signs and verifies the tokens of one purpose. It has no clock: the caller passes the present time.
+/// Signs and verifies the tokens of one purpose. It has no clock: the caller passes the current time.
 ///
 /// ```
 /// use std::time::{Duration, SystemTime};
@@ -50,8 +50,8 @@ pub struct Token {
 }
 
 impl Token {
-    /// Tokens of the purpose `salt`, by secrets of which the first signs and all verify: put a new one in front, and drop
-    /// the old one when its tokens have expired.
+    /// Tokens of the purpose `salt`. The first secret signs, all of them verify: to rotate, put a new one first, and
+    /// remove the old one when its tokens have expired.
     ///
     /// # Errors
     /// [`WeakSecret`] if there is no secret, or one has fewer than 32 bytes.
@@ -67,7 +67,7 @@ impl Token {
         Ok(Self { keys: keys.collect() })
     }
 
-    /// Signs data together with the time at which that is done, in milliseconds since the Unix epoch.
+    /// Signs data together with the time, in milliseconds since the Unix epoch.
     ///
     /// # Errors
     /// [`PayloadError::Encode`] if the data does not serialize to JSON.
@@ -78,11 +78,12 @@ impl Token {
         Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(mac.unwrap_or_default())))
     }
 
-    /// The data of a token that was signed with one of the secrets, for the same purpose, at most `max_age` before `now`.
+    /// The data of a token that was signed with one of the secrets, for the same purpose, at most `max_age` before
+    /// `now`.
     ///
     /// # Errors
-    /// [`TokenError::Missing`] without a token, [`TokenError::Expired`] if it is too old, [`TokenError::Invalid`] if it was
-    /// not signed so or holds something else than a `T`.
+    /// [`TokenError::Missing`] without a token, [`TokenError::Expired`] if it is too old, [`TokenError::Invalid`] if it
+    /// was not signed for this purpose with one of the secrets or does not hold a `T`.
     pub fn verify<T: DeserializeOwned>(
         &self,
         token: Option<&str>,
@@ -123,11 +124,11 @@ impl fmt::Debug for Token {
     }
 }
 
-/// Why a token proves nothing.
+/// Why a token was not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TokenError {
-    /// There is none.
+    /// There is no token.
     Missing,
     /// It was not signed by one of the secrets for this purpose, or was changed.
     Invalid,

@@ -1,4 +1,4 @@
-//! The smallest channel: what a client says in a room is answered with the same.
+//! The smallest channel: each message of a client is answered with the same message.
 //!
 //! Run it with `cargo run --example echo`; HOST, PORT and WORKERS are taken from the environment. A client for
 //! Node 22 (`npm install phoenix`, `node client.mjs`):

@@ -1,6 +1,6 @@
-//! A socket without Phoenix's protocol: whatever comes is sent back, text as text and bytes as bytes.
+//! A socket without Phoenix's protocol: it sends everything back, text as text and bytes as bytes.
 //!
-//! Run it with `cargo run --example echo_socket`, then speak to `ws://localhost:4000/echo/websocket`, or to
+//! Run it with `cargo run --example echo_socket`, then connect to `ws://localhost:4000/echo/websocket`, or to
 //! `/deflate/websocket`, which compresses messages.
 
 use std::env;

@@ -1,7 +1,7 @@
-//! A broadcast that is not the same for everyone: each listener's channel sees it first, to change it or leave it out.
+//! A broadcast that differs per client: each client's channel sees it first, and can change it or drop it.
 //!
 //! Run it with `cargo run --example intercept`; HOST, PORT and WORKERS are taken from the environment. A client for
-//! Node 22 (`npm install phoenix`, `node client.mjs`), to be run as two users at once:
+//! Node 22 (`npm install phoenix`, `node client.mjs`); run it as two users at once:
 //!
 //! ```js
 //! import { Socket } from "phoenix"
@@ -29,7 +29,7 @@ struct Room {
     muted: HashSet<String>,
 }
 
-/// What is broadcast, once for all; `mine` is set for each listener.
+/// What is broadcast to all; `mine` is set per client.
 #[derive(Deserialize, Serialize)]
 struct Message {
     from: String,

@@ -1,7 +1,7 @@
-//! Rooms that know who is in them: everybody sees who comes and goes, and hears what is said.
+//! Rooms with presence: every client sees who joins and leaves, and receives each message.
 //!
 //! Run it with `cargo run --example presence`; HOST, PORT and WORKERS are taken from the environment. A client for
-//! Node 22 (`npm install phoenix`, `node client.mjs`), to be run as two users at once:
+//! Node 22 (`npm install phoenix`, `node client.mjs`); run it as two users at once:
 //!
 //! ```js
 //! import { Presence, Socket } from "phoenix"
@@ -27,7 +27,7 @@ use serde_json::json;
 
 struct Room;
 
-/// What a client tells of itself when it joins, and what the others see of it.
+/// What a client sends about itself when it joins, and what the others see of it.
 #[derive(Deserialize, Serialize)]
 struct Meta {
     device: String,
@@ -44,7 +44,7 @@ impl Channel for Room {
     type Info = Meta;
 
     async fn join(_topic: &str, payload: Payload, cx: &mut Context<Self>) -> Result<Join<Self>> {
-        // nothing can be pushed before the client knows that it is in
+        // nothing can be pushed before the client knows that it has joined
         cx.send_self(payload.parse()?);
         Join::ok(Self)
     }

@@ -1,4 +1,4 @@
-//! Broadcasts from outside of channels: from an ordinary HTTP handler, and from a task in the background.
+//! Broadcasts from outside channels: from an ordinary HTTP handler, and from a background task.
 //!
 //! Run it with `cargo run --example publish`; HOST, PORT and WORKERS are taken from the environment. A listener for
 //! Node 22 (`npm install phoenix`, `node client.mjs`):
@@ -52,7 +52,7 @@ async fn tick(endpoint: Endpoint) -> std::result::Result<(), PayloadError> {
     Ok(())
 }
 
-/// Only listens: broadcasts reach its client without it.
+/// Does nothing itself: broadcasts reach its client without passing through it.
 struct Listener;
 
 impl Channel for Listener {

@@ -1,8 +1,9 @@
-//! A server with a channel for every rule of the protocol: what the recorded conversations in `tests/fixtures` talk to.
+//! A server with a channel for every rule of the protocol. The recorded conversations in `tests/fixtures` are replayed
+//! on it.
 //!
-//! Run it with `cargo run --example reference`; HOST, PORT, WORKERS, MAX_CONNECTIONS and
-//! DRAIN_GRACE, DRAIN_BATCH, DRAIN_INTERVAL and DRAIN_DEADLINE are taken from the environment. With `HTTP_SERVER=actix` the
-//! same is served by `actix_web::HttpServer`, with the settings that sockets want of it.
+//! Run it with `cargo run --example reference`; HOST, PORT, WORKERS, MAX_CONNECTIONS and DRAIN_GRACE, DRAIN_BATCH,
+//! DRAIN_INTERVAL and DRAIN_DEADLINE are taken from the environment. With `HTTP_SERVER=actix` it runs on
+//! `actix_web::HttpServer`, with the settings that sockets need.
 
 use std::{
     env,
@@ -49,7 +50,7 @@ impl SocketHandler for UserSocket {
     }
 }
 
-/// One event for each thing that a channel can do.
+/// A channel with one event for each thing that a channel can do.
 struct RefChannel;
 
 impl Channel for RefChannel {
@@ -120,7 +121,7 @@ async fn sleep(payload: &Payload) -> Result {
     Reply::ok(json!({}))
 }
 
-/// A user who is present for as long as the channel lives.
+/// A user who is present while the channel lives.
 struct PresenceChannel {
     key: String,
 }
@@ -176,7 +177,7 @@ impl Channel for PresenceChannel {
     }
 }
 
-/// A socket with all that its request told.
+/// A socket with everything that its request contained.
 struct AuthSocket {
     user_id: Value,
     token: Option<String>,
@@ -219,7 +220,7 @@ fn user_topic(user_id: &str) -> String {
     format!("users:{user_id}")
 }
 
-/// A room in which `shout` is written for each listener.
+/// A room in which `shout` is encoded per client.
 struct AuthRoom;
 
 #[derive(Deserialize)]
@@ -284,7 +285,7 @@ impl Channel for AuthRoom {
     }
 }
 
-/// Answers everything with itself, but for two words.
+/// Sends everything back, except for two words.
 struct Raw;
 
 impl RawSocket for Raw {

@@ -1,9 +1,9 @@
-//! Who a client is behind a proxy: a channel that tells each client its address, and that of the other end of its
-//! connection.
+//! A client's address behind a proxy: a channel that sends each client its address, and the address of the other end of
+//! its connection.
 //!
-//! Run it with `cargo run --example remote_ip`, join `address` at `ws://localhost:4000/socket`, and look at the reply. With
-//! `TRUSTED_PROXIES=127.0.0.1` and a proxy on this machine in front of it, `remote_ip` is what the proxy says in
-//! `X-Forwarded-For`.
+//! Run it with `cargo run --example remote_ip`, join `address` at `ws://localhost:4000/socket`, and look at the reply.
+//! With `TRUSTED_PROXIES=127.0.0.1` and a proxy on this machine in front of it, `remote_ip` is the address that the
+//! proxy adds to `X-Forwarded-For`.
 
 use std::{env, net::IpAddr};
 

@@ -1,4 +1,5 @@
-//! Login by a signed token: HTTP hands it out, the socket's `connect` verifies it, and logging out closes the sockets.
+//! Login with a signed token: an HTTP handler issues it, the socket's `connect` verifies it, and logout closes the
+//! sockets.
 //!
 //! Run it with `cargo run --example token_login`; HOST, PORT, WORKERS and SECRET are taken from the environment. Then
 //!
@@ -17,8 +18,8 @@
 //! socket.channel("inbox:ann").join().receive("ok", () => console.log("in"))
 //! ```
 //!
-//! Clients without `authToken` (phoenix.js before 1.8) send `params: { token: "<token>" }`. Not here: a check of
-//! who may log in or log out, and a list of tokens that no longer count; until it expires, a token connects again.
+//! Clients without `authToken` (phoenix.js before 1.8) send `params: { token: "<token>" }`. This example does not check
+//! who may log in or log out, and has no list of revoked tokens: until a token expires, it connects again.
 
 use std::{env, io, str::FromStr, time::Duration};
 
@@ -42,7 +43,7 @@ struct Login {
 }
 
 async fn login(token: Data<Token>, login: Json<Login>) -> actix_web::Result<impl Responder> {
-    // here an application asks for a password
+    // an application would check a password here
     let signed = token.sign(&login.name).map_err(ErrorInternalServerError)?;
     Ok(Json(json!({ "token": signed })))
 }
@@ -80,7 +81,7 @@ impl SocketHandler for UserSocket {
     }
 }
 
-/// What is for one user alone.
+/// A channel for one user only.
 struct Inbox;
 
 impl Channel for Inbox {
@@ -123,7 +124,7 @@ async fn main() -> io::Result<()> {
     server.run().await
 }
 
-/// Without SECRET, one that lives as long as the process: nobody stays logged in over a restart.
+/// Without SECRET, a secret that lasts as long as the process: logins do not survive a restart.
 fn secret() -> io::Result<Vec<u8>> {
     if let Ok(secret) = env::var("SECRET") {
         return Ok(secret.into_bytes());

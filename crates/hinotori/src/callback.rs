@@ -14,13 +14,13 @@ use futures_util::FutureExt;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome<T> {
     Returned(T),
-    /// What the panic said.
+    /// The message of the panic.
     Panicked(String),
-    /// It was dropped, as its time was over.
+    /// It was dropped, because its time was over.
     Cut,
 }
 
-/// Runs a callback to its end, or until `poll_overdue` is ready. That is asked whenever the callback is not.
+/// Runs a callback to its end, or until `poll_overdue` is ready, which is polled whenever the callback is pending.
 pub(crate) async fn run<T>(
     callback: impl Future<Output = T>,
     mut poll_overdue: impl FnMut(&mut Context<'_>) -> Poll<()>,
@@ -34,12 +34,12 @@ pub(crate) async fn run<T>(
     .await
 }
 
-/// What a caught panic said.
+/// The message of a caught panic.
 pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
     format!("panicked: {}", panic_text(panic))
 }
 
-/// The same without saying that it is one.
+/// The same without the note that it is a panic.
 pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")

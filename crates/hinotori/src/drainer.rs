@@ -1,4 +1,5 @@
-//! The end of a server: its clients are disconnected in batches, so that they do not all connect to the next one at once.
+//! Disconnects the clients of a server that shuts down, in batches, so that they do not all reconnect to the next
+//! server at once.
 //!
 //! # Source
 //! Phoenix `lib/phoenix/socket/pool_drainer.ex`, 1.8.12.
@@ -12,13 +13,14 @@ use crate::{
     node::Node,
 };
 
-/// How often a drain looks whether all connections are gone.
+/// How often a drain checks whether all connections are gone.
 const POLL: Duration = Duration::from_millis(10);
 
-/// So long before the deadline all who are left are told, whatever their batch: nobody is cut off without a close frame.
+/// How long before the deadline all remaining clients are notified, whatever their batch, so that none is cut off
+/// without a close frame.
 const LAST_CALL: Duration = Duration::from_secs(1);
 
-/// As good as for ever, and no sum of times overflows.
+/// Practically forever, and no sum of times overflows.
 const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// How clients are disconnected when the server shuts down; see
@@ -26,18 +28,19 @@ const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Drainer {
-    /// How long clients are still taken after `/readyz` has turned to 503: as long as a load balancer needs to see that. None
-    /// by default, as in Phoenix: then the listening sockets are closed at once, which says the same.
+    /// How long clients are still accepted after `/readyz` has turned to 503: as long as a load balancer needs to see
+    /// that. Zero by default, as in Phoenix: the listening sockets are then closed at once, which a load balancer
+    /// notices too.
     pub grace: Duration,
-    /// Connections that are closed at a time, of all workers and transports together, at least 1. 10,000 by default; fewer
-    /// where the servers that they go to should not get so many at once.
+    /// Connections that are closed at a time, of all workers and transports together, at least 1. 10,000 by default.
+    /// Lower it if the servers that the clients reconnect to should not get so many at once.
     pub batch_size: usize,
-    /// From one batch to the next. 2 s by default. Where there are no more clients than one batch, nobody waits for it.
+    /// The time from one batch to the next. 2 s by default. There is no wait after the last batch.
     pub batch_interval: Duration,
-    /// How long all batches together may take. One second before this, all clients that are left are notified at once;
-    /// connections that are still open at the end are cut off. 30 s by default. Whatever supervises the process must not
-    /// kill it earlier. Under `actix_web::HttpServer`, set its `shutdown_timeout` higher than this: at that time actix-web
-    /// cuts connections off by itself, after 30 s by default.
+    /// How long all batches together may take. One second before this, all remaining clients are notified at once;
+    /// connections that are still open at the end are cut off. 30 s by default. Whatever supervises the process must
+    /// not kill it earlier. Under `actix_web::HttpServer`, set its `shutdown_timeout` higher than this: after that
+    /// time, 30 s by default, actix-web cuts connections off itself.
     pub shutdown: Duration,
 }
 
@@ -101,11 +104,11 @@ impl Drainer {
     }
 }
 
-/// The batches of a drain, each of which is logged once.
+/// The batches of a drain. Each is logged once.
 #[derive(Default)]
 struct Steps {
     count: usize,
-    /// The one whose connections are being told.
+    /// The batch whose connections are being notified.
     batch: Option<Batch>,
 }
 
@@ -122,7 +125,7 @@ impl Steps {
         }
     }
 
-    /// Logs what has come of the batch; of one that found nobody there is nothing to say.
+    /// Logs the result of the batch, unless it closed no connection.
     fn end(&mut self, connections: &Connections) {
         let closed = self.batch.take().map_or(0, |batch| batch.closed());
         if closed > 0 {

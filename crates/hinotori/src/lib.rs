@@ -1,9 +1,10 @@
-//! Phoenix Channels for actix-web: phoenix.js clients connect unchanged, the server is Rust.
+//! Phoenix Channels for actix-web: phoenix.js clients connect unchanged, and the channels behind them are written in
+//! Rust.
 //!
-//! An application implements [`Channel`] (what happens on a topic) and [`SocketHandler`] (who may connect, and which channel
-//! serves which topic), and mounts the socket on an ordinary actix-web `App` by an [`Endpoint`].
+//! An application implements [`Channel`] (what happens on a topic) and [`SocketHandler`] (who may connect, and which
+//! channel serves which topic), and mounts the socket on an ordinary actix-web `App` with an [`Endpoint`].
 //!
-//! A room where everybody hears everybody:
+//! In this room, every client receives what any client shouts:
 //!
 //! ```
 //! use hinotori::{Channel, Context, Join, Payload, Reply, Result};
@@ -54,7 +55,7 @@
 //! | serving an `App` with its sockets | [`Server`] |
 //! | disconnecting clients at shutdown | [`Drainer`] |
 //! | who is on a topic | [`Presence`] |
-//! | a WebSocket with a protocol of its own | [`RawSocket`] |
+//! | a WebSocket with your own protocol | [`RawSocket`] |
 //! | clients behind proxies | [`TrustedProxies`] |
 //! | actors that survive a panic | [`supervise`] |
 //!
@@ -62,8 +63,8 @@
 //! | feature | default | what |
 //! |---|---|---|
 //! | `tls` | yes | TLS without a proxy: `Server::bind_tls`, `Certificate`; adds rustls and ring |
-//! | `metrics` | yes | `/metrics` in Prometheus' text format, `Endpoint::registry`; adds prometheus |
-//! | `testing` | no | the module `testing`: tests of channels without a network; adds no dependency |
+//! | `metrics` | yes | `/metrics` in the Prometheus text format, `Endpoint::registry`; adds prometheus |
+//! | `testing` | no | the module `testing`: channel tests without a network; adds no dependency |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -115,7 +116,7 @@ pub use wire::{
     Status,
 };
 
-/// The code of the README is compiled and run as the code here is.
+/// Compiles and runs the code of the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -1,13 +1,13 @@
-//! What all sockets of one server share: four things, each of which owns its state.
+//! What all sockets of one server share: four parts, each of which owns its state.
 //!
 //! | field | is |
 //! |---|---|
 //! | `pubsub` | topics: who gets what |
-//! | `connections` | the clients: how many there may be, who has fallen silent, who must go |
+//! | `connections` | the clients: how many there may be, which are silent, which must close |
 //! | `tasks` | what must end before the server does |
 //! | `telemetry` | what is counted |
 //!
-//! Sockets, channels and presences know a node, and nothing of how an [`Endpoint`](crate::Endpoint) mounts and serves them.
+//! Sockets, channels and presences know the node, but not how an [`Endpoint`](crate::Endpoint) mounts and serves them.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// A node without clients, which takes at most so many at a time.
+    /// A node without clients, which takes at most this many at a time.
     pub(crate) fn new(max_connections: usize) -> Arc<Self> {
         let telemetry = Arc::new(Telemetry::new());
         Arc::new(Self {

@@ -1,4 +1,4 @@
-//! What an operator asks of a server: whether it lives, whether it takes clients, and its metrics.
+//! The pages for operators: whether the server is alive, whether it accepts clients, and its metrics.
 
 #[cfg(feature = "metrics")]
 mod metrics;

@@ -1,4 +1,4 @@
-//! What a thread has of its own for each server of the process: found without a lock, never sent elsewhere.
+//! Values that a thread keeps per server of the process: found without a lock, never sent to another thread.
 
 use std::{
     cell::RefCell,
@@ -8,7 +8,7 @@ use std::{
     thread::LocalKey,
 };
 
-/// Names a server among those of the process.
+/// Identifies a server within the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct ServerId(u64);
 
@@ -23,14 +23,14 @@ impl ServerId {
 /// To be declared as a `thread_local!`.
 pub(crate) type PerThread<T> = RefCell<HashMap<ServerId, Rc<T>>>;
 
-/// What this thread has for a server, if it has anything.
+/// This thread's value for a server, if it has one.
 pub(crate) fn find<T>(of: &'static LocalKey<PerThread<T>>, id: ServerId) -> Option<Rc<T>> {
-    // at the end of a thread its locals may be gone already: it serves nobody then
+    // at the end of a thread its locals may be gone already: it serves no client then
     of.try_with(|all| all.borrow().get(&id).cloned()).ok().flatten()
 }
 
-/// A thread's value for a server, found until this is dropped. It belongs to the task that serves the value: one that is
-/// served no more, as the server or the thread's runtime has ended, must not be found by a later runtime.
+/// Registers a thread's value for a server until this is dropped. It belongs to the task that serves the value: once
+/// the server or the thread's runtime has ended, a later runtime must not find the value.
 pub(crate) struct Registered<T: 'static> {
     of: &'static LocalKey<PerThread<T>>,
     id: ServerId,

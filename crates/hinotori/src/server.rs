@@ -4,7 +4,7 @@
 mod tls;
 #[cfg(not(feature = "tls"))]
 mod tls {
-    /// There is none: no address is encrypted.
+    /// Never constructed: without the feature `tls`, no address is encrypted.
     #[derive(Clone)]
     pub(super) enum ServerConfig {}
 }
@@ -31,27 +31,27 @@ use crate::{
     transport::{HttpStream, PIECE, TakeOver, Transport},
 };
 
-/// How long the workers go on after the deadline of a drain: what it leaves is cut off when the drain says so, not before.
+/// How long the workers continue after the deadline of a drain, so that only the drain cuts connections off.
 const SPARE: Duration = Duration::from_secs(10);
 
-/// As many connections as there are descriptors, and handshakes of TLS: actix-server's own bounds, 25,600 and 256 a worker,
-/// would leave further clients waiting, neither served nor refused. [`EndpointBuilder::max_connections`](crate::EndpointBuilder::max_connections) is the bound that
-/// tells them.
+/// No limit on connections (except descriptors) and TLS handshakes. With actix-server's limits, 25,600 and 256 per
+/// worker, more clients would wait, neither served nor refused.
+/// [`EndpointBuilder::max_connections`](crate::EndpointBuilder::max_connections) refuses them instead.
 const UNBOUNDED: usize = usize::MAX;
 
-/// Connections that the system keeps for a server that has not accepted them yet: as many as it allows, for all clients of
-/// a deploy come back at once.
+/// Connections that the system queues until the server accepts them: as many as it allows, because after a deploy all
+/// clients reconnect at once.
 const BACKLOG: i32 = i32::MAX;
 
 type OnConnect = Arc<dyn Fn(&dyn Any, &mut Extensions) + Send + Sync>;
 
-/// Serves an `App`, and with it the sockets of an [`Endpoint`], until the process is told to stop.
+/// Serves an `App` and the sockets of an [`Endpoint`] in it, until the process is told to stop.
 ///
-/// It takes the place of `actix_web::HttpServer` and does more for sockets: a WebSocket takes its TCP connection over from
-/// HTTP after the handshake, which leaves a joined idle connection with less than a quarter of the memory and every
-/// delivery with less CPU time; connections are set up for small messages; and SIGTERM and SIGINT end it as the
-/// endpoint's [`Drainer`](crate::Drainer) says. Requests are served by actix-web as ever. Settings hold for all addresses,
-/// whatever the order of the calls.
+/// It replaces `actix_web::HttpServer` and does more for sockets. After the handshake, a WebSocket takes over its TCP
+/// connection from HTTP: a joined idle connection then takes less than a quarter of the memory, and every delivery less
+/// CPU time. Connections are set up for small messages. On SIGTERM and SIGINT the server drains as the endpoint's
+/// [`Drainer`](crate::Drainer) says. actix-web serves requests as usual. Settings apply to all addresses, whatever the
+/// order of the calls.
 ///
 /// ```no_run
 /// use actix_web::{App, HttpResponse, web};
@@ -92,7 +92,7 @@ struct Http {
 }
 
 impl Default for Http {
-    /// The times of actix-web's own server.
+    /// The timeouts of actix-web's own server.
     fn default() -> Self {
         Self {
             keep_alive: KeepAlive::default(),
@@ -123,22 +123,22 @@ where
     <S::Service as Service<Request>>::Future: 'static,
     B: MessageBody + 'static,
 {
-    /// A server of what `app` makes for each worker.
+    /// A server of the `App`s that `app` makes, one per worker.
     pub fn new(endpoint: &Endpoint, app: F) -> Self {
         let (endpoint, http) = (endpoint.clone(), Http::default());
         Self { endpoint, app, workers: None, http, bound: vec![], _of: PhantomData }
     }
 
-    /// Threads that serve clients, from 1 to 512. One for each core by default.
+    /// Threads that serve clients, from 1 to 512. One per core by default.
     ///
     /// # Panics
-    /// If there are fewer or more, when the server runs.
+    /// When the server runs, if there are fewer or more.
     #[must_use]
     pub fn workers(self, count: usize) -> Self {
         Self { workers: Some(count), ..self }
     }
 
-    /// How long a connection may stay without a request. 5 s by default. It does not concern sockets: see
+    /// How long an HTTP connection may be idle between requests. 5 s by default. For sockets, see
     /// [`SocketOptions::timeout`](crate::SocketOptions::timeout).
     #[must_use]
     pub fn keep_alive(mut self, keep_alive: impl Into<KeepAlive>) -> Self {
@@ -146,7 +146,8 @@ where
         self
     }
 
-    /// How long a client may take to send the head of a request, else 408. 5 s by default; zero for any time.
+    /// How long a client may take to send the head of a connection's first request; then it is answered with 408. 5 s
+    /// by default; zero for any time.
     #[must_use]
     pub fn client_request_timeout(mut self, timeout: Duration) -> Self {
         self.http.request_timeout = timeout;
@@ -160,7 +161,7 @@ where
         self
     }
 
-    /// How long a client may take for the handshake of TLS. 3 s by default.
+    /// How long a client may take for the TLS handshake. 3 s by default.
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn tls_handshake_timeout(mut self, timeout: Duration) -> Self {
@@ -169,7 +170,7 @@ where
     }
 
     /// Calls `on_connect` with each new connection, which is a `tokio::net::TcpStream` or, with TLS, an
-    /// `actix_tls::accept::rustls_0_23::TlsStream` of one. What it inserts is found by `HttpRequest::conn_data`.
+    /// `actix_tls::accept::rustls_0_23::TlsStream` of one. `HttpRequest::conn_data` returns what it inserts.
     #[must_use]
     pub fn on_connect(
         mut self,
@@ -179,16 +180,17 @@ where
         self
     }
 
-    /// Listens on an address; port 0 takes any that is free. Of a name that stands for several, such as `localhost`, on
+    /// Listens on an address; port 0 picks a free one. If a name has several addresses, such as `localhost`, listens on
     /// all that the system has.
     ///
     /// # Errors
-    /// What the system says, such as that the address is in use, if it cannot listen on any of them.
+    /// The system's error, such as that the address is in use, if it cannot listen on any of them.
     pub fn bind(self, addresses: impl net::ToSocketAddrs) -> io::Result<Self> {
         self.listen_on(addresses, None)
     }
 
-    /// Listens with TLS; see [`Certificate::server_config`](crate::Certificate::server_config). HTTP/1.1 is offered (ALPN).
+    /// Listens with TLS; see [`Certificate::server_config`](crate::Certificate::server_config). HTTP/1.1 is offered
+    /// (ALPN).
     ///
     /// # Errors
     /// As [`Server::bind`].
@@ -221,15 +223,15 @@ where
     /// Serves until SIGTERM or SIGINT, then drains as [`Endpoint::serve`] describes.
     ///
     /// # Errors
-    /// `InvalidInput` if it was bound to no address; else what the system says when the workers are started, or signals
-    /// cannot be listened for.
+    /// `InvalidInput` if it was not bound to an address; otherwise the system's error if the workers cannot be started
+    /// or signals cannot be listened for.
     pub async fn run(self) -> io::Result<()> {
         let endpoint = self.endpoint.clone();
         let doors = self.doors()?;
         endpoint.serve_until(self.start(&doors)?, Stop::by_signal(), Some(doors)).await
     }
 
-    /// Serves until `stop` is ready instead; signals are left to the application.
+    /// Serves until `stop` is ready; signals are left to the application.
     ///
     /// # Errors
     /// As [`Server::run`].
@@ -243,7 +245,7 @@ where
         endpoint.serve_until(self.start(&doors)?, Stop { told, is_signal: false }, Some(doors)).await
     }
 
-    /// Its listening sockets, to close them while its workers go on.
+    /// Its listening sockets, to close them while its workers continue.
     fn doors(&self) -> io::Result<Doors> {
         let listeners = self.bound.iter().map(|bound| bound.listener.try_clone());
         Ok(Doors { listeners: listeners.collect::<io::Result<_>>()?, closing: watch::Sender::new(false) })
@@ -268,7 +270,7 @@ where
                 None => builder.listen(name, listener, move || {
                     let (http, closing) = (http.clone(), closing.clone());
                     let service = http.service::<TcpStream, _, _, _>(app(), closing, address, false);
-                    // the rest is of the connection's task: a callback that panics ends that, not the worker
+                    // the rest belongs to the connection's task: a callback that panics ends that task, not the worker
                     fn_service(async |stream| Ok(stream)).and_then(TakeOver(service))
                 })?,
                 #[cfg(feature = "tls")]
@@ -316,7 +318,7 @@ impl Http {
         B: MessageBody + 'static,
     {
         let app = app.into_factory().map_err(|error| error.into().error_response());
-        // actix-web has no public way to make one that says what the server is; its own test server calls this too
+        // actix-web has no public way to make one with the server's address; its own test server calls this too
         let config = move |()| AppConfig::__priv_test_new(is_secure, address.to_string(), address);
         let mut http = HttpService::<HttpStream<T>, _, _>::build()
             .graceful_shutdown_signal(move || {
@@ -358,7 +360,7 @@ fn nowhere() -> io::Error {
 
 fn listener(address: net::SocketAddr) -> io::Result<net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // a server that is started again need not wait for the connections of its former life; elsewhere it would let two
+    // a restarted server need not wait for the connections of its predecessor; on other systems this would let two
     // servers listen on one port
     #[cfg(unix)]
     socket.set_reuse_address(true)?;

@@ -1,4 +1,4 @@
-//! The end of a server, from the signal on: it takes no more clients, disconnects those it has, and stops.
+//! The shutdown of a server, from the signal on: it accepts no more clients, disconnects those it has, and stops.
 
 use std::{
     future::Future,
@@ -20,23 +20,28 @@ use tokio::sync::watch;
 
 use crate::{drainer::Drainer, endpoint::Endpoint, node::Node, telemetry::Quoted};
 
-/// How long plain HTTP requests have to finish, once the sockets are gone.
+/// The accepting thread pauses a moment after it was told to. It would log an error for each listener that is shut down before
+/// that.
+const HANDED_ON: Duration = Duration::from_millis(20);
+
+/// How long plain HTTP requests have to finish after the sockets are gone.
 const REQUESTS: Duration = Duration::from_secs(4);
 
 impl Endpoint {
-    /// Closes every connection with code 1012 (service restart), on which phoenix.js connects again, in batches, and waits
-    /// until they are gone, their channels and raw sockets have terminated and their presences are told to have left, or the
-    /// deadline has passed: see [`Drainer`]. Returns how many are left. A request for a connection is answered with HTTP 503 from now on, as
-    /// is `/readyz` of [`Endpoint::ops`].
+    /// Closes every connection with code 1012 (service restart), in batches; phoenix.js reconnects by itself. Waits
+    /// until the connections are gone, their channels and raw sockets have terminated and the leaves of their presences
+    /// have been broadcast, or until the deadline has passed: see [`Drainer`]. Returns how many are left. From now on,
+    /// requests for a connection and `/readyz` of [`Endpoint::ops`] are answered with HTTP 503.
     pub async fn drain(&self) -> usize {
         self.drainer().drain(self.node()).await
     }
 
-    /// Runs an `actix_web::HttpServer` until it ends or the process gets SIGTERM or SIGINT. Then `/readyz` answers 503, no
-    /// more connections are accepted, every client is disconnected as the [`Drainer`] says, and the server stops when plain
-    /// HTTP requests have been answered, which may take 4 s. [`Server::run`](crate::Server::run) does all of this itself.
+    /// Runs an `actix_web::HttpServer` until it ends or the process gets SIGTERM or SIGINT. Then `/readyz` answers 503,
+    /// no more connections are accepted, every client is disconnected as the [`Drainer`] says, and the server stops
+    /// when plain HTTP requests have been answered, which may take 4 s. [`Server::run`](crate::Server::run) does all of
+    /// this itself.
     ///
-    /// The `HttpServer` must have been built with `disable_signals`: actix-web's own handling cuts open WebSockets.
+    /// Build the `HttpServer` with `disable_signals`: actix-web's own signal handling cuts open WebSockets.
     ///
     /// ```no_run
     /// use std::time::Duration;
@@ -60,14 +65,14 @@ impl Endpoint {
     /// ```
     ///
     /// # Errors
-    /// What the server itself ends with.
+    /// The error that the server itself ends with.
     pub async fn serve(&self, server: Server) -> io::Result<()> {
         self.serve_until(server, Stop::by_signal(), None).await
     }
 
-    /// The same until `stop`. Where the server's own listening sockets are known, its workers go on until everything that
-    /// they run has ended, also that which has no connection, such as the channels of long polls; else they end with their
-    /// last connection.
+    /// The same until `stop`. If the server's own listening sockets are known, its workers continue until everything
+    /// that they run has ended, including what has no connection, such as the channels of long polls. Otherwise they
+    /// end with their last connection.
     pub(crate) async fn serve_until(
         &self,
         server: Server,
@@ -101,7 +106,7 @@ impl Endpoint {
             connections.count()
         );
         let down = async {
-            // nobody is let in from here on, and all that has begun goes on
+            // from here on no client is accepted, and everything that has begun continues
             let stopped = match &doors {
                 None => Some(handle.stop(true)),
                 Some(doors) => {
@@ -130,7 +135,7 @@ impl Endpoint {
                 down.await;
                 result
             }
-            // a server that is dropped stops at once, whatever it still has
+            // a server that is dropped stops at once, whatever it still runs
             () = &mut down => Ok(()),
         }
     }
@@ -139,7 +144,7 @@ impl Endpoint {
 /// When a server stops.
 pub(crate) struct Stop<F> {
     pub(crate) told: F,
-    /// Whether the process was told, and may be told again.
+    /// Whether this is a signal, which may come again.
     pub(crate) is_signal: bool,
 }
 
@@ -149,23 +154,19 @@ impl Stop<()> {
     }
 }
 
-/// A second signal does not wait for anything.
+/// A second signal ends the process at once.
 async fn exit_when_told_again() {
     if let Ok(signal) = told_to_stop().await {
         log::warn!("event=drain step=aborted signal={signal}");
-        // as a process that a signal ends
+        // the exit code of a process that a signal ends
         std::process::exit(if signal == "SIGINT" { 128 + 2 } else { 128 + 15 });
     }
 }
 
-/// The thread that accepts is told to pause, and does so a moment later: it would log an error for each listener that has been
-/// shut down before.
-const HANDED_ON: Duration = Duration::from_millis(20);
-
-/// By which clients come in.
+/// The server's entrances for clients.
 pub(crate) struct Doors {
     pub(crate) listeners: Vec<TcpListener>,
-    /// Whether plain HTTP takes no further request on a connection.
+    /// Whether plain HTTP accepts no more requests on a connection.
     pub(crate) closing: watch::Sender<bool>,
 }
 

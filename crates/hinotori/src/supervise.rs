@@ -1,9 +1,9 @@
 //! Actors that survive a panic.
 //!
-//! actix's `Supervisor` restarts an actor that stops, but not one whose handler panicked: that one's address is dead for
-//! good. So the panic is caught in the handler and the context stopped, and the Supervisor does the rest: the address
+//! actix's `Supervisor` restarts an actor that stops, but not one whose handler panicked: the address of that actor is
+//! dead. So the panic is caught in the handler and the context is stopped. The Supervisor does the rest: the address
 //! stays valid, messages that wait in the mailbox are handled, and the actor's fields are as the handler left them. An
-//! actor that keeps panicking ends the process, so that whatever supervises the process acts.
+//! actor that keeps panicking ends the process, so that a supervisor of the process can act.
 //!
 //! # Source
 //! Elixir `Supervisor`, `max_restarts` and `max_seconds`.
@@ -23,10 +23,10 @@ use crate::{
     telemetry::{Counter, Quoted},
 };
 
-/// So many panics within [`WITHIN`] end the process.
+/// This many panics within [`WITHIN`] end the process.
 const MAX_CRASHES: usize = 3;
 
-/// See [`MAX_CRASHES`]. Elixir's supervisors restart three times in as long, and give up at the fourth.
+/// See [`MAX_CRASHES`]. Elixir's supervisors restart three times in this time, and give up at the fourth.
 const WITHIN: Duration = Duration::from_secs(5);
 
 /// The exit code of a process whose actor keeps panicking: `EX_SOFTWARE` of sysexits.h.
@@ -34,7 +34,7 @@ const EXIT_CODE: i32 = 70;
 
 /// Guards the handlers of one actor that runs under [`actix::Supervisor`].
 ///
-/// A handler should change the actor's fields only after all that can panic, as they live on.
+/// A handler should change the actor's fields only after everything that can panic, because the fields are kept.
 ///
 /// ```
 /// use actix::{Actor, Context, Handler, Message, Supervised, Supervisor};
@@ -70,18 +70,19 @@ const EXIT_CODE: i32 = 70;
 pub struct Guard {
     name: &'static str,
     crashes: Vec<Instant>,
-    /// Where they are counted.
+    /// The counter of its crashes.
     counted: Option<Counter>,
 }
 
 impl Guard {
-    /// A guard; `name` is how the log calls the actor.
+    /// A guard; `name` is the actor's name in the log.
     #[must_use]
     pub fn new(name: &'static str) -> Self {
         Self { name, crashes: Vec::new(), counted: None }
     }
 
-    /// Counts crashes in the metrics of a server, as `hinotori_crashes_total` of the actor's name. Needs the feature `metrics`.
+    /// Counts crashes in the metrics of a server, as `hinotori_crashes_total` of the actor's name. Needs the feature
+    /// `metrics`.
     #[cfg(feature = "metrics")]
     #[must_use]
     pub fn counted(mut self, endpoint: &crate::Endpoint) -> Self {
@@ -126,8 +127,8 @@ impl Guard {
     }
 }
 
-/// Writes panics as one line of the log each, instead of Rust's own several on standard error, in which the text of a client
-/// might look like lines of the log. To be called when the log has been set up; for the whole process.
+/// Logs each panic as one line, instead of Rust's own lines on standard error, in which the text of a client might look
+/// like log lines. It applies to the whole process. Call it after the log has been set up.
 ///
 /// With `RUST_BACKTRACE=1` the backtrace follows on standard error.
 pub fn log_panics() {
@@ -142,13 +143,13 @@ pub fn log_panics() {
     }));
 }
 
-/// The actor panicked over this message. It is running again, but the message is lost.
+/// The actor panicked on this message. It is running again, but the message is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Crashed;
 
 impl fmt::Display for Crashed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the actor crashed over this message and was restarted")
+        f.write_str("the actor crashed on this message and was restarted")
     }
 }
 

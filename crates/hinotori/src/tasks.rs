@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-/// The unfinished work of one server. It is counted by those who do it, on any thread.
+/// The unfinished work of one server, counted on any thread.
 #[derive(Debug, Default)]
 pub(crate) struct Tasks {
-    /// Has one more owner for each channel.
+    /// Has one more owner per channel.
     channels: Arc<()>,
-    /// The same for all else.
+    /// The same for everything else.
     others: Arc<()>,
 }
 
@@ -17,7 +17,7 @@ impl Tasks {
         Unfinished(self.channels.clone())
     }
 
-    /// Something else is under way that must be done before the server stops.
+    /// Something else has begun that must be finished before the server stops.
     pub(crate) fn other(&self) -> Unfinished {
         Unfinished(self.others.clone())
     }
@@ -27,13 +27,13 @@ impl Tasks {
         Arc::strong_count(&self.channels) - 1
     }
 
-    /// All that has not ended.
+    /// Everything that has not ended.
     pub(crate) fn unfinished(&self) -> usize {
         self.channels() + Arc::strong_count(&self.others) - 1
     }
 }
 
-/// Something that a draining server waits for, until this is dropped.
+/// A draining server waits until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Unfinished(#[expect(dead_code, reason = "it is counted by its owners")] Arc<()>);
 

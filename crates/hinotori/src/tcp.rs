@@ -1,4 +1,4 @@
-//! A client's TCP connection, as sockets need it.
+//! Sets up a client's TCP connection for sockets.
 
 #[cfg(target_os = "linux")]
 use std::time::Duration;
@@ -9,18 +9,18 @@ use socket2::SockRef;
 
 use crate::telemetry::Quoted;
 
-/// How long a peer may take nothing of what was written to it before the kernel gives it up. Far above any stall of a
-/// mobile network that TCP survives in practice.
+/// How long a peer may accept no data before the kernel drops it. Far above any stall of a mobile network that TCP
+/// survives in practice.
 #[cfg(target_os = "linux")]
 const USER_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Sets a client's TCP connection up for sockets. For `actix_web::HttpServer::on_connect`; [`Server`](crate::Server) does it
-/// for every connection.
+/// Sets up a client's TCP connection for sockets. Pass it to `actix_web::HttpServer::on_connect`;
+/// [`Server`](crate::Server) does this for every connection.
 ///
-/// `TCP_NODELAY`: a small message does not wait until the one before it has been acknowledged. `TCP_USER_TIMEOUT` (Linux):
-/// the kernel drops a peer that accepts no data for 20 s. Its socket ends long before, but only this frees the connection.
-/// Both also apply to TLS connections of rustls 0.23 (`HttpServer::bind_rustls_0_23`); streams of any other type are left
-/// as they are.
+/// `TCP_NODELAY`: a small message does not wait until the one before it has been acknowledged. `TCP_USER_TIMEOUT`
+/// (Linux): the kernel drops a peer that accepts no data for 20 s. Its socket ends long before, but only this frees the
+/// connection. Both also apply to TLS connections of rustls 0.23 (`HttpServer::bind_rustls_0_23`); streams of any other
+/// type are left as they are.
 pub fn on_connect(connection: &dyn Any, _: &mut Extensions) {
     let stream = connection.downcast_ref::<TcpStream>();
     #[cfg(feature = "tls")]
@@ -39,7 +39,7 @@ fn set_user_timeout(socket: &SockRef<'_>) -> io::Result<()> {
     socket.set_tcp_user_timeout(Some(USER_TIMEOUT))
 }
 
-/// Other systems have no such option; there, a peer that takes nothing is given up when it is gone.
+/// Other systems have no such option: there, the kernel only drops a peer that is gone.
 #[cfg(not(target_os = "linux"))]
 fn set_user_timeout(_: &SockRef<'_>) -> io::Result<()> {
     Ok(())

@@ -1,6 +1,6 @@
-//! Signed tokens, by the clock of the system.
+//! Signed tokens, by the system clock.
 //!
-//! A page that knows its user signs who that is, the client hands the token in when it connects, and
+//! The server that knows the user signs the user's id, the client presents the token when it connects, and
 //! [`connect`](crate::SocketHandler::connect) verifies it. The content is signed, not encrypted: anyone can read it.
 
 use std::time::{Duration, SystemTime};
@@ -13,8 +13,8 @@ use crate::wire::PayloadError;
 
 /// Signs and verifies the tokens of one purpose.
 ///
-/// The layout is that of a Phoenix token, but the content is JSON and the key is derived in another way: neither server
-/// reads the other's tokens.
+/// The layout is that of a Phoenix token, but the content is JSON and the key derivation differs: neither server reads
+/// the other's tokens.
 ///
 /// ```
 /// use std::time::Duration;
@@ -36,8 +36,8 @@ use crate::wire::PayloadError;
 pub struct Token(token::Token);
 
 impl Token {
-    /// Tokens of the purpose `salt`, by secrets of which the first signs and all verify: put a new one in front, and drop
-    /// the old one when its tokens have expired.
+    /// Tokens of the purpose `salt`. The first secret signs, all of them verify: to rotate, put a new one first, and
+    /// remove the old one when its tokens have expired.
     ///
     /// # Errors
     /// [`WeakSecret`] if there is no secret, or one has fewer than 32 bytes.
@@ -45,7 +45,7 @@ impl Token {
         token::Token::new(salt, secrets).map(Self)
     }
 
-    /// Signs data together with the present time.
+    /// Signs data together with the current time.
     ///
     /// # Errors
     /// [`PayloadError::Encode`] if the data does not serialize to JSON.
@@ -56,8 +56,8 @@ impl Token {
     /// The data of a token that was signed with one of the secrets, for the same purpose, at most `max_age` ago.
     ///
     /// # Errors
-    /// [`TokenError::Missing`] without a token, [`TokenError::Expired`] if it is too old, [`TokenError::Invalid`] if it was
-    /// not signed so or holds something else than a `T`.
+    /// [`TokenError::Missing`] without a token, [`TokenError::Expired`] if it is too old, [`TokenError::Invalid`] if it
+    /// was not signed for this purpose with one of the secrets or does not hold a `T`.
     pub fn verify<T: DeserializeOwned>(
         &self,
         token: Option<&str>,

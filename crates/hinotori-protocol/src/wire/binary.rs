@@ -1,4 +1,4 @@
-//! Version 2 of the format, binary frames: a payload of bytes behind a short header.
+//! Version 2 of the format, binary frames: a short header and a payload of bytes.
 //!
 //! # Binary layout
 //! Every size is one unsigned byte, so a field holds at most 255 bytes.
@@ -54,7 +54,7 @@ pub(super) fn decode(data: &Bytes) -> Result<Message, DecodeError> {
         ByteString::try_from(bytes).map_err(|_| DecodeError::Utf8(name))
     };
     Ok(Message {
-        // an empty one is a text as well: Phoenix has no null here either
+        // an empty ref is a text too: Phoenix has no null here either
         join_ref: Ref::Text((&*field("join_ref", sizes[0])?).into()),
         reference: Ref::Text((&*field("ref", sizes[1])?).into()),
         topic: field("topic", sizes[2])?,

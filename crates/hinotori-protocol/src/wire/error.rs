@@ -1,38 +1,38 @@
-//! Messages that are not of the format, in either direction.
+//! Errors of decoding and encoding.
 
 use std::fmt;
 
 use super::{event::MAX_NAME, json::Fault};
 
-/// A message that does not decode. It ends its socket (close 1011) and no other.
+/// A message that does not decode. It closes its socket (1011) and no other.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum DecodeError {
-    /// Text that is not JSON, or JSON that must not be passed on.
+    /// Text that is not JSON, or JSON that must not be forwarded.
     Json(Fault),
-    /// JSON, but not a message: what would be one.
+    /// JSON, but not a message; holds the expected shape.
     Shape(&'static str),
-    /// A topic or an event that is no string.
+    /// A topic or an event that is not a string.
     Name(&'static str),
-    /// A ref that is neither string, number nor null.
+    /// A ref that is not a string, a number or null.
     Ref,
     /// A binary message whose first byte is not that of a push.
     Kind(u8),
-    /// A binary message shorter than its own sizes say.
+    /// A binary message that is shorter than its own sizes say.
     Truncated {
         /// Bytes that its header and the fields after it need.
         needs: usize,
         /// Bytes that it has.
         has: usize,
     },
-    /// A ref, a topic or an event of absurd length.
+    /// A ref, a topic or an event that is too long.
     NameTooLong {
         /// `join_ref`, `ref`, `topic` or `event`.
         field: &'static str,
         /// Its length in bytes, above [`MAX_NAME`].
         length: usize,
     },
-    /// A binary message that stands for text, or the named field of another one, is not UTF-8.
+    /// The named field of a binary message is not UTF-8, or a binary message that stands for text is not.
     Utf8(&'static str),
 }
 
@@ -63,7 +63,7 @@ impl From<Fault> for DecodeError {
     }
 }
 
-/// A message that this version of the format cannot carry.
+/// A message that this version of the format cannot encode.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum EncodeError {

@@ -1,4 +1,4 @@
-//! The names that the protocol reserves, each in one place, and how long any may be.
+//! The names that the protocol reserves, and the longest name that is allowed.
 
 /// The topic of messages to the socket itself.
 pub const PHOENIX: &str = "phoenix";
@@ -10,12 +10,12 @@ pub const PHX_JOIN: &str = "phx_join";
 pub const PHX_LEAVE: &str = "phx_leave";
 /// The answer to a message that carried a ref.
 pub const PHX_REPLY: &str = "phx_reply";
-/// A channel ended as it should.
+/// A channel ended normally.
 pub const PHX_CLOSE: &str = "phx_close";
 /// A channel crashed; phoenix.js joins again.
 pub const PHX_ERROR: &str = "phx_error";
-/// Broadcast to the id of a socket: it closes.
+/// Closes a socket when it is broadcast to the socket's id.
 pub const DISCONNECT: &str = "disconnect";
 
-/// Bytes that a ref, a topic or an event may have. Binary frames allow 255; no client comes near.
+/// Bytes that a ref, a topic or an event may have. Binary frames allow 255; clients use far fewer.
 pub const MAX_NAME: usize = 1024;

@@ -1,7 +1,7 @@
 //! An encoded message, ready for a transport.
 //!
-//! The RFC 6455 header of a server's frame is written in front of the message when it is encoded: a broadcast is then
-//! the same bytes for every WebSocket, and a transport without frames takes [`Frame::into_text`].
+//! The RFC 6455 header of a server's frame is written in front of the message when the message is encoded. So a
+//! broadcast is the same bytes for every WebSocket. A transport without frames uses [`Frame::into_text`].
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use super::{
 /// The longest header of an unmasked frame: 2 bytes and a length of 8 (RFC 6455 §5.2).
 const MAX_HEADER: usize = 10;
 
-/// The bit of the first byte that marks the last frame of a message: every frame here is one.
+/// The bit of the first byte that marks the last frame of a message, which every frame here is.
 const FIN: u8 = 0x80;
 
 /// The bit of the first byte that marks a compressed message (RFC 7692 §6).
@@ -34,8 +34,8 @@ pub enum Opcode {
     Pong = 10,
 }
 
-/// A payload of at least this many bytes is not copied into its frame but shared by all frames that carry it: ten thousand
-/// clients that join a chat hold one history.
+/// A payload of at least this many bytes is not copied into its frame, but shared by all frames that carry it: ten
+/// thousand clients that join a chat share one history.
 const SHARED: usize = 32 * 1024;
 
 /// One message, encoded and framed. Cheap to clone.
@@ -48,7 +48,7 @@ enum Kind {
     Parts(Arc<Parts>),
 }
 
-/// A long payload, which is shared, and what comes before and after it.
+/// A long payload, which is shared, and the bytes before and after it.
 #[derive(Debug, PartialEq, Eq)]
 struct Parts {
     before: Bytes,
@@ -57,8 +57,8 @@ struct Parts {
 }
 
 impl Frame {
-    /// Frames a payload between what `before` and `after` write: so many bytes `around` it, as far as the caller knows. If
-    /// the caller is right, the frame is written once and is one allocation, or three beside a long payload.
+    /// Frames a payload between what `before` and `after` write, which the caller expects to be `around` bytes. If that
+    /// is right, the frame is written once and takes one allocation, or three in addition to a long payload.
     pub(super) fn build(
         opcode: Opcode,
         around: usize,
@@ -88,7 +88,7 @@ impl Frame {
         Self(Kind::Parts(Arc::new(Parts { before: bytes.into(), payload: payload.clone(), after })))
     }
 
-    /// Frames a message that is there already.
+    /// Frames an encoded message.
     pub fn of(opcode: Opcode, message: &[u8]) -> Self {
         let (header, length) = header(opcode as u8, message.len());
         Self(Kind::Whole([&header[..length], message].concat().into()))
@@ -107,8 +107,8 @@ impl Frame {
         }
     }
 
-    /// The same message, compressed for clients that agreed on this window. `None` if it is to be sent as it is: it is
-    /// shorter than 256 bytes, would not become shorter, is compressed already, or is not a data message.
+    /// The same message, compressed for clients that agreed on this window. `None` if it should be sent uncompressed:
+    /// it is shorter than 256 bytes, would not become shorter, is compressed already, or is not a data message.
     ///
     /// ```
     /// use hinotori_protocol::wire::{Frame, Opcode, compression::Window};
@@ -126,13 +126,13 @@ impl Frame {
         let mut bytes = vec![0; MAX_HEADER];
         deflate(window, &self.clone().into_message(), &mut bytes).ok()?;
         let (header, length) = header(RSV1 | first, bytes.len() - MAX_HEADER);
-        // the header ends where the payload begins, so that the payload is not moved
+        // the header ends where the payload begins, so the payload is not moved
         let start = MAX_HEADER - length;
         bytes[start..MAX_HEADER].copy_from_slice(&header[..length]);
         Some(Self(Kind::Whole(Bytes::from(bytes).slice(start..))))
     }
 
-    /// The frame's bytes, header and message, if they lie in one piece.
+    /// The frame's bytes, header and message, if they are in one piece.
     pub fn whole(&self) -> Option<&Bytes> {
         match &self.0 {
             Kind::Whole(bytes) => Some(bytes),
@@ -140,7 +140,7 @@ impl Frame {
         }
     }
 
-    /// The frame's bytes, header and message, in as many pieces as they lie.
+    /// The frame's bytes, header and message, in their pieces.
     pub fn pieces(&self) -> impl Iterator<Item = &Bytes> {
         let (first, payload, last) = match &self.0 {
             Kind::Whole(bytes) => (bytes, &[][..], None),
@@ -157,7 +157,7 @@ impl Frame {
         }
     }
 
-    /// How many of its bytes lie in the pieces of a [`PayloadList`](super::PayloadList), which other frames share.
+    /// How many of its bytes are in the pieces of a [`PayloadList`](super::PayloadList), which other frames share.
     pub fn shared(&self) -> usize {
         match &self.0 {
             Kind::Parts(parts) if parts.payload.is_list() => parts.payload.len(),
@@ -165,13 +165,13 @@ impl Frame {
         }
     }
 
-    /// The text of a text frame, in as many pieces as it lies.
+    /// The text of a text frame, in its pieces.
     pub fn into_text(self) -> Option<Vec<Bytes>> {
         let first = *self.pieces().next()?.first()?;
         (first & 0x0f == Opcode::Text as u8).then(|| self.into_message())
     }
 
-    /// The message alone, in as many pieces as it lies.
+    /// The message without the header, in its pieces.
     pub fn into_message(self) -> Vec<Bytes> {
         let mut pieces: Vec<Bytes> = self.pieces().cloned().collect();
         if let Some(first) = pieces.first_mut() {
@@ -186,8 +186,8 @@ impl Frame {
     }
 }
 
-/// The header of a final, unmasked frame, and its length (RFC 6455 §5.2). The first byte has the opcode and the reserved
-/// bits.
+/// The header of a final, unmasked frame, and its length (RFC 6455 §5.2). The first byte has the opcode and the
+/// reserved bits.
 fn header(first: u8, length: usize) -> ([u8; MAX_HEADER], usize) {
     let mut header = [0; MAX_HEADER];
     header[0] = FIN | first;
@@ -211,24 +211,24 @@ fn header(first: u8, length: usize) -> ([u8; MAX_HEADER], usize) {
 pub struct CloseCode(pub u16);
 
 impl CloseCode {
-    /// Nothing went wrong. phoenix.js does not come back.
+    /// A normal end. phoenix.js does not reconnect.
     pub const NORMAL: Self = Self(1000);
-    /// The application disconnected the socket. phoenix.js comes back after any code but 1000.
+    /// The application disconnected the socket. phoenix.js reconnects after any code except 1000.
     pub const GOING_AWAY: Self = Self(1001);
-    /// Not a WebSocket frame, or no byte from the client for too long (as Bandit).
+    /// Not a WebSocket frame, or no byte from the client for too long (as in Bandit).
     pub const PROTOCOL: Self = Self(1002);
-    /// Text that is not UTF-8, or a compressed message that does not inflate (as Bandit).
+    /// Text that is not UTF-8, or a compressed message that does not inflate (as in Bandit).
     pub const INVALID_TEXT: Self = Self(1007);
-    /// More messages than are allowed in a time.
+    /// More messages than are allowed over time.
     pub const POLICY: Self = Self(1008);
     /// A frame or a message over its limit.
     pub const TOO_BIG: Self = Self(1009);
-    /// A message that does not decode, or a failure of our own.
+    /// A message that does not decode, or a failure of the server.
     pub const INTERNAL: Self = Self(1011);
     /// The server drains.
     pub const SERVICE_RESTART: Self = Self(1012);
 
-    /// Whether a client may say this code in its close frame.
+    /// Whether a client may send this code in its close frame.
     pub fn is_valid_from_client(self) -> bool {
         matches!(self.0, 1000..=1003 | 1007..=1011 | 3000..)
     }

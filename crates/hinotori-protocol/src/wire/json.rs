@@ -1,46 +1,47 @@
-//! Reads the JSON of a client's message: checks all of it and finds its parts. Builds nothing.
+//! Reads the JSON of a client's message: checks all of it and finds its parts, without building values.
 //!
-//! A payload is mostly passed on unread, so a look at each of its bytes is all that it should cost: one pass, without
-//! recursion. What is taken is what serde_json takes, less what [`Fault`] names; `oracle.rs` compares the two.
+//! Most payloads are forwarded unread, so reading one should cost no more than a look at each byte: one pass, without
+//! recursion. The reader accepts what serde_json accepts, except for what [`Fault`] names; `oracle.rs` compares the
+//! two.
 //!
 //! # Source
 //! RFC 8259.
 
 use std::{borrow::Cow, fmt};
 
-/// Arrays and objects within each other; what serde_json accepts when it builds a value (its `recursion_limit`), and
-/// so what a receiver in Rust can read.
+/// Levels of nested arrays and objects: what serde_json accepts when it builds a value (its `recursion_limit`), and so
+/// what a receiver in Rust can read.
 pub const MAX_DEPTH: usize = 128;
 
-/// Digits before the point that every double can have: 308.
+/// Digits before the point that always fit a double: 308.
 const MAX_DIGITS: usize = f64::MAX_10_EXP as usize;
 
-/// Why the text of a message is refused before anyone reads what it says.
+/// Why the text of a message is refused before it is interpreted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// Not JSON; the index of what cannot stand where it does, or the length of a text that ends too soon.
+    /// Not JSON.
     Syntax {
-        /// In bytes from the beginning of the text.
+        /// The index of the first byte that is not allowed, or the length of a text that ends too soon.
         at: usize,
     },
     /// Nested deeper than [`MAX_DEPTH`].
     TooDeep,
-    /// An escape such as `\ud800` that stands for no character: strict parsers of other clients would fail on it.
+    /// An escape such as `\ud800` that is half a character: strict parsers of other clients would fail on it.
     LoneSurrogate,
-    /// A fraction or power beyond what a double holds, such as `1e999`: Phoenix refuses it, and so do parsers of other
-    /// clients. Integers may be of any length.
+    /// A fraction or an exponent that does not fit a double, such as `1e999`: Phoenix refuses it, and so do parsers of
+    /// other clients. Integers may have any length.
     NumberTooBig,
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            // what stands there is what a user wrote, which no log should have
+            // not the text at that place: a user wrote it, so it should not be logged
             Self::Syntax { at } => write!(f, "not JSON at byte {at}"),
             Self::TooDeep => write!(f, "JSON nested deeper than {MAX_DEPTH} levels"),
             Self::LoneSurrogate => f.write_str("JSON with an escape of half a character"),
-            Self::NumberTooBig => f.write_str("JSON with a number that no double holds"),
+            Self::NumberTooBig => f.write_str("JSON with a number that does not fit a double"),
         }
     }
 }
@@ -48,16 +49,16 @@ impl fmt::Display for Fault {
 /// A value within a text.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Value<'a> {
-    /// As it is written.
+    /// Its text.
     pub(super) json: &'a str,
-    /// It is a string, and written without escapes.
+    /// Whether it is a string without escapes.
     is_plain: bool,
 }
 
 impl<'a> Value<'a> {
     pub(super) const NULL: Self = Self { json: "null", is_plain: false };
 
-    /// What it says, if it is a string: a part of the text unless it is written with escapes.
+    /// The string, if it is one: a part of the text unless it has escapes.
     pub(super) fn text(self) -> Option<Cow<'a, str>> {
         if self.is_plain {
             return Some(Cow::Borrowed(&self.json[1..self.json.len() - 1]));
@@ -66,25 +67,25 @@ impl<'a> Value<'a> {
     }
 }
 
-/// Reads a text that is one array or one object, part by part. All of the text has been checked only when there are no
+/// Reads a text that is one array or one object, part by part. The whole text has been checked only when there are no
 /// more parts.
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
     text: &'a str,
-    /// Where the next part begins.
+    /// The index at which the next part begins.
     at: usize,
-    /// What ends the array or the object.
+    /// The byte that ends the array or the object.
     close: u8,
     is_over: bool,
 }
 
 impl<'a> Reader<'a> {
-    /// Begins to read an array; none if the text is something else.
+    /// Begins to read an array. `None` if the text is something else.
     pub(super) fn array(text: &'a str) -> Result<Option<Self>, Fault> {
         Self::new(text, b'[', b']')
     }
 
-    /// Begins to read an object; none if the text is something else.
+    /// Begins to read an object. `None` if the text is something else.
     pub(super) fn object(text: &'a str) -> Result<Option<Self>, Fault> {
         Self::new(text, b'{', b'}')
     }
@@ -103,12 +104,12 @@ impl<'a> Reader<'a> {
         Ok(Some(reader))
     }
 
-    /// The array's next element; none after the last, where the whole text ends.
+    /// The array's next element. `None` after the last, where the whole text ends.
     pub(super) fn element(&mut self) -> Result<Option<Value<'a>>, Fault> {
         if self.is_over { Ok(None) } else { self.value().map(Some) }
     }
 
-    /// The object's next key and its value; none after the last, where the whole text ends.
+    /// The object's next key and its value. `None` after the last, where the whole text ends.
     pub(super) fn entry(&mut self) -> Result<Option<(Value<'a>, Value<'a>)>, Fault> {
         if self.is_over {
             return Ok(None);
@@ -122,7 +123,7 @@ impl<'a> Reader<'a> {
         self.value().map(|value| Some((key, value)))
     }
 
-    /// A value, and the comma or the end behind it.
+    /// A value, and the comma or the end after it.
     fn value(&mut self) -> Result<Value<'a>, Fault> {
         let json = self.text.as_bytes();
         let (_, start) = token(json, self.at);
@@ -153,7 +154,7 @@ impl<'a> Reader<'a> {
 fn value(json: &[u8], mut at: usize) -> Result<usize, Fault> {
     // the array or the object around it is a level too
     let mut depth = 1;
-    // a bit for each level, the innermost lowest: whether it is an object
+    // one bit per level, the innermost lowest: whether it is an object
     let mut objects = 0_u128;
     loop {
         let byte;
@@ -183,7 +184,7 @@ fn value(json: &[u8], mut at: usize) -> Result<usize, Fault> {
             }
             _ => return Err(Fault::Syntax { at }),
         };
-        // a value has ended, or nothing was in what has been opened: what ends with it?
+        // a value has ended, or an empty array or object was opened: what ends with it?
         loop {
             if depth == 1 {
                 return Ok(at);
@@ -211,13 +212,13 @@ fn key(json: &[u8], at: usize) -> Result<usize, Fault> {
     expect(json, string(json, at)?, b':')
 }
 
-/// The end of the string that begins at `at`, if it is one without escapes.
+/// The end of the string that begins at `at`, if it has no escapes.
 fn plain_string(json: &[u8], at: usize) -> Option<usize> {
     let end = (json.get(at) == Some(&b'"')).then(|| plain_end(json, at + 1))?;
     (json.get(end) == Some(&b'"')).then_some(end + 1)
 }
 
-/// The end of the string whose quote is to be at `at`.
+/// The end of the string whose opening quote must be at `at`.
 fn string(json: &[u8], at: usize) -> Result<usize, Fault> {
     let mut at = expect(json, at, b'"')?;
     loop {
@@ -255,11 +256,11 @@ fn code_unit(json: &[u8], at: usize) -> Result<u32, Fault> {
 fn number(json: &[u8], start: usize) -> Result<usize, Fault> {
     let mut at = start + usize::from(json[start] == b'-');
     at = match json.get(at) {
-        // nothing but a fraction or an exponent may follow a zero
+        // only a fraction or an exponent may follow a zero
         Some(b'0') => at + 1,
         _ => digits(json, at)?,
     };
-    // whether a fraction behind so many digits may be more than a double holds
+    // whether a fraction after this many digits may not fit a double
     let mut is_doubtful = false;
     if json.get(at) == Some(&b'.') {
         is_doubtful = at - start > MAX_DIGITS;
@@ -273,12 +274,12 @@ fn number(json: &[u8], start: usize) -> Result<usize, Fault> {
     if is_doubtful && !is_finite(&json[start..at]) { Err(Fault::NumberTooBig) } else { Ok(at) }
 }
 
-/// Whether a double holds a number, however roughly.
+/// Whether a number fits a double, however roughly.
 fn is_finite(number: &[u8]) -> bool {
     str::from_utf8(number).ok().and_then(|digits| digits.parse().ok()).is_some_and(f64::is_finite)
 }
 
-/// The end of digits, of which there must be one.
+/// The end of digits; there must be at least one.
 fn digits(json: &[u8], at: usize) -> Result<usize, Fault> {
     let end =
         json[at..].iter().position(|byte| !byte.is_ascii_digit()).map_or(json.len(), |length| at + length);
@@ -289,7 +290,7 @@ fn word(json: &[u8], at: usize, word: &[u8]) -> Result<usize, Fault> {
     if json[at..].starts_with(word) { Ok(at + word.len()) } else { Err(Fault::Syntax { at }) }
 }
 
-/// The end of this byte, which must be next but for space.
+/// The end of this byte, which must come next, apart from whitespace.
 fn expect(json: &[u8], at: usize, expected: u8) -> Result<usize, Fault> {
     match token(json, at) {
         (byte, at) if byte == expected => Ok(at + 1),
@@ -297,7 +298,7 @@ fn expect(json: &[u8], at: usize, expected: u8) -> Result<usize, Fault> {
     }
 }
 
-/// The first byte that is not space, and where it is; a zero, which JSON has nowhere, where the text ends.
+/// The first byte that is not whitespace, and its index. At the end of the text it is a zero, which JSON never has.
 fn token(json: &[u8], mut at: usize) -> (u8, usize) {
     loop {
         match json.get(at) {
@@ -307,13 +308,13 @@ fn token(json: &[u8], mut at: usize) -> (u8, usize) {
     }
 }
 
-/// Where something comes that does not stand for itself in a string: its end, an escape, or what may not be there.
+/// The index of the next byte of a string that is not literal: its end, an escape, or a byte that is not allowed.
 fn plain_end(json: &[u8], mut at: usize) -> usize {
-    // eight bytes at a time: the high bit of each that is less than another or equal to it, exact up to the first
+    // eight bytes at a time: the high bit of each that is less than or equal to another, exact up to the first
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     while let Some(bytes) = json[at..].first_chunk() {
         let bytes = u64::from_le_bytes(*bytes);
-        // the quote changes places with a space, and so comes right behind the control characters
+        // swaps the quote with a space, so that it comes right after the control characters
         let quote_or_control = (bytes ^ (ONES * 2)).wrapping_sub(ONES * 0x21);
         let backslash = (bytes ^ (ONES * u64::from(b'\\'))).wrapping_sub(ONES);
         let found = (quote_or_control | backslash) & !bytes & (ONES << 7);
@@ -325,7 +326,7 @@ fn plain_end(json: &[u8], mut at: usize) -> usize {
     at + json[at..].iter().take_while(|byte| **byte >= b' ' && !matches!(byte, b'"' | b'\\')).count()
 }
 
-/// Writes a text as a JSON string: two bytes longer than it is, unless something in it must be escaped.
+/// Writes a text as a JSON string: two bytes longer than the text, unless something must be escaped.
 pub(super) fn write(out: &mut Vec<u8>, text: &str) {
     if plain_end(text.as_bytes(), 0) == text.len() {
         out.push(b'"');

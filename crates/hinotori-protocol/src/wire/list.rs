@@ -1,4 +1,4 @@
-//! A JSON array that changes little and is sent often, such as the history of a chat.
+//! A JSON array that changes a little and is sent often, such as the history of a chat.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -6,15 +6,16 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{IntoPayload, Payload, PayloadError};
 
-/// Bytes after which the next element begins a piece of its own. A list of 16 MiB has a thousand pieces: who holds it
-/// alone holds their addresses, and a change copies one of them.
+/// Bytes after which the next element begins a new piece. A list of 16 MiB has a thousand pieces: each payload holds
+/// only their addresses, and a change copies one piece.
 const PIECE: usize = 16 * 1024;
 
 /// A JSON array whose encoded elements are kept in pieces of about 16 KiB.
 ///
-/// A [payload](Self::payload) made of it copies none of them: ten thousand clients that are sent a list of 10 MB hold those
-/// bytes once. A change replaces one piece, and payloads made before and after it share the others. So a client may take as
-/// long as it needs to read a long list: what it is sent does not count as its own, and does not make it a slow reader.
+/// A [payload](Self::payload) made of it copies none of them: ten thousand clients that are sent a list of 10 MB share
+/// those bytes. A change replaces one piece, and payloads made before and after it share the others. So a client may
+/// take as long as it needs to read a long list, as long as it keeps reading: the list's bytes do not count toward the
+/// limit of what may wait for it.
 ///
 /// ```
 /// use hinotori_protocol::wire::PayloadList;
@@ -38,13 +39,13 @@ pub struct PayloadList {
     bytes: usize,
 }
 
-/// Elements that lie together, each behind a comma.
+/// Consecutive elements, each after a comma.
 #[derive(Debug)]
 struct Piece {
-    /// The position of its first element, counted from the first that the list ever had.
+    /// The position of its first element, counted from the first element that the list ever had.
     first: u64,
     text: Bytes,
-    /// Where the comma of each element stands.
+    /// The index of each element's comma.
     commas: VecDeque<usize>,
 }
 
@@ -123,8 +124,8 @@ impl PayloadList {
     /// Adds an element at the end.
     ///
     /// # Errors
-    /// [`PayloadError::Encode`] if it does not serialize, [`PayloadError::NotJson`] if it is a binary payload. The list is
-    /// then as it was.
+    /// [`PayloadError::Encode`] if it does not serialize, [`PayloadError::NotJson`] if it is a binary payload. The list
+    /// is then as it was.
     pub fn push(&mut self, element: impl IntoPayload) -> Result<(), PayloadError> {
         let payload = element.into_payload()?;
         let json = payload.as_json().ok_or(PayloadError::NotJson)?;
@@ -132,7 +133,7 @@ impl PayloadList {
         Ok(())
     }
 
-    /// Adds an element to a piece of at most so many bytes.
+    /// Adds an element, to a piece of at most `most` bytes.
     fn push_json(&mut self, json: &[u8], most: usize) {
         if !self.pieces.back().is_some_and(|last| last.has_room_for(json, most)) {
             self.pieces.push_back(Piece::new(self.popped + self.len as u64));
@@ -144,7 +145,7 @@ impl PayloadList {
         self.bytes += json.len();
     }
 
-    /// Takes the first element away. False if there was none.
+    /// Removes the first element. False if there was none.
     pub fn pop_front(&mut self) -> bool {
         let Some(first) = self.pieces.front_mut() else { return false };
         self.bytes -= first.get(0).map_or(0, <[u8]>::len);
@@ -158,7 +159,7 @@ impl PayloadList {
         true
     }
 
-    /// Puts another element in the place of one. False if there is none.
+    /// Replaces the element at `index`. False if there is none.
     ///
     /// # Errors
     /// As [`Self::push`].

@@ -1,4 +1,4 @@
-//! The messages in the body of a long poll's POST, which may be many: one line for each.
+//! The messages in the body of a long poll's POST, of which there may be many: one per line.
 //!
 //! # Source
 //! Phoenix `lib/phoenix/transports/long_poll.ex` (`publish/4`), 1.8.12.

@@ -1,4 +1,4 @@
-//! One message of the protocol, whatever the version that carried it.
+//! One message of the protocol, in any version.
 
 use std::borrow::Cow;
 
@@ -13,7 +13,7 @@ use super::{
     share::share,
 };
 
-/// A `ref` or `join_ref`: chosen by the client, kept as it came and echoed.
+/// A `ref` or `join_ref`: chosen by the client, kept and echoed unchanged.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Ref {
     /// None was given.
@@ -26,7 +26,7 @@ pub enum Ref {
 }
 
 impl Ref {
-    /// The ref that a JSON value spells.
+    /// The ref in a JSON value.
     pub(super) fn from_json(field: &'static str, value: Value<'_>) -> Result<Self, DecodeError> {
         let json = value.json;
         let reference = match json.as_bytes() {
@@ -48,7 +48,7 @@ impl Ref {
         }
     }
 
-    /// The length of what is written, unless something must be escaped.
+    /// The length of the written ref, unless something must be escaped.
     pub(super) fn json_len(&self) -> usize {
         match self {
             Self::Null => "null".len(),
@@ -67,7 +67,7 @@ impl Ref {
     }
 }
 
-/// What a message in JSON consists of, in either version.
+/// The parts of a JSON message, in either version.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Parts<'a> {
     pub(super) join_ref: Value<'a>,
@@ -77,7 +77,7 @@ pub(super) struct Parts<'a> {
     pub(super) payload: Value<'a>,
 }
 
-/// A name out of a message: a part of it, unless it is written with escapes.
+/// A name in a message: a part of the message, unless it has escapes.
 fn name(message: &ByteString, field: &'static str, value: Value<'_>) -> Result<ByteString, DecodeError> {
     let name = value.text().ok_or(DecodeError::Name(field))?;
     judge_length(field, &name)?;
@@ -87,31 +87,31 @@ fn name(message: &ByteString, field: &'static str, value: Value<'_>) -> Result<B
     }
 }
 
-/// A socket remembers its names for as long as it is joined.
+/// Limits names, because a socket remembers them for as long as it is joined.
 fn judge_length(field: &'static str, name: &str) -> Result<(), DecodeError> {
     let length = name.len();
     if length > MAX_NAME { Err(DecodeError::NameTooLong { field, length }) } else { Ok(()) }
 }
 
-/// A message from a client. Its parts keep the frame in which they came.
+/// A message from a client. Its parts keep the frame alive in which they arrived.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Message {
-    /// The ref of the join that the sender believes in.
+    /// The ref of the join that the message belongs to.
     pub join_ref: Ref,
-    /// What a reply must carry.
+    /// The ref that a reply must carry.
     pub reference: Ref,
-    /// The topic that it is about.
+    /// The topic.
     pub topic: ByteString,
     /// The event, such as `new_message` or [`PHX_JOIN`](super::PHX_JOIN).
     pub event: ByteString,
     /// What it carries.
     pub payload: Payload,
-    /// The length of the message in which it came, in bytes.
+    /// The length of the received message, in bytes.
     pub weight: usize,
 }
 
 impl Message {
-    /// The message of which these are the parts.
+    /// Builds the message from its parts.
     pub(super) fn read(text: &ByteString, parts: Parts<'_>) -> Result<Self, DecodeError> {
         Ok(Self {
             join_ref: Ref::from_json("join_ref", parts.join_ref)?,
@@ -138,13 +138,13 @@ impl Message {
         }
     }
 
-    /// Bytes that this message holds in memory, near enough to bound a queue of them.
+    /// Bytes that this message takes in memory, close enough to limit a queue.
     pub fn cost(&self) -> usize {
         size_of::<Self>() + self.weight
     }
 }
 
-/// Whether a reply says that it worked.
+/// The status of a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -156,7 +156,7 @@ pub enum Status {
 }
 
 impl Status {
-    /// What comes before the response in the payload of a reply.
+    /// The text before the response in the payload of a reply.
     pub(super) fn opening(self) -> &'static str {
         match self {
             Self::Ok => r#"{"status":"ok","response":"#,
@@ -193,7 +193,7 @@ pub enum Outgoing<'a> {
     Push {
         /// The join_ref of the channel that pushes. Version 1 does not carry it.
         join_ref: &'a Ref,
-        /// [`Ref::Null`], but the join_ref once more for `phx_close` and `phx_error`.
+        /// [`Ref::Null`], except for `phx_close` and `phx_error`, where it is the join_ref again.
         reference: &'a Ref,
         /// The topic of the channel.
         topic: &'a str,

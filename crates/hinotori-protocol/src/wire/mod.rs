@@ -1,8 +1,8 @@
-//! The Phoenix Channels wire format: what one whole transport message says, and back.
+//! The Phoenix Channels wire format: decodes and encodes one whole transport message.
 //!
-//! Pure functions on whole frames: no I/O, no clock, no state. A transport hands in complete messages and gets
-//! [`Frame`]s that are ready to be written. The version of the format is a property of the socket, chosen once from the
-//! `vsn` parameter of its connect request ([`Serializer::negotiate`]).
+//! These are pure functions on whole frames: no I/O, no clock, no state. A transport passes in complete messages and
+//! gets [`Frame`]s that are ready to be written. The version of the format is a property of the socket, chosen once
+//! from the `vsn` parameter of its connect request ([`Serializer::negotiate`]).
 //!
 //! # Source
 //! Phoenix `lib/phoenix/socket/serializers/`, `lib/phoenix/socket/message.ex`, 1.8.12.

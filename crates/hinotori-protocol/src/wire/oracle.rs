@@ -1,6 +1,7 @@
-//! What serde_json reads in the text of a message. `json.rs` must find the same; only tests and the fuzzer ask here.
+//! Reads the text of a message with serde_json. `json.rs` must give the same result; only tests and the fuzzer use
+//! this.
 //!
-//! Each level is taken apart by serde_json anew, recursively: slow, and plain to see that it is right.
+//! Each level is parsed again by serde_json, recursively: slow, but obviously correct.
 
 use bytes::Bytes;
 use serde::{
@@ -11,7 +12,7 @@ use serde_json::{from_str, value::RawValue};
 
 use super::{MAX_DEPTH, MAX_NAME, Message, Payload, Ref, Serializer};
 
-/// The message that a text is, if it is one and may be passed on.
+/// The message in a text, if it is one and may be forwarded.
 pub fn decode(serializer: Serializer, text: &[u8]) -> Option<Message> {
     let text = std::str::from_utf8(text).ok()?;
     let raw: &RawValue = from_str(text).ok()?;
@@ -55,7 +56,7 @@ fn name(json: &str) -> Option<String> {
     from_str(json).ok().filter(|name: &String| name.len() <= MAX_NAME)
 }
 
-/// Whether well-formed JSON may be passed on, if it is at this depth.
+/// Whether well-formed JSON at this depth may be forwarded.
 fn is_fit(json: &str, depth: usize) -> bool {
     let is_part_fit = |part: &&RawValue| is_fit(part.get(), depth + 1);
     match json.as_bytes().first() {
@@ -68,15 +69,15 @@ fn is_fit(json: &str, depth: usize) -> bool {
                 && from_str::<Entries<'_>>(json)
                     .is_ok_and(|Entries(entries)| entries.iter().all(|(_, part)| is_part_fit(part)))
         }
-        // serde_json takes half a character only as long as it need not build it
+        // serde_json accepts half a character as long as it does not build the string
         Some(b'"') => from_str::<String>(json).is_ok(),
-        // serde_json rounds the last digits in its own way, which decides at the very edge
+        // serde_json rounds the last digits differently, which matters at the limit
         Some(b'-' | b'0'..=b'9') if json.contains(['.', 'e', 'E']) => json.parse().is_ok_and(f64::is_finite),
         _ => true,
     }
 }
 
-/// All keys and values of an object, as often as they are there.
+/// All keys and values of an object, repeated ones included.
 struct Entries<'a>(Vec<(String, &'a RawValue)>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Entries<'a> {

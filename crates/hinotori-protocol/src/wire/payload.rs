@@ -1,6 +1,6 @@
-//! What a message carries: JSON or bytes.
+//! The payload of a message: JSON or bytes.
 //!
-//! JSON is kept as the text that came or goes, so that a payload that is only passed on is never built up in memory.
+//! JSON is kept as text, so a payload that is only forwarded is never parsed into a value.
 
 use std::{borrow::Cow, error::Error, fmt, iter::successors, sync::Arc};
 
@@ -38,7 +38,7 @@ enum Kind {
 }
 
 impl Payload {
-    /// `{}`, the payload of a message that says all by its event.
+    /// `{}`, the payload of a message that needs none.
     #[must_use]
     pub fn empty() -> Self {
         Self(Kind::Json(Bytes::from_static(b"{}")))
@@ -60,8 +60,7 @@ impl Payload {
         Self(Kind::List(pieces, length))
     }
 
-    /// JSON text that is written already, such as a history that is kept encoded: it is checked, but neither built up nor
-    /// copied.
+    /// JSON text that is encoded already: it is checked, but neither parsed into a value nor copied.
     ///
     /// # Errors
     /// [`PayloadError::Encode`] if the text is not JSON.
@@ -71,7 +70,7 @@ impl Payload {
         Ok(Self(Kind::Json(json)))
     }
 
-    /// The text of a JSON payload; copied together if it is made of a [`PayloadList`](super::PayloadList).
+    /// The text of a JSON payload. It is copied if the payload is made of a [`PayloadList`](super::PayloadList).
     #[must_use]
     pub fn as_json(&self) -> Option<Cow<'_, [u8]>> {
         match &self.0 {
@@ -96,9 +95,9 @@ impl Payload {
         }
     }
 
-    /// Reads a JSON payload as a `T`. Of a key that is there twice the last counts, as in JavaScript.
+    /// Reads a JSON payload as a `T`. If a key is there twice, the last one counts, as in JavaScript.
     ///
-    /// A callback that passes the error on with `?` answers the client with it and lives on.
+    /// If a callback returns the error with `?`, the client gets it as an error reply and the channel continues.
     ///
     /// # Errors
     /// [`InvalidPayload`], which names the field, if the payload is binary or is not a `T`.
@@ -112,7 +111,7 @@ impl Payload {
         read.map_err(|error| InvalidPayload::new(describe(&error)))
     }
 
-    /// The payload as it travels, in as many pieces as it lies.
+    /// The payload as it is sent, in its pieces.
     pub(super) fn pieces(&self) -> &[Bytes] {
         match &self.0 {
             Kind::Json(bytes) | Kind::Binary(bytes) => std::slice::from_ref(bytes),
@@ -120,7 +119,7 @@ impl Payload {
         }
     }
 
-    /// Whether its pieces are those of a [`PayloadList`](super::PayloadList).
+    /// Whether its pieces belong to a [`PayloadList`](super::PayloadList).
     pub(super) fn is_list(&self) -> bool {
         matches!(self.0, Kind::List(..))
     }
@@ -133,7 +132,7 @@ impl Payload {
         }
     }
 
-    /// Whether it has no bytes, as only a binary payload may.
+    /// Whether it has no bytes, which only a binary payload can.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -148,7 +147,7 @@ impl Payload {
     }
 }
 
-/// The same kind and the same bytes, in whatever pieces.
+/// Equal if the kind and the bytes are the same, in any pieces.
 impl PartialEq for Payload {
     fn eq(&self, other: &Self) -> bool {
         let bytes = |payload: &Self| payload.pieces().concat();
@@ -158,8 +157,8 @@ impl PartialEq for Payload {
 
 impl Eq for Payload {}
 
-/// The JSON with the last of all equal keys, if it was they that `error` is about: types derived by serde refuse them, while
-/// maps, values and other receivers take the last.
+/// The JSON with only the last of equal keys, if these caused `error`: types derived with serde refuse them, while
+/// maps, values and other receivers take the last one.
 pub(super) fn with_last_keys(
     json: &[u8],
     error: &serde_path_to_error::Error<serde_json::Error>,
@@ -184,7 +183,7 @@ impl Default for Payload {
     }
 }
 
-/// The length only: payloads hold what users wrote, which no log should.
+/// Shows only the length: payloads hold what users wrote, which should not be logged.
 impl fmt::Debug for Payload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = if self.is_json() { "json" } else { "binary" };
@@ -192,10 +191,10 @@ impl fmt::Debug for Payload {
     }
 }
 
-/// A client's payload that is not what the channel expects; answered with its text as the `reason`.
+/// A client's payload that is not what the channel expects. The client is answered with its text as the `reason`.
 ///
-/// A callback may return it as it is, as the [`source`](Error::source) of an error of its own, or within an `anyhow::Error`,
-/// with or without context. An error that keeps only its text cannot be told from any other.
+/// A callback may return it directly, as the [`source`](Error::source) of its own error, or within an `anyhow::Error`,
+/// with or without context. An error that keeps only its text is treated like any other error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidPayload(Wrong);
 
@@ -209,7 +208,7 @@ impl InvalidPayload {
         Self::new("expected JSON, got a binary payload")
     }
 
-    /// The invalid payload that an error is about: the error itself, or what caused it.
+    /// The invalid payload behind an error: the error itself, or its cause.
     ///
     /// ```
     /// use std::{error::Error, io};
@@ -238,12 +237,12 @@ impl Error for InvalidPayload {
     }
 }
 
-/// What is wrong with a payload. The source of [`InvalidPayload`], as that itself is out of reach in `anyhow::Error` and in
-/// errors that pass everything on to another (`#[error(transparent)]`).
+/// What is wrong with a payload. It is the source of [`InvalidPayload`], because the latter cannot be reached in an
+/// `anyhow::Error` or in errors that delegate everything to another (`#[error(transparent)]`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Wrong(String);
 
-/// In a chain of causes it stands behind the text of [`InvalidPayload`], which says the rest.
+/// In a chain of causes it follows the text of [`InvalidPayload`], which has the rest.
 impl fmt::Display for Wrong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("sent by the client")
@@ -258,9 +257,9 @@ impl Error for Wrong {}
 pub enum PayloadError {
     /// The value does not serialize to JSON, such as a map whose keys are not strings.
     Encode(serde_json::Error),
-    /// A push or a broadcast carries a JSON object or bytes, as clients expect.
+    /// The payload of a push or a broadcast is not a JSON object or bytes, which clients expect.
     NotAnObject,
-    /// An element of a [`PayloadList`](super::PayloadList) is JSON.
+    /// An element of a [`PayloadList`](super::PayloadList) is not JSON.
     NotJson,
     /// The channel has not been joined yet: nothing can be pushed or broadcast from `join`.
     NotJoined,
@@ -269,7 +268,7 @@ pub enum PayloadError {
 impl fmt::Display for PayloadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Encode(_) => f.write_str("the payload cannot be written as JSON"),
+            Self::Encode(_) => f.write_str("the payload cannot be encoded as JSON"),
             Self::NotAnObject => {
                 f.write_str("expected a JSON object or bytes as the payload of a push or broadcast")
             }
@@ -288,7 +287,7 @@ impl Error for PayloadError {
     }
 }
 
-/// What can be sent: a [`Payload`], or anything that serializes to JSON.
+/// Anything that can be sent: a [`Payload`], or any value that serializes to JSON.
 pub trait IntoPayload {
     /// The payload, encoded.
     ///

@@ -1,4 +1,4 @@
-//! The two versions of the format, and how a socket gets one of them.
+//! The two versions of the format, and how one is chosen for a socket.
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -15,7 +15,7 @@ pub enum Serializer {
 }
 
 impl Serializer {
-    /// The serializer for a `vsn` parameter: `~> 1.0.0` or `~> 2.0.0`, version 1 if there is none; otherwise nothing.
+    /// The serializer for a `vsn` parameter: `~> 1.0.0` or `~> 2.0.0`, or version 1 without one. `None` for any other.
     pub fn negotiate(vsn: Option<&str>) -> Option<Self> {
         let Some(vsn) = vsn else { return Some(Self::V1) };
         let (major, rest) = vsn.split_once(".0.")?;
@@ -26,10 +26,10 @@ impl Serializer {
         }
     }
 
-    /// What a text message says.
+    /// Decodes a text message.
     ///
     /// # Errors
-    /// [`DecodeError`] if it is not a message of this version; the socket is then to be closed.
+    /// [`DecodeError`] if it is not a message of this version; the socket must then be closed.
     pub fn decode_text(self, text: &ByteString) -> Result<Message, DecodeError> {
         match self {
             Self::V1 => v1::decode(text),
@@ -37,7 +37,7 @@ impl Serializer {
         }
     }
 
-    /// What a binary message says. Version 1 takes JSON in it, as Phoenix does.
+    /// Decodes a binary message. Version 1 expects JSON in it, as Phoenix does.
     ///
     /// # Errors
     /// As [`Self::decode_text`].
@@ -51,10 +51,10 @@ impl Serializer {
         }
     }
 
-    /// The frame of a message.
+    /// Encodes a message as a frame.
     ///
     /// # Errors
-    /// [`EncodeError`] if this version cannot carry it.
+    /// [`EncodeError`] if this version cannot encode it.
     pub fn encode(self, message: Outgoing<'_>) -> Result<Frame, EncodeError> {
         let (Outgoing::Reply { payload, .. }
         | Outgoing::Push { payload, .. }
@@ -68,7 +68,7 @@ impl Serializer {
     }
 }
 
-/// Whether a text can follow `2.0.` in a version that is at least `2.0.0`, by the rules of semantic versioning.
+/// Whether a text may follow `2.0.` in a version that is at least `2.0.0`, by the rules of semantic versioning.
 fn is_patch(rest: &str) -> bool {
     let is_label = |label: &str| {
         label.split('.').all(|part| {
@@ -78,7 +78,7 @@ fn is_patch(rest: &str) -> bool {
     let (rest, build) = rest.split_once('+').map_or((rest, None), |(rest, build)| (rest, Some(build)));
     let (number, pre) = rest.split_once('-').map_or((rest, None), |(number, pre)| (number, Some(pre)));
     let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
-    // what comes before a release, such as 2.0.0-rc, is less than it
+    // a pre-release, such as 2.0.0-rc, is less than its release
     let is_released = pre.is_none_or(|pre| is_label(pre) && number != "0");
     is_number && (number == "0" || !number.starts_with('0')) && is_released && build.is_none_or(is_label)
 }

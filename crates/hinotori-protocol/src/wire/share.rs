@@ -1,19 +1,19 @@
-//! Parts of what a client sent: a part shares the memory of the whole, and so keeps all of it for as long as it is kept.
+//! Parts of a client's bytes: a part shares the memory of the whole, and so keeps the whole alive.
 //!
-//! What waits for a client or a channel is bounded by its own length. A part that is short beside its whole would make that
-//! bound a lie: a client could fill the memory with what is around its messages. Such a part is copied.
+//! What waits for a client or a channel is limited by its own length. A short part of a long whole would defeat that
+//! limit: a client could fill the memory with the bytes around its messages. Such a part is copied.
 
 use bytes::Bytes;
 
-/// Bytes of its whole that a part may keep beside itself, however short it is.
+/// Bytes beyond itself that a part may keep alive, however short it is.
 const REST: usize = 1024;
 
-/// A part of a whole that keeps at most as much again as it is long, or [`REST`].
+/// A part of a whole. It keeps alive at most its own length again, or [`REST`].
 pub(super) fn share(whole: &Bytes, part: &[u8]) -> Bytes {
     if is_small_part(part.len(), whole.len()) { Bytes::copy_from_slice(part) } else { whole.slice_ref(part) }
 }
 
-/// Whether a part of such a length is to be copied out of a whole of such a length.
+/// Whether a part of this length must be copied out of a whole of this length.
 fn is_small_part(part: usize, whole: usize) -> bool {
     whole.saturating_sub(part) > part.max(REST)
 }

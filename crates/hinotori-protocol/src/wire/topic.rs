@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A topic pattern: a whole topic, or the beginning of one and `*`.
+/// A topic pattern: a whole topic, or a prefix and `*`.
 ///
 /// ```
 /// # use hinotori_protocol::wire::Pattern;
@@ -18,10 +18,10 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// Reads a pattern.
+    /// Parses a pattern.
     ///
     /// # Errors
-    /// [`InvalidPattern`] if it is empty or has a `*` anywhere but at its end, as in Phoenix.
+    /// [`InvalidPattern`] if it is empty or has a `*` anywhere except at its end, as in Phoenix.
     pub fn parse(pattern: &str) -> Result<Self, InvalidPattern> {
         let text = pattern.strip_suffix('*').unwrap_or(pattern);
         if pattern.is_empty() || text.contains('*') {
@@ -30,7 +30,7 @@ impl Pattern {
         Ok(Self { text: text.to_owned(), open: text.len() < pattern.len() })
     }
 
-    /// Whether a topic is one of those meant.
+    /// Whether a topic matches.
     #[must_use]
     pub fn matches(&self, topic: &str) -> bool {
         if self.open { topic.starts_with(&self.text) } else { topic == self.text }
@@ -43,7 +43,7 @@ impl fmt::Display for Pattern {
     }
 }
 
-/// A pattern that is neither a topic nor the beginning of one and `*`.
+/// A pattern that is neither a topic nor a prefix and `*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidPattern(String);
 

@@ -1,6 +1,6 @@
 //! Version 1 of the format (`vsn=1.0.0`, or none): `{"topic", "event", "payload", "ref"}`.
 //!
-//! There is no join_ref on the wire, so all of a socket's messages are of the present join.
+//! There is no join_ref on the wire, so all messages of a socket belong to the current join.
 //!
 //! # Source
 //! Phoenix `lib/phoenix/socket/serializers/v1_json_serializer.ex`, 1.8.12.
@@ -15,7 +15,7 @@ use super::{
     message::Parts,
 };
 
-/// What a message must be.
+/// The shape of a message.
 const SHAPE: &str = "an object with topic, event, payload and ref, each once";
 
 pub(super) fn decode(text: &ByteString) -> Result<Message, DecodeError> {

@@ -1,6 +1,6 @@
 //! Version 2 of the format (`vsn=2.0.0`), text frames: `[join_ref, ref, topic, event, payload]`.
 //!
-//! Elements after the fifth are ignored. Binary payloads travel in frames of their own: `binary.rs`.
+//! Elements after the fifth are ignored. Binary payloads have their own frames: `binary.rs`.
 //!
 //! # Source
 //! Phoenix `lib/phoenix/socket/serializers/v2_json_serializer.ex`, 1.8.12.
@@ -15,7 +15,7 @@ use super::{
     message::Parts,
 };
 
-/// What a message must be.
+/// The shape of a message.
 const SHAPE: &str = "[join_ref, ref, topic, event, payload]";
 
 pub(super) fn decode(text: &ByteString) -> Result<Message, DecodeError> {
@@ -33,7 +33,7 @@ pub(super) fn decode(text: &ByteString) -> Result<Message, DecodeError> {
     Message::read(text, Parts { join_ref, reference, topic, event, payload })
 }
 
-/// The ref of a heartbeat, if it is written as phoenix.js writes it: all that an idle client sends.
+/// The ref of a heartbeat, if the text is exactly what phoenix.js sends. An idle client sends nothing else.
 fn heartbeat(json: &str) -> Option<&str> {
     let reference = json.strip_prefix(r#"[null,""#)?.strip_suffix(r#"","phoenix","heartbeat",{}]"#)?;
     let is_count = reference.len() < 20 && reference.bytes().all(|byte| byte.is_ascii_digit());

@@ -1,11 +1,11 @@
-//! How many connections are to close at a time.
+//! How many connections close at a time.
 
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},
 };
 
-/// So many connections are to close, of all workers together: each worker takes from it.
+/// A number of connections to close, of all workers together. Each worker takes from it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Batch {
     size: usize,
@@ -17,12 +17,12 @@ impl Batch {
         Self { size, left: Arc::new(AtomicUsize::new(size)) }
     }
 
-    /// Takes one, if there is one.
+    /// Takes one. False if none is left.
     pub(super) fn take(&self) -> bool {
         self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
     }
 
-    /// Whether as many have been closed as should be.
+    /// Whether all of the batch have been closed.
     pub(crate) fn is_done(&self) -> bool {
         self.closed() == self.size
     }

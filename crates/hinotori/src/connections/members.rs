@@ -1,4 +1,4 @@
-//! The open connections of one worker thread, and the task that looks after them.
+//! The open connections of one worker thread, and the task that checks and closes them.
 
 use std::{
     cell::{Cell, RefCell},
@@ -16,17 +16,17 @@ use crate::{
     pubsub::SubscriberKey,
 };
 
-/// How often a thread looks after its connections, at least.
+/// The longest interval at which a thread checks its connections.
 const MAX_PACE: Duration = Duration::from_secs(1);
 
-/// A connection that closes itself when the server drains, or its client is silent. It is called in the middle of a loop over
-/// all connections of the thread: it must not wait, nor add or remove one.
+/// A connection that closes itself when the server drains or its client is silent. Its methods are called within a loop
+/// over all connections of the thread, so they must not wait, and not add or remove a connection.
 pub(crate) trait Member {
     /// Whether it is neither closing nor closed.
     fn is_open(&self) -> bool;
     /// Begins to close.
     fn drain(&self);
-    /// Begins to close if its client has been silent for too long.
+    /// Begins to close if its client has been silent for too long, or is cut off if it has not read for too long.
     fn look(&self, now: Instant);
 }
 
@@ -39,7 +39,7 @@ pub(super) fn find(id: ServerId) -> Option<Rc<Members>> {
     per_thread::find(&MEMBERS, id)
 }
 
-/// Makes the list of this thread, and a task that looks after it until the server is dropped.
+/// Creates the list of this thread, and a task that checks it until the server is dropped.
 pub(super) fn start(id: ServerId, batches: watch::Receiver<Batch>) -> Rc<Members> {
     let members = Rc::new(Members { list: RefCell::default(), pace: Cell::new(MAX_PACE) });
     let registered = Registered::new(&MEMBERS, id, members.clone());
@@ -53,9 +53,9 @@ pub(super) fn start(id: ServerId, batches: watch::Receiver<Batch>) -> Rc<Members
 
 /// See the module.
 pub(super) struct Members {
-    /// Ten thousand may leave at once, each in constant time.
+    /// Removal takes constant time, because ten thousand may leave at once.
     list: RefCell<IndexMap<SubscriberKey, Rc<dyn Member>>>,
-    /// How often they are looked at: one timer for all, which an idle connection pays nothing for.
+    /// How often they are checked. There is one timer for all, so an idle connection costs none.
     pace: Cell<Duration>,
 }
 

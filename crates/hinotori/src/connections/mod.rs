@@ -1,7 +1,7 @@
-//! The connections of one server, of all its workers and transports: how many there may be, and which have to close.
+//! The connections of one server, over all workers and transports: how many there may be, and which have to close.
 //!
-//! A connection takes a [`Seat`] before it opens. While it is open its worker thread lists it (`members.rs`), looks whether
-//! its client has fallen silent, and closes it when the server drains. What is sent to it is no matter of this module.
+//! A connection takes a [`Seat`] before it opens. While it is open, its worker thread lists it (`members.rs`), checks
+//! whether its client is silent, and closes it when the server drains. This module does not send or receive.
 
 mod batch;
 mod members;
@@ -27,18 +27,18 @@ use crate::{per_thread::ServerId, pubsub::SubscriberKey};
 #[derive(Debug)]
 pub(crate) struct Connections {
     id: ServerId,
-    /// Those that are open or being opened.
+    /// Connections that are open or being opened.
     count: AtomicUsize,
     max: usize,
-    /// Clients should go elsewhere.
+    /// Whether clients should go to another server.
     is_leaving: AtomicBool,
     is_draining: AtomicBool,
-    /// The last batch that was told to close. A worker that misses one takes part in the next.
+    /// The latest batch. A worker that misses one takes part in the next.
     batch: watch::Sender<Batch>,
 }
 
 impl Connections {
-    /// None so far, and at most so many at a time.
+    /// No connections so far, and at most `max` at a time.
     pub(crate) fn new(max: usize) -> Self {
         Self {
             id: ServerId::new(),
@@ -50,9 +50,9 @@ impl Connections {
         }
     }
 
-    /// A place for a connection, taken until it is dropped; none if all are taken.
+    /// A seat for a connection, taken until it is dropped. `None` if all are taken.
     pub(crate) fn seat(self: &Arc<Self>) -> Option<Seat> {
-        // one step of one number: two workers cannot both take the last place
+        // one atomic step: two workers cannot both take the last seat
         let taken = self.count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
             (count < self.max).then_some(count + 1)
         });
@@ -69,28 +69,28 @@ impl Connections {
         self.max
     }
 
-    /// From now on, the server says that it is not ready.
+    /// From now on, the server is not ready.
     pub(crate) fn leave(&self) {
         self.is_leaving.store(true, Ordering::SeqCst);
     }
 
-    /// Whether clients should come here.
+    /// Whether clients should use this server.
     pub(crate) fn is_ready(&self) -> bool {
         !self.is_leaving.load(Ordering::SeqCst)
     }
 
-    /// From now on no connection opens, and one that is being opened is closed at once.
+    /// From now on, no connection opens, and one that is being opened is closed at once.
     pub(crate) fn begin_drain(&self) {
         self.leave();
         self.is_draining.store(true, Ordering::SeqCst);
     }
 
-    /// Whether connections are being closed; one that opens now was not told.
+    /// Whether connections are being closed; one that opens now is in no batch.
     pub(crate) fn is_draining(&self) -> bool {
         self.is_draining.load(Ordering::SeqCst)
     }
 
-    /// Tells so many of the open connections of all workers to close themselves.
+    /// Makes `size` of the open connections of all workers close.
     pub(crate) fn drain(&self, size: usize) -> Batch {
         let batch = Batch::new(size);
         self.batch.send_replace(batch.clone());
@@ -102,24 +102,24 @@ impl Connections {
         self.of_thread().add(key, connection);
     }
 
-    /// It has ended.
+    /// Removes a connection that has ended.
     pub(crate) fn remove(&self, key: SubscriberKey) {
         if let Some(members) = members::find(self.id) {
             members.remove(key);
         }
     }
 
-    /// Looks after the connections of this thread so often from now on, if not oftener.
+    /// Checks the connections of this thread at least this often from now on.
     pub(crate) fn look_every(&self, pace: Duration) {
         self.of_thread().look_every(pace);
     }
 
-    /// Those of this thread; the list is made when it is first asked for.
+    /// The connections of this thread; the list is created when it is first needed.
     fn of_thread(&self) -> Rc<Members> {
         members::find(self.id).unwrap_or_else(|| members::start(self.id, self.batch.subscribe()))
     }
 
-    /// Whether none is listed on this thread.
+    /// Whether no connection is listed on this thread.
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         members::find(self.id).is_none_or(|members| members.is_empty())

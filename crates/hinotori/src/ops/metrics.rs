@@ -11,7 +11,7 @@ use prometheus::TextEncoder;
 use super::{answer, at};
 use crate::{node::Node, telemetry::Quoted};
 
-/// Prometheus' text format, in which help texts and labels are UTF-8.
+/// The Prometheus text format, in which help texts and labels are UTF-8.
 const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Mounts `/metrics`.
@@ -20,7 +20,7 @@ pub(super) fn configure(node: &Arc<Node>, config: &mut ServiceConfig) {
     config.service(at("/metrics", move || metrics(of.clone())));
 }
 
-/// All metrics. They are gathered on a thread beside the workers: the process's own are read from files.
+/// All metrics. They are collected on a thread outside the workers, because those of the process are read from files.
 async fn metrics(node: Arc<Node>) -> HttpResponse {
     let gathered = web::block(move || {
         TextEncoder::new().encode_to_string(&node.telemetry.registry().gather()).map_err(|e| e.to_string())

@@ -1,8 +1,8 @@
 //! What has changed on a topic since its last broadcast, as the diffs to broadcast next, in order.
 //!
-//! Every change is in one of them. A presence that joins and leaves within the batch is not dropped, because a list may have
-//! shown it meanwhile: a client that never gets the leave would show it for good. Its join and its leave are in two diffs,
-//! because clients differ in which half of a diff they apply first.
+//! Every change is in one of them. A presence that joins and leaves within the batch is not dropped, because a list may
+//! have shown it meanwhile: a client that never gets the leave would show it forever. Its join and its leave are in two
+//! diffs, because clients differ in which half of a diff they apply first.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -15,7 +15,7 @@ pub(super) struct Diff {
     pub(super) leaves: Present,
 }
 
-/// Changes, in as few diffs as the rules above allow.
+/// Changes, in as few diffs as the rules of this module allow.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     diffs: Vec<Diff>,
@@ -32,7 +32,7 @@ impl Batch {
         self.diffs
     }
 
-    /// Adds changes that belong into one diff: an update's leave and join, or all leaves of a channel that ends.
+    /// Adds changes that belong in one diff: an update's leave and join, or all leaves of a channel that ends.
     pub(super) fn add(&mut self, left: Vec<Entry>, joined: Option<Entry>) {
         let Some(at) = left.iter().chain(&joined).map(|(id, _)| self.earliest(id)).max() else { return };
         if at == self.diffs.len() {
@@ -46,8 +46,8 @@ impl Batch {
         self.diffs[at].joins.extend(joined);
     }
 
-    /// The first diff that may have the next change of a presence: not before the key's latest change, and not beside the
-    /// presence's own join.
+    /// The first diff that may have the next change of a presence: not before the key's latest change, and not the one
+    /// with the presence's own join.
     fn earliest(&self, id: &Id) -> usize {
         let at = self.latest.get(&id.key).copied().unwrap_or_default();
         let has_just_come = self.diffs.get(at).is_some_and(|diff| diff.joins.contains_key(id));

@@ -17,16 +17,18 @@ use super::{
 };
 use crate::telemetry::Quoted;
 
-/// How long a diff waits for the hook. All diffs of a server are behind each other, so this delays all of them.
+/// How long a diff waits for the hook. The diffs of a server are broadcast one after another, so this delays all of
+/// them.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Gets a topic and some of its presences, and returns them with more beside each `metas`.
+/// Gets a topic and some of its presences, and returns them with more fields next to each `metas`.
 type Add = dyn Fn(&str, Presences) -> Presences + Send + Sync;
 
 /// The hook, and whether it is busy.
 pub(super) struct Fetch {
     add: Arc<Add>,
-    /// A call for a diff has not returned. There is one at a time, so a hook that never returns costs one thread.
+    /// Whether a call for a diff has not returned. There is one at a time, so a hook that never returns costs one
+    /// thread.
     is_busy: Arc<AtomicBool>,
 }
 
@@ -47,7 +49,8 @@ impl Fetch {
         })
     }
 
-    /// For both halves of a diff: calls the hook on a thread of its own. The diff is plain if that panics or takes too long.
+    /// For both halves of a diff: calls the hook on a separate thread. The diff is plain if that panics or takes too
+    /// long.
     pub(super) fn diff(&self, topic: &str, diff: &Diff) -> [Presences; 2] {
         let halves = || [by_key(&diff.joins), by_key(&diff.leaves)];
         self.within(PATIENCE, topic, halves()).unwrap_or_else(halves)
@@ -64,7 +67,7 @@ impl Fetch {
             let add = |half: Presences| if half.is_empty() { half } else { add(&name, half) };
             let added = catch_unwind(AssertUnwindSafe(|| halves.map(add))).ok();
             is_busy.store(false, Ordering::SeqCst);
-            // an error means that the diff did not wait any longer
+            // an error means that the diff no longer waits
             let _ = done.send(added);
         });
         if let Err(error) = fetching {

@@ -1,6 +1,6 @@
 //! The presences of one topic as a data type: tags, metas, owners.
 //!
-//! It has no lock and broadcasts nothing. `tracker.rs` keeps one [`State`] per topic behind a lock. Readers take a
+//! It has no lock and does not broadcast. `tracker.rs` keeps one [`State`] per topic behind a lock. Readers take a
 //! [`Present`], an immutable map that they share with the state until its next change.
 
 use std::{
@@ -29,8 +29,8 @@ impl Tag {
     const FIRST: Self = Self { clock: 0, replica: 0 };
     const LAST: Self = Self { clock: u64::MAX, replica: u64::MAX };
 
-    /// The tag as clients get it: base64 of the replica's 8 bytes and the clock's significant ones. 12 characters for a
-    /// replica's first 255 presences, 15 for its first 16 million.
+    /// The tag as clients get it: base64 of the replica's 8 bytes and the significant bytes of the clock. 12 characters
+    /// for a replica's first 255 presences, 15 for its first 16 million.
     pub(crate) fn phx_ref(self) -> String {
         let clock = self.clock.to_be_bytes();
         let zeros = self.clock.leading_zeros() as usize / 8;
@@ -46,8 +46,8 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    /// `replica` must be new at every start and on every server: phoenix.js keeps the old meta where a new one has the same
-    /// `phx_ref`.
+    /// `replica` must be new at every start and on every server: phoenix.js keeps the old meta if a new one has the
+    /// same `phx_ref`.
     pub(crate) fn new(replica: u64) -> Self {
         Self { replica, ticks: AtomicU64::new(0) }
     }
@@ -57,7 +57,7 @@ impl Clock {
     }
 }
 
-/// The place of a presence in a [`Present`]: by key, then by age.
+/// The position of a presence in a [`Present`]: by key, then by age.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Id {
     pub(crate) key: Arc<str>,
@@ -67,7 +67,7 @@ pub(crate) struct Id {
 /// One presence.
 pub(crate) type Entry = (Id, Arc<Meta>);
 
-/// Presences, those of one key together, oldest first.
+/// Presences, grouped by key, oldest first.
 pub(crate) type Present = BTreeMap<Id, Arc<Meta>>;
 
 /// The presences under one key.

@@ -1,6 +1,6 @@
-//! The thread that broadcasts diffs, a few milliseconds after the first change of a topic.
+//! The thread that broadcasts diffs, a few milliseconds after a topic's first change.
 //!
-//! It belongs to the server, not to a worker: a worker that has ended, is busy or is blocked never delays a diff.
+//! It belongs to the server, not to a worker, so a worker that has ended, is busy or is blocked never delays a diff.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -11,7 +11,7 @@ use std::{
 
 use crate::tasks::Unfinished;
 
-/// How long the changes of a topic are gathered before they are broadcast.
+/// How long the changes of a topic are collected before they are broadcast.
 const BATCH: Duration = Duration::from_millis(5);
 
 /// A diff that is due soon.
@@ -23,7 +23,7 @@ pub(super) struct Due {
 }
 
 impl Due {
-    /// For a topic that has just changed: `broadcast` is to be called when its changes have been gathered.
+    /// For a topic that has just changed: `broadcast` is called when its changes have been collected.
     pub(super) fn new(broadcast: impl Fn() + Send + 'static, unfinished: Unfinished) -> Self {
         Self { at: Instant::now() + BATCH, broadcast: Box::new(broadcast), _unfinished: unfinished }
     }
@@ -33,14 +33,14 @@ impl Due {
     }
 }
 
-/// Starts the thread, which ends when the queue is dropped. Every topic waits equally long, so the first in the queue is
-/// always the first that is due.
+/// Starts the thread, which ends when the queue is dropped. Every topic waits equally long, so the first in the queue
+/// is always due first.
 pub(super) fn start() -> mpsc::Sender<Due> {
     let (queue, changes) = mpsc::channel::<Due>();
     let telling = move || {
         for due in changes {
             thread::sleep(due.at.saturating_duration_since(Instant::now()));
-            // one topic's panic, which the hook has logged, must not end the presence of all others
+            // a panic for one topic, which the hook has logged, must not end the presence of all others
             let _ = catch_unwind(AssertUnwindSafe(|| due.tell()));
         }
     };

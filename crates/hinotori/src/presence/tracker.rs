@@ -1,4 +1,4 @@
-//! The topics and their locks: makes changes, has them broadcast, and lists presences.
+//! The topics and their locks: makes changes, queues them to be broadcast, and lists presences.
 
 use std::{
     collections::HashMap,
@@ -34,9 +34,9 @@ struct Topic {
     state: State<SubscriberKey>,
     /// Changes that have not been broadcast.
     batch: Batch,
-    /// Calls of `track` that return when they have been.
+    /// Calls of `track` that return when these have been broadcast.
     waiting: Vec<oneshot::Sender<()>>,
-    /// Removed from the map, where another topic may have the name by now.
+    /// Whether it was removed from the map, which may have another topic of this name by now.
     is_forgotten: bool,
 }
 
@@ -47,7 +47,7 @@ impl Tracker {
         Self { node, fetch, clock: Clock::new(replica), topics: Mutex::default(), teller }
     }
 
-    /// Adds a presence. The first one of an owner on a topic comes with the guard for all of them.
+    /// Adds a presence. For an owner's first presence on a topic, returns the guard for all of them too.
     pub(super) fn track(
         self: &Arc<Self>,
         owner: SubscriberKey,
@@ -87,8 +87,8 @@ impl Tracker {
         meta.remove("phx_ref_prev");
         change(&mut meta);
         let mut topic = lock(&topic);
-        // a presence belongs to one channel, whose callbacks run one at a time: it is still there unless `change` itself
-        // took it away
+        // a presence belongs to one channel, whose callbacks run one at a time: it is still there unless `change`
+        // itself took it away
         let left = topic.state.leave(&owner, key).ok_or(PresenceError::NotTracked)?;
         meta.insert("phx_ref_prev".to_owned(), Value::String(left.0.tag.phx_ref()));
         let joined = topic.state.join(owner, key, self.clock.tick(), meta);
@@ -160,7 +160,7 @@ impl Tracker {
             self.broadcast(&name, &diff);
         }
         for waiting in waiting {
-            // an error means that the channel has ended meanwhile
+            // an error means that the channel has ended
             let _ = waiting.send(());
         }
         if lock(&topic).is_over() {

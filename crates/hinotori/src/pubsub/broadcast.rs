@@ -8,13 +8,13 @@ use crate::{
     wire::{Frame, Outgoing, Payload, Serializer, compression::Window},
 };
 
-/// An event for all subscribers of a topic, encoded when the first of them needs it.
+/// An event for all subscribers of a topic, encoded when the first subscriber needs it.
 #[derive(Debug)]
 pub(crate) struct Broadcast {
     pub(crate) topic: String,
     pub(crate) event: String,
     pub(crate) payload: Payload,
-    /// Who is spared.
+    /// The subscriber that is skipped.
     pub(crate) from: Option<SubscriberKey>,
     /// Its key, if a client that lags needs the newest of these alone.
     pub(crate) latest: Option<Box<str>>,
@@ -23,11 +23,11 @@ pub(crate) struct Broadcast {
     v2: Forms,
 }
 
-/// One version's frame, made when it is first needed.
+/// The frame of one version, created when it is first needed.
 #[derive(Debug, Default)]
 struct Forms {
     plain: OnceLock<Option<Frame>>,
-    /// By window. Boxed, as few servers compress; none if the plain frame is to be sent.
+    /// By window. Boxed, because few servers compress. `None` if the plain frame should be sent.
     compressed: [OnceLock<Option<Box<Frame>>>; Window::ALL.len()],
 }
 
@@ -42,13 +42,13 @@ impl Broadcast {
         Self { latest: key.map(Box::from), ..self }
     }
 
-    /// Bytes that it holds in memory, near enough to bound a queue of them.
+    /// Bytes that it takes in memory, close enough to limit a queue.
     pub(crate) fn cost(&self) -> usize {
         size_of::<Self>() + self.topic.len() + self.event.len() + self.payload.len()
     }
 
-    /// The frame for sockets of one version and window; encoded and compressed once, whatever the number of receivers and
-    /// workers. There is none if that version cannot carry it, which is logged once.
+    /// The frame for sockets of one version and window, encoded and compressed once, whatever the number of receivers
+    /// and workers. `None` if that version cannot encode it, which is logged once.
     pub(crate) fn frame(&self, serializer: Serializer, window: Option<Window>) -> Option<&Frame> {
         let forms = match serializer {
             Serializer::V1 => &self.v1,

@@ -23,27 +23,27 @@ use crate::{
     telemetry::Counts,
 };
 
-/// Bytes of broadcasts that are delivered before any of them is written: many leave in one write, and no outbox fills by
-/// their number alone.
+/// Bytes of broadcasts that are delivered before any of them is written. So many leave in one write, and their number
+/// alone does not fill an outbox.
 const BURST: usize = 256 * 1024;
 
-/// Deliveries after which a burst ends, too: what its many receivers wait for is bounded.
+/// Deliveries after which a burst ends too, to limit how long its many receivers wait.
 const BURST_DELIVERIES: u64 = 64 * 1024;
 
-/// Nanoseconds that a burst may wait, for each of its bytes, for clients that fall behind. Who reads 12 MB a second is not cut
-/// off by any number of broadcasts, and who reads more slowly does not hold up more than that.
+/// Nanoseconds per byte of a burst that the worker may wait for clients that fall behind. A client that reads 12 MB per
+/// second is not cut off by any number of broadcasts, and a slower client does not delay others by more than that.
 const WAIT: u64 = 80;
 
-/// As often as those who fall behind are looked at.
+/// How often clients that fall behind are checked.
 const MOMENT: Duration = Duration::from_millis(1);
 
-/// Clients that are written to before other tasks get their turn: half a millisecond of system calls.
+/// Clients that are written to before the worker yields to other tasks: half a millisecond of system calls.
 const TURN: usize = 128;
 
-/// Whoever wants the broadcasts of a topic.
+/// A receiver of a topic's broadcasts.
 pub(crate) trait Subscriber {
-    /// Takes a broadcast, and says whether it was queued for a client. Called in the middle of a loop over all subscribers:
-    /// it must not wait, subscribe or unsubscribe.
+    /// Takes a broadcast, and returns whether it was queued for a client. It is called within a loop over all
+    /// subscribers, so it must not wait, subscribe or unsubscribe.
     fn deliver(&self, broadcast: &Arc<Broadcast>) -> bool;
 
     /// The same for a broadcast behind which none waits: a client to whom nothing is queued may be written to at once.
@@ -60,13 +60,13 @@ enum Work {
     Write(usize),
 }
 
-/// So many clients may be written to in a burst without a list of them being allocated anew.
+/// The most clients of a burst for which the list is kept and not allocated again.
 const KEPT: usize = 16 * 1024;
 
-/// Somebody who is written to soon.
+/// A client that is written to soon.
 pub(crate) trait Writer {
-    /// Writes what is queued; what its client does not take at once is left to its own task. It must not wait. Returns whether
-    /// the client [falls behind](Writer::falls_behind).
+    /// Writes what is queued; its own task writes what the client does not take at once. It must not wait. Returns
+    /// whether the client [falls behind](Writer::falls_behind).
     fn write(&self) -> bool;
     /// Whether the client reads, but so much waits for it that no more should be delivered for a moment.
     fn falls_behind(&self) -> bool;
@@ -81,10 +81,10 @@ pub(super) fn find(id: ServerId) -> Option<Rc<Local>> {
     per_thread::find(&LOCALS, id)
 }
 
-/// What was decided while other threads' messages waited to be delivered.
+/// An action that was decided while messages of other threads waited to be delivered.
 type Deferred = Box<dyn FnOnce(&Local)>;
 
-/// Dense to walk in a broadcast, and constant time to leave: ten thousand may leave at once.
+/// Dense, to be walked in a broadcast, with removal in constant time, because ten thousand clients may leave at once.
 type Subscribers = IndexMap<SubscriberKey, Rc<dyn Subscriber>>;
 
 /// The registry of one thread.
@@ -92,27 +92,27 @@ pub(crate) struct Local {
     key: SubscriberKey,
     counts: Counts,
     topics: RefCell<HashMap<String, Subscribers>>,
-    /// What other threads sent and this one has not delivered yet.
+    /// Broadcasts of other threads that this one has not delivered yet.
     inbox: RefCell<mpsc::UnboundedReceiver<Arc<Broadcast>>>,
     /// How many broadcasts other threads have sent, and how many of them have been delivered.
     sent: Arc<AtomicU64>,
     delivered: Cell<u64>,
-    /// What comes behind so many broadcasts of other threads, in order.
+    /// Actions that run after this many broadcasts of other threads, in order.
     behind: RefCell<VecDeque<(u64, Deferred)>>,
-    /// Those for whom something is queued that is not written yet.
+    /// Clients for which something is queued that is not written yet.
     unwritten: RefCell<Vec<Rc<dyn Writer>>>,
-    /// The topic of the broadcast that is being handed out, and how many of its subscribers have it.
+    /// The broadcast that is being handed out, and how many of the subscribers have it.
     handing_out: RefCell<Option<Arc<Broadcast>>>,
     handed_out: Cell<usize>,
-    /// Those who fall behind with reading what they are sent, and how long they are still to be waited for.
+    /// Clients that fall behind with reading, and how long the worker has yet to wait for them.
     behind_reading: RefCell<Vec<Rc<dyn Writer>>>,
     owed: Cell<Duration>,
-    /// The task that delivers and writes, while it waits for either.
+    /// The task that delivers and writes, while it has nothing to do.
     idle: Cell<Option<Waker>>,
 }
 
 impl Local {
-    /// Makes the registry of this thread, and a task that serves its queue until the server is dropped.
+    /// Creates the registry of this thread, and a task that serves its queue until the server is dropped.
     pub(super) fn start(
         id: ServerId,
         inbox: mpsc::UnboundedReceiver<Arc<Broadcast>>,
@@ -143,7 +143,7 @@ impl Local {
         local
     }
 
-    /// Delivers what other threads send and writes what is queued for clients, until the server is dropped.
+    /// Delivers broadcasts of other threads and writes what is queued for clients, until the server is dropped.
     async fn serve(&self) {
         while let Some(work) = poll_fn(|cx| self.poll_work(cx)).await {
             let bytes = match work {
@@ -153,7 +153,7 @@ impl Local {
                 }
                 Work::Write(bytes) => bytes,
             };
-            // before more is delivered, so that nobody's queue grows by how many others are written to
+            // before more is delivered, so that no queue grows because many others are written to
             self.write().await;
             if bytes > 0 {
                 tokio::task::yield_now().await;
@@ -162,7 +162,7 @@ impl Local {
         }
     }
 
-    /// Gives clients that fall behind a moment to read, before more than this is delivered to them.
+    /// Gives clients that fall behind a moment to read before more is delivered. `bytes` is the size of the last burst.
     async fn wait_for_readers(&self, bytes: usize) {
         let mut behind = self.behind_reading.take();
         behind.retain(|writer| writer.falls_behind());
@@ -179,8 +179,8 @@ impl Local {
         }
     }
 
-    /// Delivers a burst of what other threads have sent, if there is more than one broadcast. None when nothing will come any
-    /// more. Pending if there is nothing to deliver and nothing to write.
+    /// Delivers a burst of other threads' broadcasts, if there is more than one. Returns `None` when no more will come, and is
+    /// pending if there is nothing to deliver and nothing to write.
     fn poll_work(&self, cx: &mut Context<'_>) -> Poll<Option<Work>> {
         let (mut bytes, before) = (0, self.counts.sent.get());
         while bytes <= BURST && self.counts.sent.get() - before <= BURST_DELIVERIES {
@@ -244,7 +244,7 @@ impl Local {
         end < subscribers.len()
     }
 
-    /// Writes what is queued for clients, in turns with all other tasks of this thread.
+    /// Writes what is queued for clients, and yields to other tasks of this thread in between.
     async fn write(&self) {
         let mut turn = self.unwritten.take();
         for (index, writer) in turn.drain(..).enumerate() {
@@ -256,12 +256,12 @@ impl Local {
             }
         }
         if self.unwritten.borrow().is_empty() && turn.capacity() <= KEPT {
-            // the memory for the next
+            // keep the memory for the next burst
             self.unwritten.replace(turn);
         }
     }
 
-    /// Something is queued for a connection, which is written to soon.
+    /// Lists a client for which something is queued; it is written soon.
     pub(crate) fn write_soon(&self, writer: Rc<dyn Writer>) {
         self.unwritten.borrow_mut().push(writer);
         if let Some(idle) = self.idle.take() {
@@ -269,7 +269,7 @@ impl Local {
         }
     }
 
-    /// Whether nobody of this thread is subscribed.
+    /// Whether this thread has no subscribers.
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.topics.borrow().is_empty()
@@ -323,12 +323,12 @@ impl Local {
         self.delivered.get() >= self.sent.load(Ordering::Acquire) && self.behind.borrow().is_empty()
     }
 
-    /// Does something after every broadcast that has been made so far, and after all that was asked for before: at once,
-    /// unless other threads' broadcasts wait to be delivered.
+    /// Does something after every broadcast that has been made so far, and after all that was asked for before: at
+    /// once, unless other threads' broadcasts wait to be delivered.
     ///
     /// Whatever a client is sent comes this way, so that it comes after every broadcast that had been made when it was
-    /// decided: a like's reply after the like's broadcast, though the store lives on another thread. So does a subscription:
-    /// nothing reaches it that others received before. No queue is emptied for it, however long it is.
+    /// decided: a like's reply after the like's broadcast, though the store lives on another thread. So does a
+    /// subscription: nothing reaches it that others received before. No queue is emptied for it, however long it is.
     pub(crate) fn in_order(&self, what: impl FnOnce(&Self) + 'static) {
         if self.is_caught_up() {
             return what(self);

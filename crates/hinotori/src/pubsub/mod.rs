@@ -1,8 +1,8 @@
 //! Publish and subscribe: from anywhere in the process to every subscriber of a topic.
 //!
-//! Each worker thread keeps a registry of its own subscribers (`local.rs`). A broadcast costs one queued pointer for each
-//! other *worker*, then a plain loop there; it is encoded at most once for each version of the wire format, whatever the
-//! number of receivers, and goes past the channels' callbacks (Phoenix's fastlane). The sender's own worker is served
+//! Each worker thread keeps a registry of its own subscribers (`local.rs`). A broadcast costs one queued pointer per
+//! other *worker*, then a plain loop there. It is encoded at most once per version of the wire format, whatever the
+//! number of receivers, and bypasses the channels' callbacks (Phoenix's fastlane). The sender's own worker is served
 //! before the call returns.
 //!
 //! # Source
@@ -32,7 +32,7 @@ use crate::{
     wire::{IntoPayload, PayloadError},
 };
 
-/// Names one subscriber in all workers, so that a broadcast can spare its sender.
+/// Identifies a subscriber across all workers, so that a broadcast can skip its sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct SubscriberKey(u64);
 
@@ -62,8 +62,8 @@ impl fmt::Display for SubscriberKey {
     }
 }
 
-/// A handle to the topics of one server: see [`Endpoint::pubsub`](crate::Endpoint::pubsub). Cheap to clone, usable from any
-/// thread.
+/// A handle to the topics of one server: see [`Endpoint::pubsub`](crate::Endpoint::pubsub). Cheap to clone, usable from
+/// any thread.
 #[derive(Debug, Clone)]
 pub struct PubSub {
     topics: Arc<Topics>,
@@ -71,7 +71,7 @@ pub struct PubSub {
 
 #[derive(Debug)]
 struct Topics {
-    /// By which the threads' registries are found.
+    /// Finds the threads' registries.
     id: ServerId,
     /// Written when a worker thread gets its first subscriber; read by each broadcast.
     workers: RwLock<Vec<Worker>>,
@@ -87,14 +87,14 @@ struct Worker {
 }
 
 impl PubSub {
-    /// Topics without subscribers, whose broadcasts are counted.
+    /// Topics without subscribers; their broadcasts are counted in `telemetry`.
     pub(crate) fn new(telemetry: Arc<Telemetry>) -> Self {
         Self { topics: Arc::new(Topics { id: ServerId::new(), workers: RwLock::default(), telemetry }) }
     }
 
     /// Sends an event to every subscriber of a topic.
     ///
-    /// Subscribers get the broadcasts of one thread in the order in which it sent them.
+    /// Subscribers get the broadcasts of one thread in the order in which it made them.
     ///
     /// ```
     /// let endpoint = hinotori::Endpoint::new();
@@ -146,7 +146,7 @@ impl PubSub {
         self.publish(Some(from), Some(key), topic, event, payload)
     }
 
-    /// The same to all but one.
+    /// Sends to all subscribers except one.
     pub(crate) fn broadcast_from(
         &self,
         from: SubscriberKey,
@@ -174,12 +174,12 @@ impl PubSub {
         Ok(())
     }
 
-    /// To all other workers by their queues, then to this thread's own at once.
+    /// Sends to all other workers through their queues, then to this thread's own subscribers at once.
     fn send(&self, broadcast: Arc<Broadcast>) {
         let own = local::find(self.topics.id);
         let own_key = own.as_ref().map(|local| local.key());
         for worker in self.workers().iter().filter(|worker| Some(worker.key) != own_key) {
-            // counted first: whoever learns of this finds it counted
+            // counted first, so that whoever learns of this finds it counted
             worker.sent.fetch_add(1, Ordering::AcqRel);
             // a worker whose thread has ended has no subscribers left to miss this
             let _ = worker.queue.send(broadcast.clone());
@@ -189,7 +189,7 @@ impl PubSub {
         }
     }
 
-    /// This thread's registry, made when it is first asked for.
+    /// This thread's registry, created when it is first needed.
     pub(crate) fn local(&self) -> Rc<Local> {
         let Topics { id, workers, telemetry } = &*self.topics;
         local::find(*id).unwrap_or_else(|| {

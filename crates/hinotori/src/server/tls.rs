@@ -1,4 +1,4 @@
-//! What a server with TLS needs beside one without.
+//! What a server needs in addition for TLS.
 
 use actix_service::{Service as _, ServiceFactory, ServiceFactoryExt as _, apply_fn_factory};
 use actix_tls::accept::rustls_0_23::{Acceptor, AcceptorService};
@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use super::Http;
 
 impl Http {
-    /// The handshake of TLS.
+    /// The TLS handshake.
     pub(super) fn acceptor(
         &self,
         config: ServerConfig,
@@ -22,7 +22,7 @@ impl Http {
     > + use<> {
         let mut acceptor = Acceptor::new(config);
         acceptor.set_handshake_timeout(self.handshake_timeout);
-        // boxed, so that a connection's task has no room for what is over
+        // boxed, so that a connection's task keeps no room for the handshake after it
         apply_fn_factory::<_, _, _, _, _, TcpStream, _, _>(acceptor, |stream, acceptor: &AcceptorService| {
             Box::pin(acceptor.call(stream))
         })

@@ -1,8 +1,8 @@
-//! What the log says of connections that the server closes.
+//! The log line of a connection that the server closes.
 
 use crate::{pubsub::SubscriberKey, reason::Closed, telemetry::Quoted};
 
-/// Writes the line of a connection that is closed; `what` is more of the reason, if there is more.
+/// Logs that a connection is closed; `what` has details of the reason, or is empty.
 pub(super) fn log(conn: SubscriberKey, why: Closed, what: &str) {
     if what.is_empty() {
         log::log!(level(why), "event=closed conn={conn} reason={why}");
@@ -11,8 +11,8 @@ pub(super) fn log(conn: SubscriberKey, why: Closed, what: &str) {
     }
 }
 
-/// What a client does to itself is of interest, what it does to the server should be seen; of a drain there is one line for
-/// all.
+/// A warning for what harms the server, information for what only concerns the client. A drain has one line for all
+/// connections.
 fn level(why: Closed) -> log::Level {
     match why {
         Closed::SlowReader | Closed::SlowChannel | Closed::Rate | Closed::Crash => log::Level::Warn,

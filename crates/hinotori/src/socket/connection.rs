@@ -1,7 +1,7 @@
-//! One client's connection: carries out what the session's rules say.
+//! One client's connection: carries out the effects of the session's rules.
 //!
-//! It lives on one worker thread, shared by the socket's actor (which reads), the channels (which write) and the
-//! registry of subscribers. Whatever transport it has takes frames out of its outbox.
+//! It stays on one worker thread, shared by the transport (which reads), the channels (which write) and the registry of
+//! subscribers. The transport, of any kind, takes frames out of its outbox.
 
 use std::{
     cell::{Cell, RefCell},

@@ -17,7 +17,7 @@ pub struct Routes<S> {
 
 struct Route<S> {
     pattern: Pattern,
-    /// The channels that it has started and that have not ended.
+    /// The gauge of channels that have been started and have not ended.
     running: Gauge,
     start: Box<dyn Start<S>>,
 }
@@ -30,10 +30,10 @@ impl<S: SocketHandler> Routes<S> {
         routes
     }
 
-    /// Serves a topic, or all topics with a beginning (`room:*`), by the channel `C`.
+    /// Serves a topic, or all topics with a prefix (`room:*`), with the channel `C`.
     ///
     /// # Panics
-    /// If the pattern has a `*` anywhere but at its end; this shows when the server starts.
+    /// If the pattern is empty or has a `*` anywhere except at its end. This happens when the server starts.
     pub fn channel<C: Channel<Socket = S>>(&mut self, pattern: &str) -> &mut Self {
         match Pattern::parse(pattern) {
             Ok(parsed) => self.routes.push(Route {

@@ -12,23 +12,23 @@ use tokio::{
     task::unconstrained,
 };
 
-/// A stream of any other kind than TCP.
+/// A stream of any kind except TCP.
 pub(crate) trait Duplex: AsyncRead + AsyncWrite + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Duplex for T {}
 
-/// See the module. TCP has a variant of its own, as nearly all connections are of that kind, and each delivery ends here.
+/// See the module. TCP has its own variant, because nearly all connections are TCP and every delivery ends here.
 pub(crate) enum Stream {
     Tcp(TcpStream),
-    /// TLS, or a connection that HTTP still has.
+    /// TLS, or a connection that HTTP still owns.
     Other(Box<dyn Duplex>),
 }
 
 impl Stream {
-    /// Reads what is there. The end is 0.
+    /// Reads what has arrived. Returns 0 at the end of the stream.
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut buffer = ReadBuf::new(buffer);
-        // for TCP, this notices that a short read was the last for now, and spares the call that would say so
+        // for TCP, this treats a short read as the last for now, and saves the call that would return nothing
         ready!(match self {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
             Self::Other(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
@@ -36,10 +36,11 @@ impl Stream {
         Poll::Ready(Ok(buffer.filled().len()))
     }
 
-    /// Writes as much as is taken now. Wakes `waker` when more will be, except for TCP: [`Stream::poll_writable`] does.
+    /// Writes as much as is accepted now. Wakes `waker` when more will be, except for TCP: [`Stream::poll_writable`]
+    /// does.
     ///
     /// # Errors
-    /// [`io::ErrorKind::WouldBlock`] if nothing is taken now; else that of the stream.
+    /// [`io::ErrorKind::WouldBlock`] if nothing is accepted now; otherwise the stream's error.
     pub(super) fn write(&mut self, waker: &Waker, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         let written = match (self, pieces) {
             (Self::Tcp(stream), [piece]) => stream.try_write(piece),
@@ -54,7 +55,7 @@ impl Stream {
         }
     }
 
-    /// Writes what the stream itself has kept, such as what TLS has encrypted.
+    /// Writes what the stream itself has buffered, such as encrypted TLS records.
     ///
     /// # Errors
     /// As [`Stream::write`].
@@ -65,7 +66,7 @@ impl Stream {
         }
     }
 
-    /// After a [`Stream::write`] that would block: ready when another may find room.
+    /// After a [`Stream::write`] that would block: ready when another write may succeed.
     pub(super) fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
             Self::Tcp(stream) => stream.poll_write_ready(cx).map(|_| ()),
@@ -74,7 +75,7 @@ impl Stream {
         }
     }
 
-    /// Tells the peer that nothing more comes.
+    /// Shuts down the writing side.
     pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
@@ -83,7 +84,8 @@ impl Stream {
     }
 }
 
-/// What a poll comes to now. It does not count as work of the task that polls, which writes for many connections.
+/// The result of polling once, now. It does not count toward the budget of the task that polls, which writes for many
+/// connections.
 fn now<T>(waker: &Waker, poll: impl FnMut(&mut Context<'_>) -> Poll<io::Result<T>>) -> io::Result<T> {
     let polled = pin!(unconstrained(std::future::poll_fn(poll)));
     match polled.poll(&mut Context::from_waker(waker)) {

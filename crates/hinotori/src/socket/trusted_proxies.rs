@@ -1,8 +1,8 @@
-//! Whose word is taken for the address of a client.
+//! Which proxies are trusted for a client's address.
 //!
-//! A proxy hands on a client's request over a connection of its own, and adds the address that it saw to the header
-//! `X-Forwarded-For`. Anyone can write that header, so it counts only as far as proxies of ours have written it: from its
-//! right end up to the first address that is not one of theirs.
+//! A proxy forwards a client's request over its own connection, and appends the address that it saw to the header
+//! `X-Forwarded-For`. Anyone can write that header, so only the part that our proxies wrote is trusted: from the right
+//! end up to the first address that does not belong to a proxy.
 
 use std::{
     fmt,
@@ -16,10 +16,10 @@ use ipnet::{IpNet, Ipv4Net};
 
 const HEADER: &str = "x-forwarded-for";
 
-/// The addresses of the proxies in front of a server, whose `X-Forwarded-For` is believed. None by default.
+/// The addresses of the proxies in front of a server, whose `X-Forwarded-For` is trusted. None by default.
 ///
-/// Made from addresses and networks (CIDR) with commas between them. A network in which clients are must not be among
-/// them: each of its members could name any address as its own.
+/// Parsed from comma-separated addresses and networks (CIDR). Never list a network that contains clients: each of them
+/// could claim any address.
 ///
 /// ```
 /// use hinotori::TrustedProxies;
@@ -30,7 +30,7 @@ const HEADER: &str = "x-forwarded-for";
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TrustedProxies(Arc<[IpNet]>);
 
-/// A text that is no address and no network.
+/// A text that is neither an address nor a network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidProxy(String);
 
@@ -58,7 +58,7 @@ impl FromStr for TrustedProxies {
     }
 }
 
-/// One address or network; one of IPv4 that is written as IPv6 is one of IPv4, as addresses are compared.
+/// One address or network. IPv4 written as IPv6 counts as IPv4, because addresses are compared that way.
 fn network(text: &str) -> Result<IpNet, InvalidProxy> {
     let address = text.parse::<IpAddr>().map(IpNet::from);
     let network = address.or_else(|_| text.parse()).map_err(|_| InvalidProxy(text.to_owned()))?;
@@ -78,14 +78,14 @@ impl fmt::Display for TrustedProxies {
 }
 
 impl TrustedProxies {
-    /// The address of the client that made a request, as far as trusted proxies have told it.
+    /// The address of the client that made a request, according to the trusted proxies.
     pub(crate) fn client(&self, request: &HttpRequest) -> Option<IpAddr> {
         let peer = request.peer_addr()?.ip();
         Some(self.walk(peer, request.headers().get_all(HEADER).map(HeaderValue::as_bytes)))
     }
 
-    /// From the peer back along the addresses of `lines`, past the proxies that are trusted. What is no address ends the
-    /// walk at the proxy that wrote it: what is left of it may be the client's own invention.
+    /// Walks from the peer back along the addresses of `lines`, past the trusted proxies. An invalid address ends the
+    /// walk at the proxy that wrote it, because anything to the left of it is unverified.
     fn walk<'a>(&self, peer: IpAddr, lines: impl DoubleEndedIterator<Item = &'a [u8]>) -> IpAddr {
         let mut client = peer.to_canonical();
         let hops = lines.rev().flat_map(|line| line.rsplit(|&byte| byte == b','));
@@ -104,7 +104,7 @@ impl TrustedProxies {
     }
 }
 
-/// An address as proxies write it: alone, or with a port; that of IPv6 then in brackets.
+/// An address as proxies write it: alone or with a port. IPv6 with a port is in brackets.
 fn address(hop: &[u8]) -> Option<IpAddr> {
     let text = str::from_utf8(hop).ok()?.trim();
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);

@@ -1,4 +1,4 @@
-//! What metrics and log lines are told apart by, beside the reasons of the protocol.
+//! Labels of metrics and log lines, besides the reasons of the protocol.
 
 use std::fmt;
 

@@ -1,8 +1,7 @@
-//! What one server counts.
+//! The metrics of one server.
 //!
-//! The rest of the crate calls [`Telemetry`], of which there are two: with the feature `metrics` it keeps Prometheus'
-//! metrics (`registry.rs`), without it nothing (`plain.rs`). Nothing is decided by what is counted here, and who asks is no
-//! matter of this module.
+//! The rest of the crate calls [`Telemetry`], of which there are two versions: with the feature `metrics` it keeps
+//! Prometheus metrics (`registry.rs`), without it nothing (`plain.rs`). No decision depends on what is counted here.
 
 mod labels;
 #[cfg(not(feature = "metrics"))]
@@ -20,7 +19,7 @@ pub(crate) use quoted::{Address, Quoted};
 pub(crate) use registry::{Counter, Gauge, Telemetry};
 pub(crate) use worker::Counts;
 
-/// Keeps one thing counted.
+/// Counts one thing until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Count(Gauge);
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Count, Counts, Crash, Transport};
 use crate::reason::{Closed, Refusal};
 
-/// See the module. It has the methods of the one with metrics.
+/// See the module. It has the same methods as the version with metrics.
 #[derive(Debug)]
 pub(crate) struct Telemetry;
 
@@ -32,13 +32,13 @@ impl Telemetry {
         Gauge
     }
 
-    /// What one worker thread counts, to bound its bursts.
+    /// What one worker thread counts, to limit its bursts.
     pub(crate) fn of_worker(&self) -> Counts {
         Counts::new(Arc::default())
     }
 }
 
-/// How many there are now, which nobody asks.
+/// A gauge that is never read.
 #[derive(Debug, Clone)]
 pub(crate) struct Gauge;
 
@@ -48,7 +48,7 @@ impl Gauge {
     pub(crate) fn dec(&self) {}
 }
 
-/// How many there have been, which nobody asks.
+/// A counter that is never read.
 #[derive(Debug)]
 pub(crate) enum Counter {}
 

@@ -1,14 +1,14 @@
-//! Text of clients in a line of the log: it cannot end the line, leave its quotes, or fill the disk.
+//! Clients' text in a log line: it cannot end the line, leave its quotes, or fill the disk.
 
 use std::{
     fmt::{self, Write},
     net::IpAddr,
 };
 
-/// Bytes of one quoted text. Of a longer one the beginning is written, with `…` behind the quotes.
+/// Bytes of one quoted text. Longer text is cut, with `…` after the quotes.
 const LIMIT: usize = 256;
 
-/// Text in quotes. Quotes, backslashes and whatever is not printed are escaped as in Rust: `"a\n\"b\""`.
+/// Quoted text. Quotes, backslashes and unprintable characters are escaped as in Rust: `"a\n\"b\""`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Quoted<'a>(pub(crate) &'a str);
 
@@ -34,7 +34,7 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
-/// Where a client is, or `-` if nobody knows.
+/// A client's address, or `-` if it is unknown.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Address(pub(crate) Option<IpAddr>);
 

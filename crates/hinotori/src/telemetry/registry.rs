@@ -1,9 +1,8 @@
 //! The metrics of one server: each is declared here, once, with its help text.
 //!
-//! What happens for every message is counted by each worker thread for itself (`worker.rs`) and added up when somebody
-//! asks (`collector.rs`). All else is rare, and counted in one place for the whole server. What the process needs of the
-//! system is read from it (`process.rs`). What an application adds to the
-//! [`registry`](Telemetry::registry) is no matter of this module.
+//! Each worker thread counts messages for itself (`worker.rs`); a scrape adds these counts up (`collector.rs`).
+//! Everything else is rare, and counted in one place for the whole server. What the process takes of the system is read
+//! from the system (`process.rs`). An application adds its own metrics to the [`registry`](Telemetry::registry).
 
 mod collector;
 #[cfg(target_os = "linux")]
@@ -16,13 +15,13 @@ use self::collector::Workers;
 use super::{Count, Counts, Crash, Transport};
 use crate::reason::{Closed, Refusal};
 
-/// In the order of their numbers.
+/// In the order of their discriminants.
 const TRANSPORTS: [Transport; 2] = [Transport::WebSocket, Transport::LongPoll];
 
-/// Those that are there at 0 before any has happened.
+/// The crashes that are exposed as 0 before any has happened.
 const CRASHES: [Crash; 5] = [Crash::Connect, Crash::Join, Crash::Channel, Crash::Terminate, Crash::RawSocket];
 
-/// See the module. One for each server, as a process may have several.
+/// See the module. One per server, because a process may have several.
 #[derive(Debug)]
 pub(crate) struct Telemetry {
     registry: Registry,
@@ -43,38 +42,27 @@ impl Telemetry {
         let by = |label, name, help| add(&registry, IntCounterVec::new(Opts::new(name, help), &[label]));
         let gauge_by = |label, name, help| add(&registry, IntGaugeVec::new(Opts::new(name, help), &[label]));
 
-        let connections =
-            gauge_by("transport", "hinotori_connections", "Connections that are open, by transport.");
-        let opened = by(
-            "transport",
-            "hinotori_connections_opened_total",
-            "Connections that have been opened, by transport.",
-        );
-        let refused = by(
-            "reason",
-            "hinotori_connections_refused_total",
-            "Connections that were not opened, by reason.",
-        );
+        let connections = gauge_by("transport", "hinotori_connections", "Open connections, by transport.");
+        let opened =
+            by("transport", "hinotori_connections_opened_total", "Connections opened, by transport.");
+        let refused = by("reason", "hinotori_connections_refused_total", "Connections refused, by reason.");
         let closed = by(
             "reason",
             "hinotori_connections_closed_total",
-            "Connections that the server closed, by reason: slow_reader is a client that did not read.",
+            "Connections closed by the server, by reason. slow_reader: the client did not read.",
         );
-        let channels = gauge_by(
-            "topic",
-            "hinotori_channels",
-            "Channels that have not ended, by the topic pattern of their route.",
-        );
+        let channels =
+            gauge_by("topic", "hinotori_channels", "Channels, by the topic pattern of their route.");
         let crashes = by(
             "of",
             "hinotori_crashes_total",
-            "Callbacks that panicked or failed, by what they were, and restarts of supervised actors, by name.",
+            "Callbacks that panicked or failed, by kind, and restarts of supervised actors, by name.",
         );
         let rate_limited = Counter::new(
             "hinotori_messages_refused_total",
-            "Messages that were answered with an error, as their client had sent too many.",
+            "Messages above their client's rate, which were answered with an error.",
         );
-        let broadcasts = Counter::new("hinotori_broadcasts_total", "Broadcasts that have been made.");
+        let broadcasts = Counter::new("hinotori_broadcasts_total", "Broadcasts made.");
 
         for crash in CRASHES {
             crashes.with_label_values(&[&crash.to_string()]);
@@ -95,48 +83,48 @@ impl Telemetry {
         }
     }
 
-    /// Where the metrics are, and those of the application beside them.
+    /// The registry of these metrics and the application's.
     pub(crate) fn registry(&self) -> &Registry {
         &self.registry
     }
 
-    /// A connection has opened; it is counted until the guard is dropped.
+    /// Counts a connection that has opened, until the guard is dropped.
     pub(crate) fn opened(&self, transport: Transport) -> Count {
         self.opened[transport as usize].inc();
         Count::new(self.connections[transport as usize].clone())
     }
 
-    /// A client was not let in.
+    /// Counts a client that was refused.
     pub(crate) fn refused(&self, why: Refusal) {
         self.refused[why as usize].inc();
     }
 
-    /// The server closes a connection that was open.
+    /// Counts an open connection that the server closes.
     pub(crate) fn closed(&self, why: Closed) {
         self.closed[why as usize].inc();
     }
 
-    /// A callback crashed.
+    /// Counts a crash of a callback.
     pub(crate) fn crashed(&self, what: Crash) {
         self.crashes_of(&what.to_string()).inc();
     }
 
-    /// How often the callback or the supervised actor of a name has crashed.
+    /// The number of crashes of the callback or the supervised actor of a name.
     pub(crate) fn crashes_of(&self, actor: &str) -> Counter {
         self.crashes.with_label_values(&[actor])
     }
 
-    /// A message was one too many for its client's rate.
+    /// Counts a message above its client's rate.
     pub(crate) fn rate_limited(&self) {
         self.rate_limited.inc();
     }
 
-    /// A broadcast was made, whether anybody gets it or not.
+    /// Counts a broadcast, whether it has receivers or not.
     pub(crate) fn broadcast(&self) {
         self.broadcasts.inc();
     }
 
-    /// The channels of one route: the pattern, never the client's topic, of which there may be any number.
+    /// The channels of one route. The label is the pattern, never the client's topic, of which there may be any number.
     pub(crate) fn channels_of(&self, pattern: &str) -> Gauge {
         self.channels.with_label_values(&[pattern])
     }

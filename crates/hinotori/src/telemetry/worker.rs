@@ -1,7 +1,7 @@
 //! What each worker thread counts for itself.
 //!
-//! One thread writes its numbers and nobody else does, so that counting is a plain addition to memory that no other core
-//! has in its cache. A scrape reads those of all threads and adds them up.
+//! Only one thread writes its numbers, so counting is a plain addition to memory that no other core has in its cache. A
+//! scrape reads the numbers of all threads and adds them up.
 
 use std::{
     marker::PhantomData,
@@ -13,8 +13,8 @@ use std::{
     time::Duration,
 };
 
-/// Upper bounds of the fan-out's histogram, in microseconds: from a broadcast to a few subscribers to a worker that cannot
-/// keep up.
+/// Upper bounds of the fan-out histogram, in microseconds: from a broadcast to a few subscribers, to a worker that
+/// cannot keep up.
 pub(super) const BOUNDS: [u64; 15] =
     [10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000];
 
@@ -33,32 +33,32 @@ impl Tally {
     }
 }
 
-/// The numbers of one thread, away from those of others: two cache lines are fetched at a time.
+/// The numbers of one thread, on cache lines of their own: two lines are fetched at a time.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct Tallies {
-    /// Messages that clients sent.
+    /// Messages from clients.
     pub(crate) received: Tally,
     /// Messages that were queued for clients.
     pub(crate) sent: Tally,
-    /// Fan-outs by the bound that they kept, the last beyond all.
+    /// Fan-outs by bound; the last is beyond all bounds.
     pub(super) fan_outs: [Tally; BOUNDS.len() + 1],
     pub(super) fan_out_nanos: Tally,
 }
 
 impl Tallies {
-    /// A broadcast has been queued for all its subscribers on this thread.
+    /// Counts a broadcast that has been queued for all its subscribers on this thread.
     pub(crate) fn fanned_out(&self, took: Duration, sent: u64) {
         self.sent.add(sent);
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        // a bound is within: `le` is "less or equal"
+        // inclusive: `le` is "less than or equal"
         let bucket = BOUNDS.iter().position(|bound| nanos <= bound * 1_000).unwrap_or(BOUNDS.len());
         self.fan_outs[bucket].add(1);
         self.fan_out_nanos.add(nanos);
     }
 }
 
-/// What one thread writes to. It stays on that thread.
+/// The writing side of one thread's numbers. It stays on that thread.
 #[derive(Debug)]
 pub(crate) struct Counts {
     tallies: Arc<Tallies>,
@@ -66,7 +66,7 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    /// What this thread writes to and others may read.
+    /// The writing side of numbers that other threads may read.
     pub(super) fn new(tallies: Arc<Tallies>) -> Self {
         Self { tallies, _of_one_thread: PhantomData }
     }

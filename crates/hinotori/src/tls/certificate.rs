@@ -1,7 +1,6 @@
-//! TLS for a server that clients reach without a proxy in front: a certificate from files, which are read again while it
-//! runs.
+//! TLS for a server without a proxy in front: a certificate from files, which are reloaded while the server runs.
 //!
-//! [`Server::bind_tls`](crate::Server::bind_tls) serves with it; handshakes are those of actix-tls.
+//! [`Server::bind_tls`](crate::Server::bind_tls) serves with it; actix-tls does the handshakes.
 
 use std::{
     error::Error,
@@ -50,36 +49,36 @@ use rustls::{
 pub struct Certificate {
     chain_file: PathBuf,
     key_file: PathBuf,
-    /// Written when the files are read, read by each handshake, on whatever worker.
+    /// Written when the files are loaded, read by each handshake on any worker.
     current: RwLock<Arc<CertifiedKey>>,
 }
 
-/// Why the files are no certificate and key.
+/// Why a certificate and key could not be loaded.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum CertificateError {
     /// A file cannot be read.
     Unreadable(PathBuf, io::Error),
-    /// A file is broken as PEM.
+    /// A file is not valid PEM.
     NotPem(PathBuf, pem::Error),
     /// There is no certificate in the file.
     NoCertificate(PathBuf),
     /// There is no key in the file, or only one with a passphrase.
     NoKey(PathBuf),
-    /// The key is not that of the first certificate in the file.
+    /// The key does not match the first certificate in the file.
     Mismatch {
         /// The file with the certificate.
         chain: PathBuf,
         /// The file with the key.
         key: PathBuf,
     },
-    /// The first certificate, or the key, is of no known kind.
+    /// The first certificate, or the key, is of an unknown kind.
     Unusable {
         /// The file with the certificate.
         chain: PathBuf,
         /// The file with the key.
         key: PathBuf,
-        /// What is wrong with which.
+        /// What is wrong, and with which of them.
         source: rustls::Error,
     },
 }
@@ -128,7 +127,7 @@ impl Error for CertificateError {
 }
 
 impl Certificate {
-    /// Reads the certificate, with those that vouch for it behind it, and its key.
+    /// Loads the certificate, followed by its chain, and its key.
     ///
     /// # Errors
     /// [`CertificateError`] with the file and the reason.
@@ -138,7 +137,7 @@ impl Certificate {
         Ok(Arc::new(Self { chain_file, key_file, current }))
     }
 
-    /// Reads the files again: handshakes that begin from now on get what they hold. Connections stay as they are.
+    /// Reloads the files. Handshakes that begin from now on use the new content. Existing connections are not affected.
     ///
     /// # Errors
     /// As [`load`](Self::load); the former certificate stays in use.
@@ -148,8 +147,9 @@ impl Certificate {
         Ok(())
     }
 
-    /// Settings for [`Server::bind_tls`](crate::Server::bind_tls), or for `actix_web::HttpServer::bind_rustls_0_23`: TLS 1.2
-    /// and 1.3, no client certificates, and the certificate as it was last loaded when a handshake begins.
+    /// The configuration for [`Server::bind_tls`](crate::Server::bind_tls) or
+    /// `actix_web::HttpServer::bind_rustls_0_23`: TLS 1.2 and 1.3, without client certificates. Each handshake uses the
+    /// certificate that was loaded last.
     #[must_use]
     pub fn server_config(self: &Arc<Self>) -> ServerConfig {
         ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))

@@ -1,5 +1,5 @@
-//! TLS for a server that clients reach without a proxy in front: a certificate from files, which are read again while it
-//! runs, and connections on which HTTP is spoken as on any other.
+//! TLS for a server without a proxy in front: a certificate from files, which are reloaded while the server runs, and
+//! TLS connections, which carry HTTP like any other.
 
 mod certificate;
 mod stream;

@@ -1,4 +1,4 @@
-//! A connection with TLS, as actix-tls makes it.
+//! A TLS connection, as actix-tls makes it.
 
 use std::any::Any;
 
@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 
 use crate::{socket, transport::Transport};
 
-/// The TCP connection beneath, if this is a connection with TLS.
+/// The underlying TCP connection, if this is a TLS connection.
 pub(crate) fn tcp(connection: &dyn Any) -> Option<&TcpStream> {
     connection.downcast_ref::<TlsStream<TcpStream>>().map(Transport::tcp)
 }

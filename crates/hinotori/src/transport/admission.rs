@@ -1,4 +1,4 @@
-//! Clients that are let in and clients that are not: what is counted, logged, and told over HTTP.
+//! Admits and refuses clients: counts it, logs it, and answers over HTTP.
 
 use actix_web::{HttpRequest, HttpResponse, http::header};
 
@@ -10,15 +10,15 @@ use crate::{
     telemetry::{Address, Quoted, Transport},
 };
 
-/// Seconds until a client that found no place may ask again: what phoenix.js waits for at most between attempts.
+/// Seconds after which a client may try a full server again: the longest that phoenix.js waits between attempts.
 const RETRY_AFTER: u32 = 5;
 
-/// Why a socket is not opened, and what the log adds to that.
+/// Why a socket is not opened, with details for the log.
 #[derive(Debug)]
 pub(super) struct Denial {
     why: Refusal,
     details: String,
-    /// What the client is told, if it is more than the status.
+    /// The body of the answer, if it is more than the status.
     body: Option<String>,
 }
 
@@ -29,18 +29,18 @@ impl From<Refusal> for Denial {
 }
 
 impl Denial {
-    /// With more of the log's `key=value`, in which what the client wrote is [`Quoted`].
+    /// With more `key=value` pairs for the log, in which the client's text is [`Quoted`].
     pub(super) fn new(why: Refusal, details: String) -> Self {
         Self { why, details, body: None }
     }
 
-    /// A request that is no upgrade: what it has not.
+    /// A request that is not an upgrade, with what is missing.
     pub(super) fn handshake(missing: String) -> Self {
         let details = format!("missing={}", Quoted(&missing));
         Self { why: Refusal::Handshake, details, body: Some(missing) }
     }
 
-    /// Says so to all who want to know.
+    /// Counts and logs the refusal, and returns the answer.
     pub(super) fn tell(
         self,
         transport: Transport,
@@ -72,7 +72,7 @@ impl Denial {
     }
 }
 
-/// Logs a connection that has opened: at debug, as a busy server has many.
+/// Logs a connection that has opened, at debug, because a busy server has many.
 pub(super) fn opened(transport: Transport, line: &Line, request: &HttpRequest, options: &SocketOptions) {
     log::debug!(
         "event=connected conn={} transport={transport} peer={} path={}",
@@ -82,7 +82,7 @@ pub(super) fn opened(transport: Transport, line: &Line, request: &HttpRequest, o
     );
 }
 
-/// A page from elsewhere is what somebody who sets a server up has to see.
+/// A refused origin is a warning: whoever sets up a server has to see it.
 fn level(why: Refusal) -> log::Level {
     match why {
         Refusal::Origin => log::Level::Warn,

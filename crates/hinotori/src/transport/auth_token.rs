@@ -1,7 +1,8 @@
-//! The auth token that phoenix.js hides in the WebSocket's subprotocols, as browsers allow no header of one's own there.
+//! The auth token that phoenix.js puts into the WebSocket's subprotocols, because browsers do not allow custom headers
+//! there.
 //!
 //! `new Socket(url, {authToken})` sends `Sec-WebSocket-Protocol: phoenix, base64url.bearer.phx.<base64 of the token>`.
-//! The alphabet is the standard one, despite the name; both are taken here.
+//! Despite the name, phoenix.js uses the standard alphabet; both are accepted here.
 //!
 //! # Source
 //! Phoenix `lib/phoenix/transports/websocket.ex` (`maybe_auth_token_from_header/2`), 1.8.12.
@@ -11,7 +12,7 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 
-/// What marks the item that is the token.
+/// The prefix of the item that is the token.
 const PREFIX: &str = "base64url.bearer.phx.";
 
 /// The protocol that a client must offer if it offers any.
@@ -20,21 +21,21 @@ const PHOENIX: &str = "phoenix";
 const LENIENT: GeneralPurposeConfig =
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
 
-/// What the subprotocols of a request come to.
+/// The result of reading a request's subprotocols.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Offer {
-    /// The decoded token, if exactly one was there.
+    /// The decoded token, if there was exactly one.
     pub(super) token: Option<String>,
     /// The subprotocol that the answer names.
     pub(super) protocol: Option<&'static str>,
 }
 
-/// The subprotocols offer neither `phoenix` nor nothing, or the token does not decode.
+/// There are subprotocols without `phoenix`, or the token does not decode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct BadOffer;
 
-/// Reads the `Sec-WebSocket-Protocol` headers: a token counts in the first line alone. Taken out of a line that then is
-/// empty, it leaves the next one to say the subprotocols.
+/// Reads the `Sec-WebSocket-Protocol` headers. Only a token in the first line counts. If that line has nothing else,
+/// the next line has the subprotocols.
 pub(super) fn read_offer<'a>(mut lines: impl Iterator<Item = &'a str>) -> Result<Offer, BadOffer> {
     let mut items = list(lines.next());
     let tokens: Vec<&str> = items.iter().filter_map(|item| item.strip_prefix(PREFIX)).collect();
@@ -60,7 +61,7 @@ fn list(line: Option<&str>) -> Vec<&str> {
     line.unwrap_or_default().split(',').map(str::trim).filter(|item| !item.is_empty()).collect()
 }
 
-/// Base64 of either alphabet, with padding or without.
+/// Base64 in either alphabet, with or without padding.
 fn decode(text: &str) -> Option<String> {
     let standard = GeneralPurpose::new(&base64::alphabet::STANDARD, LENIENT);
     let url_safe = GeneralPurpose::new(&base64::alphabet::URL_SAFE, LENIENT);

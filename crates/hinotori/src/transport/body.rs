@@ -1,4 +1,4 @@
-//! The body of a long poll's POST: read within bounds.
+//! Reads the body of a long poll's POST, within limits.
 
 use std::{
     sync::{
@@ -13,24 +13,25 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use tokio::time::timeout;
 
-/// Bytes of a body beyond its limit that are read all the same, so that the answer is not lost to a reset.
+/// Bytes beyond the limit of a body that are read anyway, so that the answer is not lost to a reset.
 const MAX_EXCESS: usize = 8_000_000;
 
-/// Bytes of memory that a body costs beside itself while it is read or waits to be handled: empty ones are bounded too.
+/// Bytes that a body counts in addition to its length while it is read or waits to be handled, so that empty bodies are
+/// limited too.
 const COST: usize = 1024;
 
-/// The bodies of one session that are being read or handled: how many bytes of them there are.
+/// The total bytes of one session's bodies that are being read or handled.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Bodies(Arc<AtomicUsize>);
 
-/// A whole body, counted among its session's for as long as it lives.
+/// A whole body, which counts toward its session's limit until it is dropped.
 #[derive(Debug)]
 pub(super) struct Body {
     pub(super) bytes: Bytes,
     _room: Room,
 }
 
-/// What bodies of a session have taken of its limit.
+/// What a body has taken of its session's limit.
 #[derive(Debug)]
 struct Room {
     bodies: Bodies,
@@ -38,7 +39,7 @@ struct Room {
 }
 
 impl Room {
-    /// Takes more, if the session's bodies have not more than `limit` together.
+    /// Takes more, unless the session's bodies would then exceed `limit` together.
     fn take(&mut self, more: usize, limit: usize) -> bool {
         let sum = |held: usize| held.checked_add(more).filter(|sum| *sum <= limit);
         let has_room = self.bodies.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, sum).is_ok();
@@ -53,14 +54,14 @@ impl Drop for Room {
     }
 }
 
-/// Why there is no body.
+/// Why a body could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unread {
-    /// The request ended before it did.
+    /// The request ended before the body was complete.
     Broken,
-    /// It is too long, or the session's bodies together are.
+    /// It is too long, or the session's bodies are together.
     TooLong,
-    /// It did not come in time.
+    /// It was not complete in time.
     TooSlow,
 }
 
@@ -69,14 +70,14 @@ impl Unread {
         match self {
             Self::Broken => HttpResponse::BadRequest().finish(),
             Self::TooLong => HttpResponse::PayloadTooLarge().finish(),
-            // there is more to come, which nobody waits for
+            // the rest of the body may still come, and is not read
             Self::TooSlow => HttpResponse::RequestTimeout().force_close().finish(),
         }
     }
 }
 
 impl Bodies {
-    /// Reads a body of at most `limit` bytes, which is the limit of all bodies of the session together, within a time.
+    /// Reads a body of at most `limit` bytes, within a time. `limit` is for all bodies of the session together.
     pub(super) async fn read(
         &self,
         payload: web::Payload,
@@ -88,14 +89,14 @@ impl Bodies {
     }
 }
 
-/// Reads what nobody wants, so that the answer is not lost to a reset.
+/// Reads and discards a body, so that the answer is not lost to a reset.
 pub(super) async fn discard(payload: web::Payload, patience: Duration) {
-    // no body is that short, so nothing of it is kept
+    // a limit of 0, so nothing is kept
     let _ = Bodies::default().read(payload, 0, patience).await;
 }
 
 async fn read(mut payload: web::Payload, limit: usize, mut room: Room) -> Result<Body, Unread> {
-    // one of the greatest length has room, whatever it costs beside
+    // a body of the maximum length must fit, whatever its extra cost
     let limit = limit.saturating_add(COST);
     let mut has_room = room.take(COST, limit);
     let (mut body, mut excess) = (BytesMut::new(), 0);

@@ -1,4 +1,4 @@
-//! What every transport asks before it opens a socket: the version, and the application.
+//! What every transport checks before it opens a socket: the version, and the application.
 
 use std::{rc::Rc, task::Poll};
 
@@ -15,7 +15,7 @@ use crate::{
     wire::Serializer,
 };
 
-/// Chooses the version and asks the application.
+/// Negotiates the version and calls `connect`.
 pub(super) async fn connect<S: SocketHandler>(
     request: &HttpRequest,
     mut params: Params,
@@ -44,8 +44,8 @@ pub(super) async fn connect<S: SocketHandler>(
     Ok(Accepted { serializer, id, router, seat })
 }
 
-/// What the application says, whatever it does. It is asked only when there is a place for the client, which is its own
-/// from then on.
+/// Calls the application, and catches its panic. It is called only if there is a seat for the client, which the client
+/// then keeps.
 pub(super) async fn ask<T>(
     node: &Node,
     connect: impl Future<Output = Result<T, Refused>>,
@@ -54,7 +54,7 @@ pub(super) async fn ask<T>(
         return Err(Refusal::Drain.into());
     }
     let seat = node.connections.seat().ok_or(Refusal::Full)?;
-    // it ends with the request: a client that is gone is asked for no longer
+    // it is dropped with the request if the client is gone
     match callback::run(connect, |_| Poll::Pending).await {
         Outcome::Returned(Ok(connected)) => Ok((connected, seat)),
         Outcome::Returned(Err(Refused)) | Outcome::Cut => Err(Refusal::Application.into()),

@@ -1,8 +1,8 @@
-//! A WebSocket after its handshake: one task reads it, answers it, and sees its end through.
+//! A WebSocket after its handshake: one task reads it, answers it, and ends it.
 //!
-//! The task is small and owns no buffer. All connections of a thread read into the same memory, of which only the beginning
-//! of a message is kept. Most writing is not done here but by the worker (`pubsub/local.rs`), for all clients who are sent
-//! something at a time; the task writes what it has said itself, and what the peer did not take at once.
+//! The task is small and owns no buffer. All connections of a thread read into the same memory, and only the beginning
+//! of an incomplete message is kept. The worker does most of the writing (`pubsub/local.rs`), for all clients that are
+//! sent something at a time. The task writes what was queued in its own turn, and what the peer did not take at once.
 
 use std::{
     cell::RefCell,
@@ -25,24 +25,24 @@ use crate::{
     wire::{CloseCode, Frame},
 };
 
-/// How long a client that was sent a close frame has to answer with its own. Then the transport ends all the same.
+/// How long a client has to answer a close frame with its own. Then the transport ends anyway.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long a client must have been silent after a broken frame before the transport ends. What it still sends is read
-/// and thrown away, as a reset would take the close frame with it.
+/// How long a client must be silent after a broken frame before the transport ends. What it still sends is read and
+/// discarded, because a reset would discard the close frame.
 const SILENCE: Duration = Duration::from_millis(100);
 
-/// How long a client may take to read what was queued before its end. Then the connection is cut.
+/// How long a client may take to read what was queued before the end. Then the connection is cut.
 const LINGER: Duration = Duration::from_secs(20);
 
-/// Bytes that are read at a time.
+/// Bytes per read.
 const SCRATCH: usize = 64 * 1024;
 
-/// Messages and reads before other connections get their turn.
+/// Messages and reads before the task yields to other connections.
 const TURN: usize = 64;
 
 thread_local! {
-    /// Where all connections of the thread read to.
+    /// The buffer that all connections of the thread read into.
     static SCRATCH_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into_boxed_slice());
 }
 
@@ -50,27 +50,27 @@ thread_local! {
 pub(super) struct Conversation {
     peer: Rc<dyn Peer>,
     frames: Frames,
-    /// What has been read and waits for the client's turn, or until less of the client's is unhandled.
+    /// What has been read and waits for the task's next turn, or until fewer of the client's messages are unhandled.
     unread: Bytes,
     goodbye: Option<Box<Goodbye>>,
-    /// The peer was told that the transport is gone; all that is left is to write what is queued.
+    /// The peer was notified that the transport is gone; only what is queued is still written.
     is_gone: bool,
 }
 
-/// What happens when, once one of both sides has closed.
+/// The schedule of the end, once either side has closed.
 #[derive(Default)]
 struct Goodbye {
     timer: Option<Pin<Box<Sleep>>>,
-    /// Finishes then, if the client is silent by then.
+    /// When to finish if the client is silent until then.
     silence: Option<Instant>,
-    /// Finishes then: the transport ends after what is queued.
+    /// When to finish: the transport then ends after what is queued.
     finish: Option<Instant>,
-    /// Ends then, whether that could be written or not.
+    /// When to end, whether that could be written or not.
     stop: Option<Instant>,
 }
 
 impl Goodbye {
-    /// Ready when the next of its times has come, with that time.
+    /// Ready when the next of these times has come, with that time.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Instant> {
         let Some(next) = [self.silence, self.finish, self.stop].into_iter().flatten().min() else {
             return Poll::Pending;
@@ -99,7 +99,7 @@ impl Conversation {
         self.peer.line()
     }
 
-    /// Goes on; ready when the connection is over.
+    /// Continues. Ready when the connection is over.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let line = self.line().clone();
         line.write_after(cx, |cx| {
@@ -117,11 +117,11 @@ impl Conversation {
         }
         line.hang_up();
         self.leave();
-        // a worker that is told to stop ends with its last connection, and with it whatever runs there
+        // a worker that is stopping ends with its last connection, and with it everything that runs there
         if line.is_busy() { Poll::Pending } else { Poll::Ready(()) }
     }
 
-    /// Tells the peer that nobody listens to it any more.
+    /// Notifies the peer that the transport is gone.
     fn leave(&mut self) {
         if !std::mem::replace(&mut self.is_gone, true) {
             self.peer.gone();
@@ -130,7 +130,7 @@ impl Conversation {
         }
     }
 
-    /// Hears what there is, for one turn.
+    /// Reads and handles what there is, for one turn.
     fn listen(&mut self, cx: &mut Context<'_>) {
         let mut turn = TURN;
         while turn > 0 {
@@ -153,7 +153,7 @@ impl Conversation {
         take_turns(cx);
     }
 
-    /// Reads once, and hears what that says. False at the end of the stream.
+    /// Reads once, and handles the messages. False at the end of the stream.
     fn read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8], turn: &mut usize) -> Poll<bool> {
         let read = ready!(self.line().poll_read(cx, buffer));
         let Ok(length @ 1..) = read else { return Poll::Ready(false) };
@@ -163,7 +163,7 @@ impl Conversation {
         Poll::Ready(true)
     }
 
-    /// Hears messages, for as long as the client may be read from and has its turn. Returns how many bytes are left.
+    /// Handles messages while the client may be read from and the turn lasts. Returns how many bytes are left.
     fn hear_all(&mut self, mut bytes: &[u8], turn: &mut usize) -> usize {
         while *turn > 0
             && let Some(incoming) = self.frames.next(&mut bytes)
@@ -180,7 +180,7 @@ impl Conversation {
     fn hear(&mut self, incoming: Incoming) {
         let line = self.peer.line();
         if !line.outbox().is_open() {
-            // closing: all that matters is whether the client has closed too
+            // closing: it only matters whether the client has closed too
             if let Incoming::Close(_) = incoming {
                 self.finish();
             }
@@ -189,7 +189,7 @@ impl Conversation {
         match incoming {
             Incoming::Text(text) => self.judge(self.peer.receive_text(&text)),
             Incoming::Binary(data) => self.judge(self.peer.receive_binary(&data)),
-            // a ping is a message like any other that must be answered; one too many is not
+            // a ping counts like any other message; one above the rate is not answered
             Incoming::Ping(data) if line.judge() == Verdict::Handle => {
                 line.forward(&Frame::pong(&data));
             }
@@ -216,7 +216,7 @@ impl Conversation {
         }
     }
 
-    /// Sees to it that a connection which one side has closed ends.
+    /// Makes sure that a connection ends once one side has closed it.
     fn part(&mut self, cx: &mut Context<'_>) {
         let line = self.peer.line();
         if line.outbox().is_open() || line.outbox().end() == Some(End::Cut) {
@@ -227,7 +227,7 @@ impl Conversation {
             Box::new(Goodbye { silence, ..Goodbye::default() })
         });
         if goodbye.stop.is_none() {
-            // it could be late with its close frame, or speak on for ever
+            // the client could be late with its close frame, or send forever
             goodbye.finish.get_or_insert_with(|| Instant::now() + CLOSE_TIMEOUT);
         }
         while let Some(goodbye) = &mut self.goodbye
@@ -239,7 +239,7 @@ impl Conversation {
             } else if goodbye.finish == Some(time) || self.peer.line().silence() >= SILENCE {
                 self.finish();
             } else {
-                // nothing was understood since, so it could not answer a close frame: it has to be silent first
+                // its answer to a close frame cannot be understood, so wait for silence
                 goodbye.silence = Some(Instant::now() + SILENCE);
             }
         }
@@ -254,7 +254,7 @@ impl Conversation {
         goodbye.stop.get_or_insert(stop);
     }
 
-    /// The client has not read what was queued in its time.
+    /// The client did not read in time what was queued.
     fn stop(&mut self) {
         if self.is_gone {
             self.line().disconnected();
@@ -264,9 +264,9 @@ impl Conversation {
     }
 }
 
-/// Lets other tasks run, and input and output be looked at, before this task goes on.
+/// Lets other tasks run and the reactor poll before this task continues.
 fn take_turns(cx: &mut Context<'_>) {
-    // pending, with the waker left where it is woken after that
+    // pending; the waker is woken after that
     let _ = pin!(yield_now()).poll(cx);
 }
 

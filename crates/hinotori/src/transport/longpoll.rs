@@ -1,7 +1,7 @@
-//! Sockets over long polling, for clients whose WebSockets do not get through.
+//! Sockets over long polling, for clients whose WebSockets are blocked.
 //!
-//! The status of an answer is in its body; HTTP says 200 to nearly everything, as the JavaScript of old browsers expected.
-//! A server's binary messages cannot be put into the answer's JSON: they are left out, and the log says so.
+//! The status of an answer is in its body. The HTTP status is nearly always 200, as the JavaScript of old browsers
+//! expected. Binary messages of the server cannot be put into the answer's JSON: they are dropped and logged.
 //!
 //! # Source
 //! Phoenix `lib/phoenix/transports/long_poll.ex`, 1.8.12.
@@ -36,7 +36,7 @@ use crate::{
     wire::Frame,
 };
 
-/// The header in which newer clients send the session's token; older ones have it in the query.
+/// The header in which newer clients send the session's token; older clients have it in the query.
 const TOKEN_HEADER: &str = "x-phoenix-longpoll-token";
 
 /// The header of `new Socket(url, {authToken})`.
@@ -76,13 +76,13 @@ pub(crate) async fn answer<S: SocketHandler>(
     }
 }
 
-/// Says so to all who want to know; to the client that it may not in the body, as everything else.
+/// Counts and logs the refusal. The client gets a 403 in the body, like every other status.
 fn refuse<S>(denial: Denial, request: &HttpRequest, mount: &Mount<S>) -> HttpResponse {
     let response = denial.tell(Transport::LongPoll, request, &mount.options, &mount.node);
     if response.status() == StatusCode::FORBIDDEN { status(StatusCode::FORBIDDEN) } else { response }
 }
 
-/// The token that the request carries. That of the header counts, even if it is a bad one.
+/// The token of the request. If the header is there it counts, even with a bad token.
 fn token(request: &HttpRequest, params: &Params) -> Option<String> {
     match request.headers().get(TOKEN_HEADER) {
         Some(header) => header.to_str().ok().map(str::to_owned),
@@ -101,7 +101,7 @@ fn preflight(request: &HttpRequest) -> HttpResponse {
     response.finish()
 }
 
-/// A new session, for a client that has none.
+/// Opens a session for a client that has none.
 async fn open<S: SocketHandler>(request: &HttpRequest, params: Params, mount: &Mount<S>) -> HttpResponse {
     let auth_token = request.headers().get(AUTH_TOKEN_HEADER).filter(|_| mount.options.auth_token);
     let auth_token = auth_token.and_then(|header| header.to_str().ok());
@@ -121,7 +121,7 @@ fn window<S>(mount: &Mount<S>) -> Duration {
     mount.options.longpoll.unwrap_or_default()
 }
 
-/// What the session has to say, now or within the window.
+/// Answers with what is queued for the client, now or within the window.
 async fn poll<S>(session: &Addr<PollSession>, token: &str, mount: &Mount<S>) -> HttpResponse {
     let end = Instant::now() + window(mount);
     let Ok(polled) = session.send(Poll).await else { return status(StatusCode::GONE) };
@@ -135,7 +135,7 @@ async fn poll<S>(session: &Addr<PollSession>, token: &str, mount: &Mount<S>) -> 
     }
 }
 
-/// What a poll comes to, or nothing at the end of its time. What was on its way just then is not lost.
+/// The result of a poll, or nothing at the end of its time. A result that arrives just then is not lost.
 async fn wait(mut polled: oneshot::Receiver<Polled>, end: Instant) -> Option<Polled> {
     match timeout_at(end, &mut polled).await {
         Ok(polled) => polled.ok(),
@@ -168,7 +168,7 @@ async fn publish(
 }
 
 fn messages(status: StatusCode, token: &str, frames: Vec<Frame>) -> HttpResponse {
-    // frames that could not be carried are no answer, but neither is the window over: the client polls again
+    // frames that could not be carried leave no messages, but the window is not over: the client polls again
     respond(PollBody::new(status, token, frames))
 }
 

@@ -20,43 +20,49 @@ use crate::{
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct SocketOptions {
-    /// Closes a WebSocket from which nothing came for so long (close code 1002). 60 s by default; phoenix.js sends a
-    /// heartbeat every 30 s, so less than that needs clients with a shorter `heartbeatIntervalMs`.
+    /// Silence after which a WebSocket is closed, with code 1002. 60 s by default. phoenix.js sends a heartbeat every
+    /// 30 s: if you set less than that, set a shorter `heartbeatIntervalMs` in your clients.
     pub timeout: Duration,
-    /// Which pages may connect. The host of the request itself by default.
+    /// Which pages may connect. By default, those of the host that the request was made to.
     pub check_origin: CheckOrigin,
-    /// The proxies in front of the server, whose `X-Forwarded-For` says who a client is
-    /// ([`ConnectInfo::remote_ip`](crate::ConnectInfo::remote_ip)). None by default: that header is then ignored.
+    /// The proxies in front of the server, whose `X-Forwarded-For` has the client's address
+    /// ([`ConnectInfo::remote_ip`](crate::ConnectInfo::remote_ip)). None by default; the header is then ignored.
     pub trusted_proxies: TrustedProxies,
-    /// Whether clients may send an auth token: in the WebSocket's subprotocols, or the long poll's header. Off by default;
-    /// a WebSocket that offers subprotocols must then offer `phoenix`.
+    /// Whether clients may send an auth token, in the WebSocket's subprotocols or the long poll's header. Off by
+    /// default. If it is on, a WebSocket that offers subprotocols must offer `phoenix`.
     pub auth_token: bool,
-    /// How long a long poll waits for messages, or none to have no long poll. 10 s by default; a session whose client has
-    /// not polled for one and a half times as long ends. Less where proxies cut silent requests earlier.
+    /// How long a long poll waits for messages; `None` turns long polling off. 10 s by default. A session ends if its
+    /// client has not polled for 1.5 times as long. Lower it if a proxy cuts idle requests earlier.
     pub longpoll: Option<Duration>,
-    /// The longest payload of one WebSocket frame, in bytes (else close code 1009, at the frame's header). 1 MiB by
-    /// default; lower it where clients only send small messages.
+    /// The longest payload of one WebSocket frame, in bytes. A longer one closes the connection with 1009, at the
+    /// frame's header. 1 MiB by default. Lower it if clients only send small messages.
     pub max_frame_size: usize,
-    /// The longest message in any number of frames, in bytes, compressed or not (else close code 1009), and the longest body of a long poll
-    /// (else HTTP 413). 8,000,000 by default, as Phoenix's bound on a body.
+    /// The longest message in any number of frames, in bytes, both compressed and inflated (a longer one closes the
+    /// connection with 1009), and the longest body of a long poll (a longer one gets HTTP 413). 8,000,000 by default,
+    /// like Phoenix's limit on a body.
     pub max_message_size: usize,
     /// Whether WebSockets compress messages (`permessage-deflate`) for clients that offer it, as browsers do. Off by
-    /// default, as in Phoenix. Turn it on where the network costs more than CPU time: messages of 256 bytes and more are
+    /// default, as in Phoenix. Turn it on if the network costs more than CPU time. Messages of 256 bytes or more are
     /// compressed, a broadcast once for all its receivers. A client that compresses its own messages takes up to 32 KiB
-    /// more memory. Leave it off if a message holds both a secret and text that somebody else chose: its length can then
-    /// reveal the secret, even over TLS.
+    /// more memory. Leave it off if a message can hold both a secret and text that someone else chose: its length can
+    /// then reveal the secret, even over TLS.
     pub compress: bool,
     /// Topics that one socket may have joined at a time. 100 by default, as in Phoenix.
     pub max_channels: usize,
-    /// Bytes that may wait for a client that does not read before it is cut off; one message of any size has room
-    /// beyond it. 1 MiB by default; more for clients on slow lines that get large bursts.
+    /// Bytes that may wait for a client that does not read, before it is cut off. 1 MiB by default. Raise it if clients
+    /// on slow lines get large bursts.
+    ///
+    /// Only what waits behind the frame that is being written counts, so one message of any size fits beyond the limit.
+    /// The pieces of a [`PayloadList`](crate::PayloadList) do not count. A client that has read anything within the
+    /// last second may have 16 times the limit waiting. A WebSocket client that has taken nothing for 10 s while more
+    /// than the limit waits, lists included, is cut off.
     pub outbox_limit: usize,
-    /// Messages, heartbeats and pings that a client may send in a second on average. 0 by default: any number. As many
-    /// again are answered with status error and `{"reason":"too many messages"}`; who sends even more is closed with code
-    /// 1008. Set it to a few times what a user can cause.
+    /// Messages, heartbeats and pings that a client may send per second on average. 0 by default: any number. Messages
+    /// above the rate get an error reply, `{"reason":"too many messages"}`. A client that sends more than twice the
+    /// rate is closed with 1008. Set it to a few times what a user can cause.
     pub max_message_rate: u32,
-    /// So many of them may come at once before that counts; at least 1. 100 by default: a phoenix.js that connects again
-    /// joins all its topics, and sends what it kept.
+    /// Messages that a client may send at once before `max_message_rate` counts; at least 1. 100 by default: when
+    /// phoenix.js reconnects, it joins all its topics and sends what it kept.
     pub max_message_burst: u32,
 }
 
@@ -162,12 +168,12 @@ impl SocketOptions {
     }
 }
 
-/// A mounted socket, as each worker has it.
+/// A mounted socket, one per worker.
 pub(crate) struct Mount<S> {
     pub(crate) options: SocketOptions,
     pub(crate) routes: Rc<Routes<S>>,
     pub(crate) node: Arc<Node>,
-    /// The long-poll sessions of the server, whatever the worker.
+    /// The long-poll sessions of the server, on all workers.
     pub(crate) sessions: Arc<Sessions>,
 }
 

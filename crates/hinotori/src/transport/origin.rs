@@ -1,8 +1,8 @@
-//! Which pages may connect: a browser sends the cookies of its user with a WebSocket from *any* page, so a server must
-//! look at where the page came from.
+//! Which pages may connect. A browser sends its user's cookies with a WebSocket from *any* page, so a server must check
+//! where the page came from.
 //!
 //! # Source
-//! Phoenix `lib/phoenix/socket/transport.ex` (`check_origin/5`), 1.8.12. Here hosts compare without case.
+//! Phoenix `lib/phoenix/socket/transport.ex` (`check_origin/5`), 1.8.12. Here hosts are compared case-insensitively.
 
 use std::{fmt, str::FromStr};
 
@@ -13,8 +13,8 @@ use actix_web::{
 
 use crate::telemetry::Quoted;
 
-/// Which values of the `Origin` header are allowed. Requests without one, which no browser sends across origins, always
-/// are.
+/// Which values of the `Origin` header are allowed. Requests without the header are always allowed; browsers do not
+/// send them across origins.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CheckOrigin {
@@ -32,12 +32,12 @@ pub enum CheckOrigin {
 pub struct AllowedOrigin {
     scheme: Option<String>,
     host: String,
-    /// The host is the end of any name below it.
+    /// Whether every name below the host is allowed too.
     with_subdomains: bool,
     port: Option<u16>,
 }
 
-/// A text that is no setting of [`CheckOrigin`].
+/// A text that is not a setting of [`CheckOrigin`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidOrigin(String);
 
@@ -54,7 +54,7 @@ impl fmt::Display for InvalidOrigin {
 
 impl std::error::Error for InvalidOrigin {}
 
-/// `same-host`, `off`, or allowed origins with commas between them.
+/// Parses `same-host`, `off`, or a comma-separated list of allowed origins.
 ///
 /// ```
 /// use hinotori::CheckOrigin;
@@ -127,7 +127,7 @@ impl fmt::Display for AllowedOrigin {
 impl AllowedOrigin {
     fn allows(&self, origin: &Origin) -> bool {
         let host_fits = if self.with_subdomains {
-            // as Phoenix: "*.example.com" allows the name itself too
+            // as in Phoenix: "*.example.com" allows the name itself too
             origin.host == self.host
                 || origin.host.strip_suffix(&self.host).is_some_and(|rest| rest.ends_with('.'))
         } else {
@@ -147,7 +147,7 @@ struct Origin {
 }
 
 impl Origin {
-    /// None if there is no host in it: `null`, `file://`.
+    /// `None` if it has no host: `null`, `file://`.
     fn parse(text: &str) -> Option<Self> {
         let uri: Uri = text.parse().ok()?;
         let scheme = uri.scheme_str()?.to_ascii_lowercase();
@@ -175,7 +175,7 @@ impl CheckOrigin {
         }
     }
 
-    /// What the log says of an origin that is not allowed: the setting, and the one that would allow it.
+    /// The log's details about an origin that is not allowed: the setting, and one that would allow it.
     pub(crate) fn explain(&self, request: &HttpRequest) -> String {
         let value =
             request.headers().get(header::ORIGIN).map(|value| String::from_utf8_lossy(value.as_bytes()));

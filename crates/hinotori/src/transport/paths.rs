@@ -1,14 +1,14 @@
-//! The paths at which a mount answers: empty segments make no difference, as for Plug, whose `path_info` has none.
+//! The paths of a mount. Empty segments are ignored, as in Plug, whose `path_info` has none.
 //!
-//! phoenix.js asks for `/socket//websocket` if it is given `new Socket("/socket/")`.
+//! phoenix.js requests `/socket//websocket` for `new Socket("/socket/")`.
 
 use actix_web::{Resource, web};
 
-/// Parts of a pattern that may vary, all in all; actix-web panics at more.
+/// The most variable parts of a pattern; actix-web panics at more.
 const MAX_VARIABLES: usize = 16;
 
-/// A transport's path, as clients write it who have it right, and with further slashes. These come last, as they are
-/// matched by a regular expression, at a fifth of the cost of a connect and join.
+/// A transport's path as most clients write it, and with more slashes. The latter comes last, because it is matched by
+/// a regular expression, at a fifth of the cost of a connect and join.
 pub(crate) fn resources(path: &str, transport: &str) -> [Resource; 3] {
     patterns(path, transport).map(web::resource)
 }
@@ -20,7 +20,7 @@ fn patterns(path: &str, transport: &str) -> [String; 3] {
     [path, slashed, any]
 }
 
-/// The pattern with any number of slashes wherever it has one, and at its end. A slash within braces is part of a
+/// The pattern with any number of slashes wherever it has one, and at its end. A slash within braces belongs to a
 /// variable's own expression.
 fn with_any_slashes(path: &str) -> String {
     let mut left = MAX_VARIABLES.saturating_sub(path.matches('{').count());

@@ -1,6 +1,6 @@
-//! A WebSocket's stream where HTTP keeps the connection: under `actix_web::HttpServer`, or any other server of an `App`.
+//! A WebSocket's stream if HTTP keeps the connection: under `actix_web::HttpServer`, or any other server of an `App`.
 //!
-//! It reads the payload of the request, and writes by way of the response's body.
+//! It reads the request's payload, and writes through the response's body.
 
 use std::{
     cell::{Cell, RefCell},
@@ -19,22 +19,22 @@ use bytes::{Buf, Bytes, BytesMut};
 use futures_util::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Bytes that leave in one piece of a body, and that HTTP gathers before it writes. One that comes behind a buffer that is
-/// not full yet just fits into the 8 KiB with which actix-http begins: more would leave each connection with a larger buffer
-/// after its first history.
+/// Bytes per piece of a body, and bytes that HTTP collects before it writes. A piece that follows a buffer that is not
+/// full yet just fits into the initial 8 KiB of actix-http. Larger pieces would leave each connection with a larger
+/// buffer after its first history.
 pub(crate) const PIECE: usize = 4 * 1024;
 
-/// Bytes that the stream takes before HTTP comes for them: a burst then leaves in one turn of the connection's task, and
+/// Bytes that the stream takes before HTTP polls for them. So a burst leaves in one turn of the connection's task, and
 /// does not look as if the client were not reading.
 const WINDOW: usize = 32 * 1024;
 
-/// What is between the stream and the body.
+/// The pipe between the stream and the body.
 #[derive(Default)]
 struct Pipe {
-    /// What was written and the body has not given away. While there is nothing, it has no memory.
+    /// What was written and the body has not returned yet. While it is empty, it takes no memory.
     waiting: RefCell<BytesMut>,
     state: Cell<State>,
-    /// Waits for something to give away.
+    /// Waits for something to return.
     body: RefCell<Option<Waker>>,
     /// Waits for room, or for the connection to end.
     stream: RefCell<Option<Waker>>,
@@ -46,7 +46,7 @@ enum State {
     Open,
     /// The stream was shut down: the body ends after what waits.
     Shut,
-    /// One of both sides is gone.
+    /// One of the sides is gone.
     Broken,
 }
 
@@ -71,7 +71,7 @@ fn wake(waker: &RefCell<Option<Waker>>) {
     }
 }
 
-/// A stream, and the body by which it writes.
+/// A stream, and the body through which it writes.
 pub(super) fn pipe(payload: dev::Payload) -> (PipedStream, PipedBody) {
     let pipe = Rc::new(Pipe::default());
     (PipedStream { payload, unread: Bytes::new(), pipe: pipe.clone() }, PipedBody(pipe))
@@ -80,7 +80,7 @@ pub(super) fn pipe(payload: dev::Payload) -> (PipedStream, PipedBody) {
 /// See the module.
 pub(super) struct PipedStream {
     payload: dev::Payload,
-    /// What came of the payload and has not been read.
+    /// What arrived from the payload and has not been read.
     unread: Bytes,
     pipe: Rc<Pipe>,
 }
@@ -141,12 +141,12 @@ impl AsyncWrite for PipedStream {
         true
     }
 
-    /// HTTP comes for what waits by itself.
+    /// HTTP polls for what waits by itself.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 
-    /// Ready when the body has given all away.
+    /// Ready when the body has returned everything.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.pipe.state.get() == State::Open && !self.pipe.waiting.borrow().is_empty() {
             self.pipe.stream.replace(Some(cx.waker().clone()));

@@ -1,7 +1,7 @@
 //! The answer to a poll: `{"messages": […], "status": …, "token": …}`.
 //!
-//! A message is put into the answer's JSON while the client reads, a piece at a time. A history is so the same bytes for all
-//! who are sent it, as on WebSockets, and a client that does not read its answer holds no copy of it.
+//! A message is put into the answer's JSON piece by piece, while the client reads. So all clients share the bytes of a
+//! history, as on WebSockets, and a client that does not read its answer holds no copy of it.
 
 use std::{
     collections::VecDeque,
@@ -27,12 +27,12 @@ pub(super) struct PollBody {
 
 enum Part {
     Json(Bytes),
-    /// Text within a JSON string, as it is without that.
+    /// Text to be put into a JSON string, not escaped yet.
     Text(Bytes),
 }
 
 impl PollBody {
-    /// An answer with the text frames among these; others cannot be carried.
+    /// An answer with the text frames among these; other frames cannot be carried.
     pub(super) fn new(status: StatusCode, token: &str, frames: Vec<Frame>) -> Self {
         let mut body = Self { parts: VecDeque::new(), length: 0 };
         let mut before = &br#"{"messages":[""#[..];
@@ -109,7 +109,7 @@ fn write(out: &mut Vec<u8>, text: &[u8]) {
     out.extend_from_slice(&text[plain..]);
 }
 
-/// How a byte is written within a JSON string, if not as it is.
+/// How a byte is escaped in a JSON string, if it must be.
 fn escape(byte: u8) -> Option<&'static str> {
     match byte {
         b'"' => Some(r#"\""#),

@@ -1,7 +1,7 @@
 //! A long-poll session: a socket whose client comes and goes.
 //!
-//! It lives on the worker that opened it; requests reach it from any worker by its address. What is sent to the client
-//! waits in the connection's outbox, bounded like any other, until it polls.
+//! It stays on the worker that opened it; requests reach it from any worker by its address. What is sent to the client
+//! waits in the connection's outbox until the client polls, with the same limit as any other outbox.
 //!
 //! # Source
 //! Phoenix `lib/phoenix/transports/long_poll_server.ex`, 1.8.12.
@@ -36,25 +36,26 @@ use crate::{
     },
 };
 
-/// How long a session's token is good; a session that lives longer must be opened anew (Phoenix's `:max_age`).
+/// How long a session's token is valid; a session that lives longer must be opened again (Phoenix's `:max_age`).
 const TOKEN_AGE: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
-/// Bytes a second that a client on a slow line takes of an answer. It polls again when it has taken all, which need not be
-/// within the session's patience.
+/// Bytes per second that a client on a slow line reads of an answer. It polls again when it has read all of it, which
+/// may take longer than the session's patience.
 const SLOW_LINE: usize = 64 * 1024;
 
-/// The first look at a session comes a moment after its patience has passed; its client need not have polled by then.
+/// Added to a session's patience: the first check comes just after that has passed, and must not end a session whose
+/// client has not polled yet.
 const SLACK: Duration = Duration::from_millis(50);
 
-/// A session, as requests of any worker find it.
+/// A session, as requests on any worker find it.
 #[derive(Debug, Clone)]
 pub(super) struct Live {
     pub(super) address: Addr<PollSession>,
-    /// What it is being sent.
+    /// The bodies that are being read or handled.
     pub(super) bodies: Bodies,
 }
 
-/// All sessions of a server. Their tokens are signed with a key that is made when the server starts, as no session
+/// All sessions of a server. Their tokens are signed with a key that is made when the server starts, because no session
 /// outlives it.
 pub(crate) struct Sessions {
     token: Token,
@@ -66,7 +67,7 @@ pub(crate) struct Sessions {
 impl Default for Sessions {
     fn default() -> Self {
         let mut secret = [0; 32];
-        // without randomness anyone could forge the token of another's session: better no server at all
+        // without randomness, anyone could forge the token of another session: better no server at all
         getrandom::fill(&mut secret)
             .unwrap_or_else(|error| panic!("the system has no random bytes: {error}"));
         let token =
@@ -115,26 +116,26 @@ pub(crate) struct PollSession {
     id: u64,
     sessions: Arc<Sessions>,
     connection: Rc<Connection>,
-    /// A session whose last poll began longer ago than this ends.
+    /// A session ends if its last poll began longer ago than this.
     patience: Duration,
     /// When the last poll began, or will have been answered.
     last_poll: Instant,
-    /// The poll that gets what comes next.
+    /// The poll that is answered next.
     waiting: Option<oneshot::Sender<Polled>>,
-    /// Whether the outbox is being looked at.
+    /// Whether the outbox is being watched.
     watching: bool,
 }
 
-/// A client polls; what it gets comes by the receiver.
+/// A client polls; the receiver gets the result.
 #[derive(Debug, Message)]
 #[rtype(result = "oneshot::Receiver<Polled>")]
 pub(super) struct Poll;
 
-/// What a poll comes to.
+/// The result of a poll.
 #[derive(Debug)]
 pub(super) enum Polled {
     Frames(Vec<Frame>),
-    /// A later poll gets what comes; this one waits out its window.
+    /// A later poll gets what comes next; this one waits out its window.
     Superseded,
     /// The session has ended.
     Ended,
@@ -149,20 +150,20 @@ pub(super) struct Publish {
     pub(super) is_ndjson: bool,
 }
 
-/// What a POST comes to.
+/// The result of a POST.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, actix::MessageResponse)]
 pub(super) enum Published {
     Ok,
-    /// The session has ended, for this message or while it waited; later ones are not looked at.
+    /// The session has ended, because of this message or while it waited; later messages are not read.
     Ended,
-    /// A message did not decode: the session is gone.
+    /// A message did not decode: the session has ended.
     Died,
-    /// A line was neither text nor base64; those before it have been taken.
+    /// A line was neither text nor base64; the lines before it have been handled.
     NotBase64,
 }
 
 impl PollSession {
-    /// Gives what is queued to the poll that waits.
+    /// Passes what is queued to the waiting poll.
     fn deliver(&mut self) {
         let outbox = self.connection.line().outbox();
         let Some(waiting) = self.waiting.take_if(|waiting| !waiting.is_closed()) else { return };
@@ -170,7 +171,7 @@ impl PollSession {
         let size: usize = frames.iter().map(Frame::size).sum();
         match waiting.send(Polled::Frames(frames)) {
             Ok(()) => self.last_poll = Instant::now() + Duration::from_secs((size / SLOW_LINE) as u64),
-            // the request ended just now: the next one gets them
+            // the request ended just now: the next poll gets them
             Err(Polled::Frames(frames)) => outbox.put_back(frames),
             Err(_) => {}
         }
@@ -214,7 +215,7 @@ impl Actor for PollSession {
         self.sessions.remove(self.id);
         self.connection.gone();
         if let Some(waiting) = self.waiting.take() {
-            // whoever has gone away does not care
+            // an error means that the client is gone
             let _ = waiting.send(Polled::Ended);
         }
     }
@@ -236,7 +237,7 @@ impl Handler<Poll> for PollSession {
 }
 
 impl Handler<Publish> for PollSession {
-    // not one at a time: a client whose outbox fills must be able to poll while its POST waits for that
+    // not one at a time: if a client's outbox fills, the client must be able to poll while its POST waits for that
     type Result = ResponseActFuture<Self, Published>;
 
     fn handle(&mut self, Publish { body, is_ndjson }: Publish, _: &mut Context<Self>) -> Self::Result {
@@ -263,7 +264,7 @@ impl Handler<Publish> for PollSession {
     }
 }
 
-/// Takes one message: text, binary, or nothing that can be read. Waits while too much of the client's is unhandled.
+/// Handles one message: text, binary, or unreadable. Waits while too many of the client's messages are unhandled.
 async fn receive(connection: &Connection, part: Result<Part, NotBase64>) -> Published {
     poll_fn(|cx| connection.line().poll_readable(cx)).await;
     let received = match part {

@@ -17,7 +17,7 @@ use crate::{
     telemetry::Transport,
 };
 
-/// As [`upgrade`](super::upgrade), for a socket without Phoenix's protocol.
+/// Like [`upgrade`](super::upgrade), for a socket without Phoenix's protocol.
 pub(crate) async fn upgrade_raw<R: RawSocket>(
     request: HttpRequest,
     payload: web::Payload,

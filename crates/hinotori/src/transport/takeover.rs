@@ -1,14 +1,14 @@
 //! How a WebSocket gets its TCP stream from HTTP.
 //!
 //! actix-http serves HTTP on an [`HttpStream`] as it would on the stream itself. The handler of a socket finds its
-//! connection's [`Desk`] among the connection's data and answers with a [`Handover`] as body. Once the head of that answer
-//! is flushed, HTTP's dispatcher is dropped with its buffers, and the same task goes on as a [`Conversation`].
+//! connection's [`Desk`] in the connection's data and answers with a [`Handover`] as body. Once the head of that answer
+//! is flushed, HTTP's dispatcher is dropped with its buffers, and the same task continues as a [`Conversation`].
 //!
-//! actix-http's own way, `HttpService::upgrade`, would take every upgrade of the `App`, those of the application's own
-//! WebSockets too, before the `App` has seen it.
+//! actix-http's own way, `HttpService::upgrade`, would take every upgrade before the `App` has seen it, including those
+//! for the application's own WebSockets.
 //!
-//! This leans on the order in which actix-http's dispatcher works: it encodes the head of an answer, polls the body, writes
-//! and flushes what it has encoded, all in one poll. `serve/tests/handover.rs` pins it.
+//! This relies on the order in which actix-http's dispatcher works: it encodes the head of an answer, polls the body,
+//! and writes and flushes what it has encoded, all in one poll. `server/tests/handover.rs` fails if that changes.
 
 use std::{
     cell::{Cell, RefCell},
@@ -35,21 +35,21 @@ use tokio::{
 use super::conversation::Conversation;
 use crate::socket;
 
-/// How far a connection is.
+/// The stage of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Http,
-    /// HTTP reads no more from the stream: what comes now is for the conversation.
+    /// HTTP no longer reads from the stream: what arrives now is for the conversation.
     Unread,
-    /// The head of the answer waits to be flushed.
+    /// The head of the answer has to be flushed.
     Armed,
-    /// It has been: the stream changes hands.
+    /// The head has been flushed: the stream is handed over.
     Given,
 }
 
-/// A stream on which HTTP can be spoken, and then a WebSocket.
+/// A stream that can carry HTTP and then a WebSocket.
 pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin + Into<socket::Stream> + 'static {
-    /// The TCP connection beneath.
+    /// The underlying TCP connection.
     fn tcp(&self) -> &TcpStream;
 }
 
@@ -65,14 +65,14 @@ impl From<TcpStream> for socket::Stream {
     }
 }
 
-/// Where a handler asks for its connection's stream, whatever kind of stream it is.
+/// Where a handler requests its connection's stream, of whatever type.
 pub(crate) struct Desk {
     stage: Cell<Stage>,
-    /// Who gets the stream, and what HTTP has read of it.
+    /// The conversation that gets the stream, and what HTTP has read of it.
     next: RefCell<Option<(Conversation, Bytes)>>,
 }
 
-/// A connection's stream, as long as HTTP has it.
+/// A connection's stream while HTTP has it.
 struct Slot<T> {
     stream: RefCell<Option<T>>,
     desk: Rc<Desk>,
@@ -86,7 +86,7 @@ impl<T: Transport> HttpStream<T> {
         &self.0.desk
     }
 
-    /// Shows the stream to somebody.
+    /// Calls `at` with the stream.
     pub(crate) fn look(&self, at: impl FnOnce(&T)) {
         if let Some(stream) = &*self.0.stream.borrow() {
             at(stream);
@@ -132,7 +132,7 @@ impl<T: Transport> AsyncWrite for HttpStream<T> {
     }
 }
 
-/// The body of an answer after which HTTP is over. It never has anything to say.
+/// The body of an answer after which HTTP is over. It never returns a piece.
 pub(super) struct Handover {
     desk: Rc<Desk>,
     payload: dev::Payload,
@@ -153,7 +153,7 @@ impl MessageBody for Handover {
         BodySize::Stream
     }
 
-    /// Polled first when the head of the answer has been encoded, and has yet to be written.
+    /// First polled when the head of the answer has been encoded but not written yet.
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
         let this = &mut *self;
         if this.next.is_none() {
@@ -166,7 +166,7 @@ impl MessageBody for Handover {
             has_more = true;
         }
         if has_more {
-            // the dispatcher may have read more than it gives to a payload at a time
+            // the dispatcher may have read more than it passes to a payload at a time
             cx.waker().wake_by_ref();
         } else if let Some(next) = this.next.take() {
             this.desk.next.replace(Some((next, this.unread.split().freeze())));
@@ -176,7 +176,7 @@ impl MessageBody for Handover {
     }
 }
 
-/// Serves connections: as HTTP, and as what becomes of them.
+/// Serves connections: as HTTP, then as WebSockets.
 pub(crate) struct TakeOver<S>(pub(crate) S);
 
 impl<S, T> ServiceFactory<T> for TakeOver<S>
@@ -224,7 +224,7 @@ where
 pub(crate) struct Connection<D, T>(Speaking<D, T>);
 
 enum Speaking<D, T> {
-    /// Boxed, so that nothing of HTTP stays in a WebSocket's task.
+    /// Boxed, so that a WebSocket's task has no room for HTTP.
     Http(Rc<Slot<T>>, Pin<Box<D>>),
     WebSocket(Conversation),
 }

@@ -1,8 +1,8 @@
 //! Sockets over WebSockets.
 //!
-//! A [`Conversation`] speaks on the stream: on the TCP stream itself where the server gives it away (`takeover.rs`), else by
-//! way of HTTP's payload and body (`piped.rs`). actix-ws is not used: its session queues 32 messages and makes the sender wait
-//! for a slow peer.
+//! A [`Conversation`] uses the TCP stream itself if the server hands it over (`takeover.rs`), and otherwise HTTP's
+//! payload and body (`piped.rs`). actix-ws is not used: its session queues 32 messages and makes the sender wait for a
+//! slow peer.
 //!
 //! # Source
 //! Phoenix `lib/phoenix/transports/websocket.ex`, 1.8.12, for the order of the checks.
@@ -37,7 +37,8 @@ use crate::{
     wire::compression::Agreement,
 };
 
-/// Opens a WebSocket, or says why not: 400 for what is no upgrade, 403 for who may not, 500 if `connect` panics.
+/// Opens a WebSocket, or refuses it: 400 for a request that is not an upgrade, 403 for a client that may not connect,
+/// 503 if the server is full or draining, 500 if `connect` panics.
 pub(crate) async fn upgrade<S: SocketHandler>(
     request: HttpRequest,
     payload: web::Payload,
@@ -63,7 +64,7 @@ async fn open<S: SocketHandler>(
     Ok(serve(request, handshake, payload, connection, &mount.options))
 }
 
-/// What a request must have before the application is asked: the method, a query, an origin, a subprotocol.
+/// Checks a request before the application is asked: the method, the query, the origin, the subprotocol.
 pub(super) fn admit(request: &HttpRequest, options: &SocketOptions) -> Result<(Params, Offer), Denial> {
     if request.method() != Method::GET {
         return Err(Refusal::Method.into());
@@ -76,7 +77,7 @@ pub(super) fn admit(request: &HttpRequest, options: &SocketOptions) -> Result<(P
     Ok((params, offer))
 }
 
-/// Lets a peer speak on a WebSocket that has been accepted.
+/// Starts the conversation of an accepted WebSocket.
 pub(super) fn serve(
     request: &HttpRequest,
     handshake: Handshake,
@@ -101,14 +102,14 @@ pub(super) fn serve(
     response.set_body(body).map_into_boxed_body()
 }
 
-/// What the subprotocols say; they are ignored by a socket without auth token.
+/// Reads the subprotocols; a socket without auth tokens ignores them.
 fn offer(request: &HttpRequest, auth_token: bool) -> Result<Offer, BadOffer> {
     let lines = request.headers().get_all(header::SEC_WEBSOCKET_PROTOCOL).filter(|_| auth_token);
     let lines: Result<Vec<&str>, _> = lines.map(HeaderValue::to_str).collect();
     read_offer(lines.map_err(|_| BadOffer)?.into_iter())
 }
 
-/// The answer that switches protocols, and what it agrees to.
+/// The answer that switches protocols, and what was agreed on.
 pub(super) struct Handshake {
     response: HttpResponse,
     compression: Option<Agreement>,
@@ -139,14 +140,14 @@ pub(super) async fn handshake(
     Ok(Handshake { response, compression })
 }
 
-/// What the client and the server agree on, of the extensions that the client offers.
+/// Negotiates the extensions that the client offers.
 fn agree(request: &HttpRequest) -> Option<Agreement> {
     Agreement::negotiate(
         request.headers().get_all(header::SEC_WEBSOCKET_EXTENSIONS).map(HeaderValue::as_bytes),
     )
 }
 
-/// What is missing in a request for an upgrade, in the words of WebSockAdapter.
+/// Checks what an upgrade request must have. The errors are worded as WebSockAdapter's.
 fn check_upgrade(request: &HttpRequest) -> Result<(), String> {
     let values = |name: &HeaderName| request.headers().get_all(name).filter_map(|value| value.to_str().ok());
     let got = |name| values(name).collect::<Vec<_>>();

@@ -1,4 +1,4 @@
-//! What a client and the server agree on: the offers in `Sec-WebSocket-Extensions`, and the answer (RFC 7692 §7.1).
+//! Negotiation: the offers in `Sec-WebSocket-Extensions`, and the answer (RFC 7692 §7.1).
 
 use std::fmt;
 
@@ -10,10 +10,10 @@ const CLIENT_NO_CONTEXT_TAKEOVER: &str = "client_no_context_takeover";
 const SERVER_MAX_WINDOW_BITS: &str = "server_max_window_bits";
 const CLIENT_MAX_WINDOW_BITS: &str = "client_max_window_bits";
 
-/// The largest window of DEFLATE, 32 KiB: the default of a side that names none.
+/// The largest window of DEFLATE, 32 KiB: the default if a side names none.
 const MAX_BITS: u8 = 15;
 
-/// The parameters of a connection with compressed messages. Its text is the value of the answer's header.
+/// The parameters of a connection with compressed messages. It displays as the value of the answer's header.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Agreement {
     client_no_context_takeover: bool,
@@ -22,9 +22,9 @@ pub struct Agreement {
 }
 
 impl Agreement {
-    /// Takes the first offer in the lines of a `Sec-WebSocket-Extensions` header that can be met. `None` if there is none:
-    /// other extensions, unknown, repeated or out-of-range parameters, and bytes that are not an offer at all are passed
-    /// over, and messages then stay uncompressed.
+    /// Accepts the first offer in the lines of a `Sec-WebSocket-Extensions` header that can be met. Other extensions,
+    /// offers with unknown, repeated or out-of-range parameters, and bytes that are not an offer are skipped. `None` if
+    /// no offer is left: messages then stay uncompressed.
     ///
     /// ```
     /// use hinotori_protocol::wire::compression::Agreement;
@@ -66,13 +66,13 @@ impl Agreement {
         })
     }
 
-    /// The window within which messages for this client are compressed.
+    /// The window for messages to this client.
     #[must_use]
     pub fn window(&self) -> Window {
         Window::within(self.server_max_window_bits.unwrap_or(MAX_BITS))
     }
 
-    /// Reads this client's messages.
+    /// An [`Inflate`] that reads this client's messages.
     #[must_use]
     pub fn inflate(&self) -> Inflate {
         let window = 1 << self.client_max_window_bits.unwrap_or(MAX_BITS);
@@ -82,7 +82,8 @@ impl Agreement {
 
 impl fmt::Display for Agreement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // "A server may include it even if the client did not": without it a broadcast is compressed for each receiver
+        // "A server may include it even if the client did not": without it, a broadcast would be compressed per
+        // receiver
         write!(f, "{NAME};{SERVER_NO_CONTEXT_TAKEOVER}")?;
         if self.client_no_context_takeover {
             write!(f, ";{CLIENT_NO_CONTEXT_TAKEOVER}")?;
@@ -97,7 +98,7 @@ impl fmt::Display for Agreement {
     }
 }
 
-/// The items of a list without those that are empty. A separator within a quoted string separates nothing.
+/// The items of a list without empty ones. A separator within a quoted string does not count.
 fn split(list: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
     let (mut quoted, mut escaped) = (false, false);
     let separates = move |byte: &u8| {
@@ -112,12 +113,12 @@ fn split(list: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
     list.split(separates).map(<[u8]>::trim_ascii).filter(|item| !item.is_empty())
 }
 
-/// Notes a parameter; nothing if it was there already.
+/// Sets a parameter. `None` if it was set already.
 fn set<T>(parameter: &mut Option<T>, value: T) -> Option<()> {
     parameter.replace(value).is_none().then_some(())
 }
 
-/// The size of a window: digits that say 8 to 15. In quotes it is no size, as for Phoenix.
+/// The size of a window: digits from 8 to 15. A quoted size is not accepted, as in Phoenix.
 fn bits(value: &[u8]) -> Option<u8> {
     let digits =
         std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));

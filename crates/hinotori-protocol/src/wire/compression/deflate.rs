@@ -1,34 +1,34 @@
-//! Compresses whole messages, each for itself.
+//! Compresses whole messages independently of each other.
 
 use std::cell::RefCell;
 
 use bytes::Bytes;
 use flate2::{Compress, Compression, FlushCompress};
 
-/// Bytes of the shortest message that is compressed. One of 256 shrinks by a quarter, one of 128 by a tenth, and either
-/// takes as long as all else that is done for a reply.
+/// The shortest message that is compressed, in bytes. 256 bytes shrink by a quarter, 128 by a tenth, and either takes
+/// as long as everything else that is done for a reply.
 const MIN_LENGTH: usize = 256;
 
-/// zlib's level. Level 6, the default, needs three times as long for a history of 130 KB and makes it 9 % shorter; short
-/// messages come out the same. Level 1 takes half as long, but has no Huffman codes of the message's own: a short message
-/// shrinks half as much.
+/// zlib's level. Level 6, the default, takes three times as long for a history of 130 KB and makes it 9 % shorter;
+/// short messages are the same. Level 1 takes half as long, but has fixed Huffman codes: a short message shrinks half
+/// as much.
 const LEVEL: u32 = 2;
 
 /// The end of every compressed message, which is not sent (RFC 7692 §7.2.1).
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
-/// Bytes of memory beyond the message's own length, for one that does not shrink: many times what it grows.
+/// Bytes of memory beyond the message's length, for a message that does not shrink: many times what it can grow.
 const MORE_ROOM: usize = 4 * 1024;
 
-/// How far back a compressed message may refer. There are three, whatever clients ask for: a thread has a compressor for
-/// each that is in use, and a broadcast has as many forms.
+/// How far back a compressed message may refer. There are only three sizes, whatever clients ask for: a thread has a
+/// compressor for each one in use, and a broadcast is compressed for each one in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Window {
     /// 256 bytes.
     Small,
     /// 4 KiB: for clients that save memory, such as older versions of Python's `websockets`.
     Medium,
-    /// 32 KiB, the most that DEFLATE has: what all other clients get.
+    /// 32 KiB, the maximum of DEFLATE: for all other clients.
     Full,
 }
 
@@ -36,7 +36,7 @@ impl Window {
     /// In the order of their numbers: `ALL[window as usize]` is `window`.
     pub const ALL: [Self; 3] = [Self::Small, Self::Medium, Self::Full];
 
-    /// The largest within a client's `server_max_window_bits`, 8 to 15.
+    /// The largest window within a client's `server_max_window_bits`, 8 to 15.
     pub(super) fn within(bits: u8) -> Self {
         match bits {
             15.. => Self::Full,
@@ -45,7 +45,8 @@ impl Window {
         }
     }
 
-    /// For zlib, which refers back at most 2^bits - 262 bytes, and has no compressor for 8 bits: at 9 it is 250 bytes.
+    /// The value for zlib, which refers back at most 2^bits - 262 bytes and has no compressor for 8 bits: at 9 it is
+    /// 250 bytes.
     fn bits(self) -> u8 {
         match self {
             Self::Small => 9,
@@ -56,20 +57,20 @@ impl Window {
 }
 
 thread_local! {
-    /// By window, made when first needed. Nothing in them outlasts a message.
+    /// By window, created when first needed. They keep nothing after a message.
     static COMPRESSORS: RefCell<[Option<Compress>; Window::ALL.len()]> =
         const { RefCell::new([const { None }; Window::ALL.len()]) };
 }
 
-/// The message is to be sent as it is: it is short, or would not become shorter.
+/// The message should be sent uncompressed: it is short, or would not become shorter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::wire) struct Incompressible;
 
-/// Compresses a message, which may be in pieces, and appends it to `out`: fewer bytes than the message has. `out` keeps no
-/// spare capacity.
+/// Compresses a message, which may be in pieces, and appends it to `out`: fewer bytes than the message has. `out` keeps
+/// no spare capacity.
 ///
 /// # Errors
-/// [`Incompressible`]: `out` is as it was.
+/// [`Incompressible`]; `out` is then unchanged.
 pub(in crate::wire) fn deflate(
     window: Window,
     message: &[Bytes],
@@ -93,7 +94,7 @@ pub(in crate::wire) fn deflate(
     end.map(|_| ()).ok_or(Incompressible)
 }
 
-/// Where the compressed message ends in `out`.
+/// The index at which the compressed message ends in `out`.
 fn compress(compressor: &mut Compress, message: &[Bytes], out: &mut Vec<u8>) -> Option<usize> {
     compressor.reset();
     for piece in message {
@@ -103,7 +104,7 @@ fn compress(compressor: &mut Compress, message: &[Bytes], out: &mut Vec<u8>) -> 
     out.ends_with(&TAIL).then(|| out.len() - TAIL.len())
 }
 
-/// Goes on to the end even if the message does not shrink: zlib-rs panics if it is reset again and again with output left.
+/// Continues to the end even if the message does not shrink: zlib-rs panics if it is reset repeatedly with output left.
 fn put(compressor: &mut Compress, mut piece: &[u8], out: &mut Vec<u8>, flush: FlushCompress) -> Option<()> {
     loop {
         let before = compressor.total_in();

@@ -5,24 +5,24 @@ use std::cell::RefCell;
 use bytes::Bytes;
 use flate2::{Decompress, FlushDecompress, Status};
 
-/// What a client leaves out at the end of each message (RFC 7692 §7.2.2), and an empty block that is marked as the last of
-/// its stream: a message that stops within a block does not come to that end.
+/// What a client omits at the end of each message (RFC 7692 §7.2.2), and an empty block that is marked as the last of
+/// its stream: a message that stops within a block does not reach that end.
 const TAIL: [u8; 9] = [0, 0, 0xff, 0xff, 1, 0, 0, 0xff, 0xff];
 
-/// DEFLATE refers back at most so many bytes.
+/// The most bytes that DEFLATE refers back.
 const MAX_WINDOW: usize = 32 * 1024;
 
-/// Streams of one message. A client may end a stream within a message (RFC 7692 §7.2.3.4) and begin another; that takes
+/// Streams in one message. A client may end a stream within a message (RFC 7692 §7.2.3.4) and begin another; that takes
 /// two bytes, and some microseconds to restore the window.
 const MAX_STREAMS: usize = 16;
 
-/// Bytes of memory with which a message begins: so many times its compressed length, and some more, as zlib is slow with
-/// less than 260 left.
+/// The initial memory for a message is this many times its compressed length, and some more, because zlib is slow with
+/// less than 260 bytes left.
 const LIKELY_RATIO: usize = 4;
 const LEAST_ROOM: usize = 512;
 
 thread_local! {
-    /// Nothing in it outlasts a message: an [`Inflate`] keeps what the next one may refer to.
+    /// It keeps nothing after a message: an [`Inflate`] keeps what the next message may refer to.
     static INFLATER: RefCell<Decompress> = RefCell::new(Decompress::new(false));
 }
 
@@ -48,27 +48,26 @@ pub enum InflateError {
 /// ```
 #[derive(Debug)]
 pub struct Inflate {
-    /// The end of all that it has sent compressed. Takes no memory before that.
+    /// The end of what the client has sent compressed. Takes no memory before that.
     history: Vec<u8>,
     /// The longest history, in bytes: a power of 2, or 0.
     window: usize,
 }
 
 impl Inflate {
-    /// Remembers the last `window` bytes: a power of 2, or 0 for a client whose messages are each compressed alone.
+    /// Remembers the last `window` bytes: a power of 2, or 0 for a client whose messages are compressed independently.
     pub(super) fn new(window: usize) -> Self {
         Self { history: Vec::new(), window }
     }
 
-    /// Reads the payload of a message, put together from all its frames. Reserves memory for at most `limit` + 1 bytes,
-    /// however long the message would be. A payload of dynamic blocks that say nothing takes the longest: some 66 ns per
-    /// byte of it.
+    /// Inflates the payload of a message, joined from all its frames. Reserves memory for at most `limit` + 1 bytes,
+    /// however long the message would be. A payload of empty dynamic blocks takes the longest: some 66 ns per byte.
     ///
     /// # Errors
     /// - [`InflateError::TooBig`]: the message is longer than `limit` bytes.
-    /// - [`InflateError::Malformed`]: the payload is not that of a message.
+    /// - [`InflateError::Malformed`]: the payload is not a compressed message.
     ///
-    /// The context is lost with either, so nothing that follows can be read.
+    /// Both lose the context, so no later message can be read.
     pub fn inflate(&mut self, payload: &[u8], limit: usize) -> Result<Bytes, InflateError> {
         let mut message = Vec::new();
         self.inflate_into(&mut message, payload, limit)?;
@@ -79,7 +78,7 @@ impl Inflate {
 
     fn inflate_into(&self, message: &mut Vec<u8>, payload: &[u8], limit: usize) -> Result<(), InflateError> {
         if payload.is_empty() {
-            // an empty message is one byte of 0, but zlib flushed twice writes nothing
+            // an empty message is a 0 byte, but zlib flushed twice writes nothing
             return Ok(());
         }
         let most = limit.saturating_add(1);
@@ -94,19 +93,19 @@ impl Inflate {
     }
 }
 
-/// One message on its way through the thread's inflater.
+/// One message that is being inflated by the thread's inflater.
 struct Reader<'a> {
     inflater: &'a mut Decompress,
     history: &'a [u8],
     message: &'a mut Vec<u8>,
-    /// Bytes with which the message is too long.
+    /// The length in bytes at which the message is too long.
     most: usize,
     /// Streams that have begun.
     streams: usize,
 }
 
 impl Reader<'_> {
-    /// Begins a stream, which may refer to what came before it.
+    /// Begins a stream, which may refer to what precedes it.
     fn begin(&mut self) -> Result<(), InflateError> {
         self.streams += 1;
         if self.streams > MAX_STREAMS {
@@ -128,7 +127,7 @@ impl Reader<'_> {
         self.inflater.set_dictionary(past).map(|_| ()).map_err(|_| InflateError::Malformed)
     }
 
-    /// Reads on; whether a stream ends with the last byte.
+    /// Reads more bytes. Returns whether a stream ends with the last byte.
     fn read(&mut self, mut bytes: &[u8]) -> Result<bool, InflateError> {
         loop {
             self.make_room();
@@ -160,7 +159,7 @@ impl Reader<'_> {
     }
 }
 
-/// Appends a message to a history of at most `window` bytes, and takes no more memory than that.
+/// Appends a message to a history of at most `window` bytes, which takes no more memory than that.
 fn remember(history: &mut Vec<u8>, message: &[u8], window: usize) {
     let message = &message[message.len().saturating_sub(window)..];
     let kept = history.len().min(window - message.len());

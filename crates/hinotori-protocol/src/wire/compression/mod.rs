@@ -1,17 +1,17 @@
 //! Compressed messages (`permessage-deflate`, RFC 7692).
 //!
-//! An [`Agreement`] is made in the handshake. From then on [`Frame::deflated`](super::Frame::deflated) compresses messages
-//! for the client, and an [`Inflate`], in [`Frames`](crate::frames::Frames), reads the client's.
+//! An [`Agreement`] is made in the handshake. From then on [`Frame::deflated`](super::Frame::deflated) compresses
+//! messages for the client, and an [`Inflate`], in [`Frames`](crate::frames::Frames), reads the client's.
 //!
-//! No message of the server refers to one before it (`server_no_context_takeover` is in every answer): a broadcast is
-//! compressed once, and the same bytes go to all receivers whose [`Window`] has the same size.
+//! No message of the server refers to an earlier one (`server_no_context_takeover` is in every answer). So a broadcast
+//! is compressed once, and the same bytes go to all receivers whose [`Window`] has the same size.
 //!
 //! # Memory
 //! | what | bytes |
 //! |---|---|
 //! | a connection, idle or not, whose client offers `client_no_context_takeover` | 32 |
-//! | any other connection | 32, and what its client has sent compressed, up to the client's window: 32 KiB at most |
-//! | a thread, for each [`Window`] to which it has compressed | 194 to 320 KiB |
+//! | any other connection | 32, and what its client has sent compressed, up to the client's window: at most 32 KiB |
+//! | a thread, per [`Window`] that it has compressed for | 194 to 320 KiB |
 //! | a thread that has inflated | 42 KiB |
 //!
 //! # Source

@@ -1,4 +1,4 @@
-//! The other side of a connection for tests, on another implementation of DEFLATE.
+//! The other side of a connection, for tests, with another implementation of DEFLATE.
 
 use std::iter;
 
@@ -14,7 +14,7 @@ use proptest::prelude::*;
 
 pub(super) const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
-/// A client that takes its context over, with a window of 32 KiB.
+/// A client that takes over its context, with a window of 32 KiB.
 pub(super) struct Writer(Box<CompressorOxide>);
 
 impl Writer {
@@ -35,7 +35,7 @@ impl Writer {
     }
 }
 
-/// Reads a payload with a window of so many bytes, a power of 2: panics if it refers back further.
+/// Reads a payload with a window of this many bytes, a power of 2. Panics if the payload refers back further.
 pub(super) fn read(payload: &[u8], window: usize) -> Vec<u8> {
     let bytes = [payload, &TAIL].concat();
     let (mut inflater, mut buffer, mut read) = (DecompressorOxide::new(), vec![0; window], 0);
@@ -54,7 +54,7 @@ pub(super) fn read(payload: &[u8], window: usize) -> Vec<u8> {
     .collect()
 }
 
-/// Messages of up to 50 KB that repeat themselves from near and from far.
+/// Messages of up to 50 KB that repeat themselves at short and long distances.
 pub(super) fn message() -> impl Strategy<Value = Vec<u8>> {
     let unit = proptest::collection::vec(any::<u8>(), 700);
     let units = proptest::collection::vec(unit, 4);

@@ -1,4 +1,4 @@
-//! The numbers of the worker threads, added up when somebody asks.
+//! Adds up the numbers of the worker threads at a scrape.
 
 use std::{
     collections::HashMap,
@@ -16,7 +16,7 @@ const RECEIVED: usize = 0;
 const SENT: usize = 1;
 const FAN_OUT: usize = 2;
 
-/// The numbers of all threads, those of ended ones too: what has been counted stays counted.
+/// The numbers of all threads, including threads that have ended: what has been counted stays counted.
 #[derive(Debug, Clone)]
 pub(super) struct Workers {
     descriptions: [Desc; 3],
@@ -27,14 +27,14 @@ impl Workers {
     pub(super) fn new() -> prometheus::Result<Self> {
         let describe = |name: &str, help: &str| Desc::new(name.into(), help.into(), vec![], HashMap::new());
         let descriptions = [
-            describe("hinotori_messages_received_total", "Messages that came from clients.")?,
+            describe("hinotori_messages_received_total", "Messages from clients.")?,
             describe(
                 "hinotori_messages_sent_total",
-                "Messages that were queued for clients: replies, pushes and each delivery of a broadcast.",
+                "Messages queued for clients: replies, pushes and each delivery of a broadcast.",
             )?,
             describe(
                 "hinotori_fan_out_seconds",
-                "Seconds from a broadcast being made until all its subscribers on one worker thread have it queued.",
+                "Seconds from a broadcast until it is queued for all its subscribers on one worker thread.",
             )?,
         ];
         Ok(Self { descriptions, tallies: Arc::default() })

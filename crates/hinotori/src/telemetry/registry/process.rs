@@ -1,7 +1,7 @@
-//! What the process takes of its system: time, memory, descriptors, threads, as Linux shows it below `/proc`.
+//! What the process takes of its system: time, memory, descriptors and threads, as Linux shows them in `/proc`.
 //!
-//! Names and help texts are those of all Prometheus clients. Their collector in the crate `prometheus` is not used: it brings
-//! five crates to read these files.
+//! Names and help texts are those of all Prometheus clients. The collector of the crate `prometheus` is not used,
+//! because it adds five crates to read these files.
 //!
 //! # Source
 //! proc(5); <https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics>.
@@ -15,8 +15,7 @@ use prometheus::{
 
 use super::collector::{counter, family};
 
-/// In how many parts of a second the kernel tells times (`USER_HZ`): 100 on every architecture that Rust's standard library
-/// knows.
+/// Ticks per second of the kernel's times (`USER_HZ`): 100 on every architecture that Rust's standard library supports.
 const TICKS: f64 = 100.0;
 
 /// The first is a counter, the others are gauges.
@@ -64,11 +63,11 @@ fn gauge(description: &Desc, value: f64) -> MetricFamily {
     family(description, MetricType::GAUGE, metric)
 }
 
-/// What there is of each of [`METRICS`].
+/// The value of each of [`METRICS`].
 fn measure() -> [Option<f64>; METRICS.len()] {
     let stat = read("self/stat");
     let stat = |field| field_of_stat(stat.as_deref()?, field);
-    // that of the folder which is read here is one too many
+    // without the descriptor of the folder that is read here
     let open =
         fs::read_dir("/proc/self/fd").ok().map(|descriptors| descriptors.count().saturating_sub(1) as f64);
     let booted = || number(read("stat")?.lines().find_map(|line| line.strip_prefix("btime "))?);
@@ -91,8 +90,8 @@ fn number(text: &str) -> Option<f64> {
     text.trim().parse().ok()
 }
 
-/// A field of `/proc/self/stat`, by its number in proc(5). The second is the name of the program in parentheses, which may
-/// hold anything.
+/// A field of `/proc/self/stat`, by its number in proc(5). The second field is the name of the program in parentheses,
+/// which may contain anything.
 fn field_of_stat(stat: &str, field: usize) -> Option<f64> {
     let (_, rest) = stat.rsplit_once(')')?;
     number(rest.split_ascii_whitespace().nth(field - 3)?)
@@ -104,7 +103,7 @@ fn max_open_files(limits: &str) -> Option<f64> {
     number(limit.split_ascii_whitespace().next()?)
 }
 
-/// In bytes; the kernel tells it in KiB.
+/// In bytes; the kernel shows it in KiB.
 fn resident_memory(status: &str) -> Option<f64> {
     let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     number(memory.trim().strip_suffix("kB")?).map(|kib| kib * 1024.0)
