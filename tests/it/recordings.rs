@@ -30,6 +30,21 @@ fn connecting_tokens_limits_and_long_poll_go_as_recorded() {
 }
 
 #[test]
+fn further_topics_presences_on_any_topic_and_timers_go_as_recorded_on_one_worker() {
+    play_all(&Conversation::read("more.json"), reference(1));
+}
+
+#[test]
+fn further_topics_presences_on_any_topic_and_timers_go_as_recorded_on_three_workers() {
+    play_all(&Conversation::read("more.json"), reference(3));
+}
+
+#[test]
+fn further_topics_presences_on_any_topic_and_timers_go_as_recorded_on_actix_webs_own_server() {
+    play_all(&Conversation::read("more.json"), on_http_server);
+}
+
+#[test]
 fn protocol_goes_as_recorded_on_actix_webs_own_server() {
     play_all(&Conversation::read("protocol.json"), on_http_server);
 }

@@ -67,9 +67,11 @@ impl Conversation {
         recording["scenarios"].as_array().unwrap().iter().map(read).collect()
     }
 
-    /// It is about time that passes, so it keeps the pauses that it was recorded with.
+    /// It is about time that passes, so it keeps the pauses that it was recorded with: it has pauses of its own, or on long
+    /// poll starts a timer that goes off before the next poll.
     fn tells_time(&self) -> bool {
-        self.steps.iter().any(|step| ["sleep", "quiet", "took"].iter().any(|key| !step[key].is_null()))
+        let has_pause = |step: &Value| ["sleep", "quiet", "took"].iter().any(|key| !step[key].is_null());
+        self.steps.iter().any(|step| has_pause(step) || step["body"][3] == "after")
     }
 
     /// # Errors

@@ -5,6 +5,9 @@
 //! DRAIN_INTERVAL and DRAIN_DEADLINE are taken from the environment. With `HTTP_SERVER=actix` it runs on
 //! `actix_web::HttpServer`, with the settings that sockets need.
 
+#[path = "reference/more.rs"]
+mod more;
+
 use std::{
     env,
     net::SocketAddr,
@@ -19,6 +22,8 @@ use hinotori::{
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+
+use more::MoreChannel;
 
 /// What the sockets need of the server.
 #[derive(Clone)]
@@ -46,7 +51,10 @@ impl SocketHandler for UserSocket {
     }
 
     fn channels(routes: &mut Routes<Self>) {
-        routes.channel::<RefChannel>("ref:*").channel::<PresenceChannel>("presence:*");
+        routes
+            .channel::<RefChannel>("ref:*")
+            .channel::<PresenceChannel>("presence:*")
+            .channel::<MoreChannel>("more:*");
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
     drainer::Drainer,
     node::Node,
     ops,
-    pubsub::PubSub,
+    pubsub::{PubSub, Spared, Subscription},
     socket::{RawSocket, Routes, SocketHandler},
     telemetry::Quoted,
     transport::{Mount, Sessions, SocketOptions, answer, resources, upgrade, upgrade_raw},
@@ -211,6 +211,42 @@ impl Endpoint {
     /// As [`PubSub::broadcast`].
     pub fn broadcast(&self, topic: &str, event: &str, payload: impl IntoPayload) -> Result<(), PayloadError> {
         self.pubsub().broadcast(topic, event, payload)
+    }
+
+    /// Sends an event to all who have joined a topic or subscribed to it, except one. Use it in a task or an actor that
+    /// broadcasts what a channel has done: the channel knows already. A channel that broadcasts to another topic passes its
+    /// [`Context`](crate::Context) as `from`; for its own topic there is
+    /// [`Context::broadcast_from`](crate::Context::broadcast_from).
+    ///
+    /// All subscriptions of `from` to the topic are left out, including those of
+    /// [`Context::subscribe`](crate::Context::subscribe). Other channels of the same client get the broadcast.
+    ///
+    /// ```
+    /// use hinotori::{Endpoint, Handle};
+    /// use serde_json::json;
+    ///
+    /// /// A room's actor handles a move: the channel that sent it added its `cx.handle()`.
+    /// fn moved(endpoint: &Endpoint, player: &Handle<()>, to: [i32; 2]) -> Result<(), hinotori::PayloadError> {
+    ///     endpoint.broadcast_from(player, "game:1", "moved", json!({ "to": to }))
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`PubSub::broadcast`].
+    pub fn broadcast_from(
+        &self,
+        from: &impl Spared,
+        topic: &str,
+        event: &str,
+        payload: impl IntoPayload,
+    ) -> Result<(), PayloadError> {
+        self.pubsub().broadcast_from(from, topic, event, payload)
+    }
+
+    /// Subscribes a task or an actor on any thread to a topic, until the [`Subscription`] is dropped. A channel uses
+    /// [`Context::subscribe`](crate::Context::subscribe) instead.
+    pub fn subscribe(&self, topic: &str) -> Subscription {
+        self.pubsub().subscribe(topic)
     }
 
     /// Closes every socket whose [`id`](SocketHandler::id) this is, with code 1001; phoenix.js connects again and is asked for

@@ -54,6 +54,7 @@
 //! | mounting sockets, broadcasts from anywhere, `/healthz` and `/readyz` | [`Endpoint`], [`SocketOptions`] |
 //! | serving an `App` with its sockets | [`Server`] |
 //! | disconnecting clients at shutdown | [`Drainer`] |
+//! | hearing topics in a channel, a task or an actor | [`Context::subscribe`], [`Endpoint::subscribe`], [`Subscription`] |
 //! | who is on a topic | [`Presence`] |
 //! | a WebSocket with your own protocol | [`RawSocket`] |
 //! | clients behind proxies | [`TrustedProxies`] |
@@ -97,10 +98,10 @@ mod transport;
 pub use channel::{BoxError, Channel, Context, Exit, Handle, Join, Reply, ReplyRef, Result, TimerRef};
 pub use drainer::Drainer;
 pub use endpoint::{Endpoint, EndpointBuilder};
-pub use presence::{Presence, PresenceError, Presences};
+pub use presence::{Presence, PresenceBuilder, PresenceDiff, PresenceError, Presences};
 #[cfg(feature = "metrics")]
 pub use prometheus;
-pub use pubsub::PubSub;
+pub use pubsub::{Broadcast, Lagged, PubSub, Spared, Subscription};
 pub use server::Server;
 pub use socket::{
     CloseReason, ConnectInfo, ConnectionRef, InvalidProxy, Params, RawContext, RawMessage, RawSocket,

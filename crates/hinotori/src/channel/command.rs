@@ -15,6 +15,8 @@ pub(crate) enum Command {
     In(Message, usize),
     /// A broadcast that the channel intercepts.
     Out(Arc<Broadcast>),
+    /// A broadcast on a topic to which the channel itself is subscribed.
+    Heard(Arc<Broadcast>),
     /// A reply that was given outside of its callback.
     Answer(Ref, Status, Payload),
 }

@@ -14,7 +14,7 @@ use super::{
     timers::Timers,
 };
 use crate::{
-    pubsub::PubSub,
+    pubsub::{Keyed, PubSub, SubscriberKey},
     socket::ConnectionRef,
     wire::{IntoPayload, Payload, PayloadError, Ref},
 };
@@ -192,7 +192,62 @@ impl<C: Channel> Context<C> {
         payload: impl IntoPayload,
     ) -> std::result::Result<(), PayloadError> {
         self.assert_joined()?;
-        self.pubsub().broadcast_from(self.membership.key(), self.topic(), event, payload)
+        self.pubsub().broadcast_from(self, self.topic(), event, payload)
+    }
+
+    /// Subscribes the channel itself to a topic, served by the socket or not. All that is broadcast there comes to
+    /// [`Channel::handle_broadcast`], presence diffs too; what is broadcast during a callback comes after it, and after its
+    /// reply. The client is not joined there and notices nothing.
+    ///
+    /// A channel that is subscribed several times to a topic hears each broadcast as many times. Subscribed to its own topic,
+    /// which its client receives anyway, the channel hears it in [`Channel::handle_out`]. Subscriptions end with the
+    /// channel. Broadcasts that wait for the channel count as intercepted ones do: once they are more than
+    /// [`SocketOptions::outbox_limit`](crate::SocketOptions::outbox_limit), the client is cut off.
+    ///
+    /// ```
+    /// use hinotori::{Channel, Context, Join, Payload, Result};
+    /// # use hinotori::{ConnectInfo, Params, Refused, Routes, SocketHandler};
+    /// # struct UserSocket { user_id: String }
+    /// # impl SocketHandler for UserSocket {
+    /// #     async fn connect(_: &Params, _: &ConnectInfo<'_>) -> Result<Self, Refused> { Err(Refused) }
+    /// #     fn channels(routes: &mut Routes<Self>) { routes.channel::<Room>("room:*"); }
+    /// # }
+    ///
+    /// struct Room;
+    ///
+    /// impl Channel for Room {
+    ///     type Socket = UserSocket;
+    ///     type Info = ();
+    ///
+    ///     async fn join(_topic: &str, _payload: Payload, cx: &mut Context<Self>) -> Result<Join<Self>> {
+    ///         cx.subscribe(&format!("friends:{}", cx.socket().user_id));
+    ///         Join::ok(Self)
+    ///     }
+    ///
+    ///     async fn handle_broadcast(
+    ///         &mut self,
+    ///         _topic: &str,
+    ///         event: &str,
+    ///         payload: Payload,
+    ///         cx: &mut Context<Self>,
+    ///     ) -> Result<()> {
+    ///         match event {
+    ///             "online" => cx.push("friend_online", payload)?,
+    ///             _ => {}
+    ///         }
+    ///         Ok(())
+    ///     }
+    /// }
+    /// ```
+    pub fn subscribe(&self, topic: &str) {
+        self.membership.subscribe_to(topic);
+    }
+
+    /// Ends all subscriptions of the channel to a topic; does nothing if there are none. What was broadcast before is still
+    /// heard. For the channel's own topic this includes the subscription that the join made: the client stays joined, but no
+    /// broadcast reaches it until it joins again.
+    pub fn unsubscribe(&self, topic: &str) {
+        self.membership.unsubscribe_from(topic);
     }
 
     /// Sends an event of which only the newest counts to all who have joined the topic but this client, such as where its cursor
@@ -230,7 +285,7 @@ impl<C: Channel> Context<C> {
         payload: impl IntoPayload,
     ) -> std::result::Result<(), PayloadError> {
         self.assert_joined()?;
-        self.pubsub().broadcast_latest_from(self.membership.key(), key, self.topic(), event, payload)
+        self.pubsub().broadcast_latest_from(self, key, self.topic(), event, payload)
     }
 
     /// The right to answer the message being handled later, from anywhere; return [`Reply::none`](super::Reply::none) now. There is none
@@ -363,6 +418,12 @@ impl<C: Channel> Context<C> {
 
     fn assert_joined(&self) -> std::result::Result<(), PayloadError> {
         if self.joined { Ok(()) } else { Err(PayloadError::NotJoined) }
+    }
+}
+
+impl<C: Channel> Keyed for Context<C> {
+    fn key(&self) -> SubscriberKey {
+        self.membership.key()
     }
 }
 

@@ -8,10 +8,11 @@ use std::{
 };
 
 use super::Inlet;
-use crate::pubsub::SubscriberKey;
+use crate::pubsub::{Keyed, SubscriberKey};
 
-/// Reaches one running channel, or raw socket, from anywhere: sends messages to its `handle_info`, and notices its end. Cheap
-/// to clone, usable from any thread and on any runtime.
+/// Reaches one running channel, or raw socket, from anywhere: sends messages to its `handle_info`, notices its end, and names the
+/// channel to [`Endpoint::broadcast_from`](crate::Endpoint::broadcast_from). Cheap to clone, usable from any thread and on any
+/// runtime.
 ///
 /// Handles are equal if they are of the same channel, so they can be kept in a set or be the keys of a map. A client that joins
 /// again has another channel, with another handle.
@@ -120,6 +121,12 @@ impl<I: Send + 'static> Handle<I> {
 impl<I: Send + 'static> Clone for Handle<I> {
     fn clone(&self) -> Self {
         Self { inlet: self.inlet.clone(), key: self.key }
+    }
+}
+
+impl<I: Send + 'static> Keyed for Handle<I> {
+    fn key(&self) -> SubscriberKey {
+        self.key
     }
 }
 

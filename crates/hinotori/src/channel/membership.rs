@@ -1,6 +1,8 @@
 //! One client's membership in one topic, from its join to its end: what the channel may say to the client, what the client
 //! and its topic say to the channel, and how long the channel may take to end.
 
+mod further;
+
 use std::{
     cell::{Cell, OnceCell, RefCell},
     fmt,
@@ -14,6 +16,7 @@ use std::{
 use actix_web::rt::time::{Sleep, sleep_until};
 use bytestring::ByteString;
 
+use self::further::Further;
 use super::{
     Exit,
     command::{Command, Inbox},
@@ -48,12 +51,10 @@ pub(crate) struct Membership {
     inbox: OnceCell<Arc<dyn Inbox>>,
     /// Broadcasts that the channel wants to see before its client. Boxed, as few channels have any.
     intercept: OnceCell<Box<Intercept>>,
-    /// What is to be done when the channel is no longer the client's.
-    at_end: RefCell<Vec<(usize, AtEnd)>>,
+    /// Subscriptions of the channel itself, and what ends with it. Boxed, as few channels have any.
+    further: OnceCell<Box<Further>>,
     ending: RefCell<Ending>,
 }
-
-type AtEnd = Box<dyn FnOnce()>;
 
 struct Intercept {
     events: &'static [&'static str],
@@ -103,7 +104,7 @@ impl Membership {
             load: Cell::new(0),
             inbox: OnceCell::new(),
             intercept: OnceCell::new(),
-            at_end: RefCell::default(),
+            further: OnceCell::new(),
             ending: RefCell::default(),
         })
     }
@@ -161,7 +162,7 @@ impl Membership {
 
     fn subscribe(self: &Rc<Self>, local: &Local) {
         if !self.muted.get() && !self.subscribed.replace(true) {
-            local.subscribe(self.topic(), self.key(), self.clone());
+            local.subscribe(self.topic(), self.key(), self.subscriber(self.topic()));
         }
     }
 
@@ -313,19 +314,13 @@ impl Membership {
         if self.subscribed.replace(false) {
             self.line.local().unsubscribe(self.topic(), self.key());
         }
-        for (_, at_end) in self.at_end.take() {
-            at_end();
-        }
+        self.end_further();
     }
 
-    /// Does something when the channel ends, however it ends; at once if it has. Asked again for the same `key`, it is not
-    /// done twice.
-    pub(crate) fn at_end(&self, key: usize, at_end: AtEnd) {
-        if self.muted.get() {
-            at_end();
-        } else if self.at_end.borrow().iter().all(|(known, _)| *known != key) {
-            self.at_end.borrow_mut().push((key, at_end));
-        }
+    /// Memory of the broadcasts that wait for the channel, in bytes.
+    fn waiting(&self) -> usize {
+        let intercepted = self.intercept.get().map_or(0, |intercept| intercept.load.get());
+        intercepted + self.further.get().map_or(0, |further| further.load())
     }
 }
 
@@ -334,10 +329,9 @@ impl Subscriber for Membership {
     fn deliver(&self, broadcast: &Arc<Broadcast>) -> bool {
         match self.intercept.get() {
             Some(intercept) if intercept.events.contains(&&*broadcast.event) => {
-                let waiting = intercept.load.get();
                 let takes = |inbox: &Arc<dyn Inbox>| inbox.command(Command::Out(broadcast.clone()));
-                if self.line.has_room_behind(waiting) && self.inbox.get().is_some_and(takes) {
-                    intercept.load.set(waiting + broadcast.cost());
+                if self.line.has_room_behind(self.waiting()) && self.inbox.get().is_some_and(takes) {
+                    intercept.load.set(intercept.load.get() + broadcast.cost());
                 }
                 false
             }

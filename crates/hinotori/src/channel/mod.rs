@@ -130,7 +130,8 @@ pub trait Channel: Sized + 'static {
         async { Ok(()) }
     }
 
-    /// A broadcast of an event of [`Channel::INTERCEPT`]: [`Context::push`] it, changed or not, or leave it out.
+    /// A broadcast of an event of [`Channel::INTERCEPT`]: [`Context::push`] it, changed or not, or leave it out. Also called for
+    /// every broadcast on the channel's own topic while the channel is [subscribed](Context::subscribe) to that once more.
     ///
     /// # Errors
     /// Any error crashes the channel.
@@ -140,6 +141,23 @@ pub trait Channel: Sized + 'static {
         payload: Payload,
         cx: &mut Context<Self>,
     ) -> impl Future<Output = Result<()>> {
+        async move { Ok(cx.push(event, payload)?) }
+    }
+
+    /// A broadcast on a further topic to which the channel has [subscribed](Context::subscribe); Phoenix's `handle_info` of a
+    /// `%Broadcast{}`. By default the event is pushed to the client on the channel's own topic, as Phoenix's documentation
+    /// does it.
+    ///
+    /// # Errors
+    /// Any error crashes the channel.
+    fn handle_broadcast(
+        &mut self,
+        topic: &str,
+        event: &str,
+        payload: Payload,
+        cx: &mut Context<Self>,
+    ) -> impl Future<Output = Result<()>> {
+        let _ = topic;
         async move { Ok(cx.push(event, payload)?) }
     }
 

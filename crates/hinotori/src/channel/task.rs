@@ -148,6 +148,7 @@ impl<C: Channel> Task<C> {
             }
             Item::Command(Command::In(message, cost)) => Box::pin(self.handle_in(channel, message, cost)),
             Item::Command(Command::Out(broadcast)) => Box::pin(self.handle_out(channel, broadcast)),
+            Item::Command(Command::Heard(broadcast)) => Box::pin(self.heard(channel, broadcast)),
             Item::Info(info) => Box::pin(self.handle_info(channel, info)),
         }
     }
@@ -202,6 +203,19 @@ impl<C: Channel> Task<C> {
         let callback = channel.handle_out(&broadcast.event, broadcast.payload.clone(), &mut self.context);
         let outcome = guard::<C, _>(&self.membership, callback).await;
         self.membership.handled_out(&broadcast);
+        outcome
+    }
+
+    /// On its own topic a broadcast goes through `handle_out`, as in Phoenix, whether its event is intercepted or not.
+    async fn heard(&mut self, channel: &mut C, broadcast: Arc<Broadcast>) -> Outcome<Result<()>> {
+        let Broadcast { topic, event, payload, .. } = &*broadcast;
+        let (payload, context) = (payload.clone(), &mut self.context);
+        let outcome = if topic == self.membership.topic() {
+            guard::<C, _>(&self.membership, channel.handle_out(event, payload, context)).await
+        } else {
+            guard::<C, _>(&self.membership, channel.handle_broadcast(topic, event, payload, context)).await
+        };
+        self.membership.handled_heard(&broadcast);
         outcome
     }
 

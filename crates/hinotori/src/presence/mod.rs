@@ -1,7 +1,7 @@
 //! Presence: who is on a topic, told to everybody on it.
 //!
-//! A channel tracks itself under a key, such as the id of its user, with a few words about itself; however it ends, it is
-//! untracked. Clients get `presence_state` once, pushed by the channel, and `presence_diff` from then on, so that the
+//! A channel tracks itself under a key, such as the id of its user, with a few words about itself, on its own topic or any
+//! other; however it ends, it is untracked. Clients get `presence_state` once, pushed by the channel, and `presence_diff` from then on, so that the
 //! `Presence` class of phoenix.js knows all who are there. Diffs gather the changes of a few milliseconds; every change is in
 //! one, so whatever a list has shown is followed by its leave.
 //!
@@ -11,14 +11,16 @@
 //! | `batch.rs` | changes as diffs |
 //! | `tracker.rs` | the topics and their locks |
 //! | `teller.rs` | the thread that broadcasts diffs |
-//! | `fetch.rs` | the application's hook |
+//! | `builder.rs` | the application's hooks: `fetch.rs` adds to what clients see, `metas.rs` is told who comes and goes |
 //! | `presences.rs` | presences as JSON |
 //!
 //! # Source
 //! Phoenix `lib/phoenix/presence.ex`, 1.8.12; phoenix_pubsub `lib/phoenix/tracker.ex`.
 
 mod batch;
+mod builder;
 mod fetch;
+mod metas;
 mod presences;
 mod state;
 mod teller;
@@ -32,7 +34,8 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
-use fetch::Fetch;
+pub use builder::PresenceBuilder;
+pub use metas::PresenceDiff;
 pub use presences::Presences;
 use state::Meta;
 use tracker::Tracker;
@@ -89,7 +92,12 @@ impl Presence {
     /// If the system has no thread or no random bytes.
     #[must_use]
     pub fn new(endpoint: &Endpoint) -> Self {
-        Self::start(endpoint, None)
+        Self::builder(endpoint).build()
+    }
+
+    /// Presences with hooks: see [`PresenceBuilder`].
+    pub fn builder(endpoint: &Endpoint) -> PresenceBuilder {
+        PresenceBuilder::new(endpoint)
     }
 
     /// The same with a hook that adds to what clients see, such as a name for each key (Phoenix's `fetch`). It gets a topic
@@ -108,11 +116,7 @@ impl Presence {
         endpoint: &Endpoint,
         fetch: impl Fn(&str, Presences) -> Presences + Send + Sync + 'static,
     ) -> Self {
-        Self::start(endpoint, Some(Fetch::new(fetch)))
-    }
-
-    fn start(endpoint: &Endpoint, fetch: Option<Fetch>) -> Self {
-        Self { tracker: Arc::new(Tracker::new(endpoint.node().clone(), fetch, teller::start())) }
+        Self::builder(endpoint).fetch(fetch).build()
     }
 
     /// Tracks a channel on its topic under a key, until it ends. Returns when the diff has been broadcast, so a
@@ -127,11 +131,46 @@ impl Presence {
         key: &str,
         meta: impl Serialize,
     ) -> Result<(), PresenceError> {
+        self.track_on(cx, cx.topic(), key, meta).await
+    }
+
+    /// The same on any topic (Phoenix's `track(pid, topic, key, meta)`), joined by the channel or not. A channel may have any
+    /// number of presences, on as many topics; when it ends, there is one diff for each topic, with all its keys there.
+    ///
+    /// ```
+    /// # use hinotori::{Channel, Context, Join, Payload, Presence, Result};
+    /// # use hinotori::{ConnectInfo, Params, Refused, Routes, SocketHandler};
+    /// # struct UserSocket { user_id: String, presence: Presence }
+    /// # impl SocketHandler for UserSocket {
+    /// #     async fn connect(_: &Params, _: &ConnectInfo<'_>) -> std::result::Result<Self, Refused> { Err(Refused) }
+    /// #     fn channels(routes: &mut Routes<Self>) { routes.channel::<Document>("document:*"); }
+    /// # }
+    /// # struct Document;
+    /// # impl Channel for Document {
+    /// #     type Socket = UserSocket;
+    /// #     type Info = ();
+    /// async fn join(topic: &str, _payload: Payload, cx: &mut Context<Self>) -> Result<Join<Self>> {
+    ///     let UserSocket { user_id, presence } = cx.socket();
+    ///     presence.track_on(cx, "staff", user_id, serde_json::json!({ "edits": topic })).await?;
+    ///     Join::ok(Self)
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Presence::track`].
+    pub async fn track_on<C: Channel>(
+        &self,
+        cx: &Context<C>,
+        topic: &str,
+        key: &str,
+        meta: impl Serialize,
+    ) -> Result<(), PresenceError> {
         let meta = object(meta)?;
         let (told, is_told) = oneshot::channel();
-        let tracked = self.tracker.track(cx.membership().key(), cx.topic(), key, meta, told)?;
+        let tracked = self.tracker.track(cx.membership().key(), topic, key, meta, told)?;
         if let Some(tracked) = tracked {
-            cx.membership().at_end(Arc::as_ptr(&self.tracker) as usize, Box::new(move || drop(tracked)));
+            cx.membership().at_end(Box::new(move || drop(tracked)));
         }
         // the sender is dropped only with the server
         let _ = is_told.await;
@@ -143,19 +182,38 @@ impl Presence {
     /// `phx_ref_prev`.
     ///
     /// # Errors
-    /// [`PresenceError::NotTracked`] if the channel is not tracked under that key.
+    /// [`PresenceError::NotTracked`] if the channel is not tracked under that key, whoever else is.
     pub fn update<C: Channel>(
         &self,
         cx: &Context<C>,
         key: &str,
         change: impl FnOnce(&mut serde_json::Map<String, Value>),
     ) -> Result<(), PresenceError> {
-        self.tracker.update(cx.membership().key(), cx.topic(), key, change)
+        self.update_on(cx, cx.topic(), key, change)
+    }
+
+    /// The same on any topic.
+    ///
+    /// # Errors
+    /// As [`Presence::update`].
+    pub fn update_on<C: Channel>(
+        &self,
+        cx: &Context<C>,
+        topic: &str,
+        key: &str,
+        change: impl FnOnce(&mut serde_json::Map<String, Value>),
+    ) -> Result<(), PresenceError> {
+        self.tracker.update(cx.membership().key(), topic, key, change)
     }
 
     /// Stops tracking a channel under a key; does nothing if it is not tracked. Returns before the diff is broadcast.
     pub fn untrack<C: Channel>(&self, cx: &Context<C>, key: &str) {
-        self.tracker.untrack(cx.membership().key(), cx.topic(), key);
+        self.untrack_on(cx, cx.topic(), key);
+    }
+
+    /// The same on any topic.
+    pub fn untrack_on<C: Channel>(&self, cx: &Context<C>, topic: &str, key: &str) {
+        self.tracker.untrack(cx.membership().key(), topic, key);
     }
 
     /// All presences of a topic by key, as the payload of `presence_state`. It includes changes that have not been broadcast

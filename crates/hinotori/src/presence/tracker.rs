@@ -6,13 +6,14 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc::Sender},
 };
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::{
-    PresenceError,
+    Presence, PresenceDiff, PresenceError,
     batch::{Batch, Diff},
     fetch::Fetch,
+    metas::Metas,
     presences::{Presences, by_key},
     state::{Clock, Entry, Meta, Present, State, of_key},
     teller::Due,
@@ -22,6 +23,7 @@ use crate::{node::Node, pubsub::SubscriberKey, telemetry::Quoted};
 pub(super) struct Tracker {
     node: Arc<Node>,
     fetch: Option<Fetch>,
+    metas: Option<Metas>,
     clock: Clock,
     /// Locked to find a topic; each topic has its own lock. Lock order: this one first.
     topics: Mutex<HashMap<Arc<str>, Arc<Mutex<Topic>>>>,
@@ -41,10 +43,15 @@ struct Topic {
 }
 
 impl Tracker {
-    pub(super) fn new(node: Arc<Node>, fetch: Option<Fetch>, teller: Sender<Due>) -> Self {
+    pub(super) fn new(
+        node: Arc<Node>,
+        fetch: Option<Fetch>,
+        metas: Option<Metas>,
+        teller: Sender<Due>,
+    ) -> Self {
         let replica =
             getrandom::u64().unwrap_or_else(|error| panic!("the system has no random bytes: {error}"));
-        Self { node, fetch, clock: Clock::new(replica), topics: Mutex::default(), teller }
+        Self { node, fetch, metas, clock: Clock::new(replica), topics: Mutex::default(), teller }
     }
 
     /// Adds a presence. For an owner's first presence on a topic, returns the guard for all of them too.
@@ -153,31 +160,35 @@ impl Tracker {
     }
 
     /// Broadcasts what has changed on a topic. Only one thread calls this, so no diff overtakes another.
-    pub(super) fn tell(&self, topic: &str) {
+    pub(super) fn tell(self: &Arc<Self>, topic: &str) {
         let Some((name, topic)) = self.find(topic) else { return };
         let (batch, waiting) = lock(&topic).take();
-        for diff in batch.into_diffs() {
-            self.broadcast(&name, &diff);
-        }
+        let told: Vec<PresenceDiff> =
+            batch.into_diffs().iter().map(|diff| self.broadcast(&name, diff)).collect();
         for waiting in waiting {
             // an error means that the channel has ended
             let _ = waiting.send(());
+        }
+        if let Some(metas) = &self.metas {
+            let presence = Presence { tracker: self.clone() };
+            told.iter().for_each(|diff| metas.handle(&presence, &name, diff));
         }
         if lock(&topic).is_over() {
             self.forget(&name);
         }
     }
 
-    fn broadcast(&self, topic: &str, diff: &Diff) {
+    fn broadcast(&self, topic: &str, diff: &Diff) -> PresenceDiff {
         let [joins, leaves] = match &self.fetch {
             Some(fetch) => fetch.diff(topic, diff),
             None => [by_key(&diff.joins), by_key(&diff.leaves)],
         };
-        let diff = json!({ "joins": joins, "leaves": leaves });
-        if let Err(error) = self.node.pubsub.broadcast(topic, "presence_diff", diff) {
+        let diff = PresenceDiff { joins, leaves };
+        if let Err(error) = self.node.pubsub.broadcast(topic, "presence_diff", &diff) {
             let (topic, why) = (Quoted(topic), error.to_string());
             log::error!("event=not_sent what=presence_diff topic={topic} why={}", Quoted(&why));
         }
+        diff
     }
 
     fn find(&self, topic: &str) -> Option<(Arc<str>, Arc<Mutex<Topic>>)> {
@@ -258,7 +269,7 @@ mod tests {
     #[test]
     fn whoever_comes_to_a_topic_while_it_is_forgotten_is_on_the_next_of_its_name() {
         let (teller, _changes) = mpsc::channel();
-        let tracker = Arc::new(Tracker::new(Node::unbounded(), None, teller));
+        let tracker = Arc::new(Tracker::new(Node::unbounded(), None, None, teller));
         let (_, topic) = tracker.find_or_add("t");
         let mut former = lock(&topic);
         let comes = {

@@ -8,9 +8,9 @@ use crate::{
     wire::{Frame, Outgoing, Payload, Serializer, compression::Window},
 };
 
-/// An event for all subscribers of a topic, encoded when the first subscriber needs it.
+/// An event for all subscribers of a topic (Phoenix's `%Broadcast{}`), encoded when the first client needs it.
 #[derive(Debug)]
-pub(crate) struct Broadcast {
+pub struct Broadcast {
     pub(crate) topic: String,
     pub(crate) event: String,
     pub(crate) payload: Payload,
@@ -32,6 +32,24 @@ struct Forms {
 }
 
 impl Broadcast {
+    /// The topic that it was broadcast to.
+    #[must_use]
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// The event, `presence_diff` for a change of presences.
+    #[must_use]
+    pub fn event(&self) -> &str {
+        &self.event
+    }
+
+    /// A JSON object, or bytes.
+    #[must_use]
+    pub fn payload(&self) -> &Payload {
+        &self.payload
+    }
+
     pub(super) fn new(topic: &str, event: &str, payload: Payload, from: Option<SubscriberKey>) -> Self {
         let (v1, v2) = (Forms::default(), Forms::default());
         let made = Instant::now();

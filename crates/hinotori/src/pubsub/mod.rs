@@ -10,6 +10,8 @@
 
 mod broadcast;
 mod local;
+mod spared;
+mod subscription;
 
 use std::{
     fmt,
@@ -23,8 +25,12 @@ use std::{
 use hinotori_protocol::session::ChannelId;
 use tokio::sync::mpsc;
 
-pub(crate) use broadcast::Broadcast;
+pub use broadcast::Broadcast;
 pub(crate) use local::{Local, Subscriber, Writer};
+pub(crate) use spared::Keyed;
+pub use spared::Spared;
+use subscription::Listeners;
+pub use subscription::{Lagged, Subscription};
 
 use crate::{
     per_thread::ServerId,
@@ -34,7 +40,7 @@ use crate::{
 
 /// Identifies a subscriber across all workers, so that a broadcast can skip its sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct SubscriberKey(u64);
+pub struct SubscriberKey(u64);
 
 impl SubscriberKey {
     /// A key that no other subscriber has.
@@ -75,6 +81,8 @@ struct Topics {
     id: ServerId,
     /// Written when a worker thread gets its first subscriber; read by each broadcast.
     workers: RwLock<Vec<Worker>>,
+    /// Tasks and actors.
+    listeners: Arc<Listeners>,
     telemetry: Arc<Telemetry>,
 }
 
@@ -89,7 +97,14 @@ struct Worker {
 impl PubSub {
     /// Topics without subscribers; their broadcasts are counted in `telemetry`.
     pub(crate) fn new(telemetry: Arc<Telemetry>) -> Self {
-        Self { topics: Arc::new(Topics { id: ServerId::new(), workers: RwLock::default(), telemetry }) }
+        Self {
+            topics: Arc::new(Topics {
+                id: ServerId::new(),
+                workers: RwLock::default(),
+                listeners: Arc::default(),
+                telemetry,
+            }),
+        }
     }
 
     /// Sends an event to every subscriber of a topic.
@@ -134,27 +149,39 @@ impl PubSub {
         self.publish(None, Some(key), topic, event, payload)
     }
 
-    /// The same to all but one.
-    pub(crate) fn broadcast_latest_from(
+    /// The same to every subscriber but one.
+    ///
+    /// # Errors
+    /// As [`PubSub::broadcast`].
+    pub fn broadcast_latest_from(
         &self,
-        from: SubscriberKey,
+        from: &impl Spared,
         key: &str,
         topic: &str,
         event: &str,
         payload: impl IntoPayload,
     ) -> Result<(), PayloadError> {
-        self.publish(Some(from), Some(key), topic, event, payload)
+        self.publish(Some(from.key()), Some(key), topic, event, payload)
     }
 
-    /// Sends to all subscribers except one.
-    pub(crate) fn broadcast_from(
+    /// Sends an event to every subscriber of a topic but one, which is spared however often it is subscribed: see
+    /// [`Endpoint::broadcast_from`](crate::Endpoint::broadcast_from).
+    ///
+    /// # Errors
+    /// As [`PubSub::broadcast`].
+    pub fn broadcast_from(
         &self,
-        from: SubscriberKey,
+        from: &impl Spared,
         topic: &str,
         event: &str,
         payload: impl IntoPayload,
     ) -> Result<(), PayloadError> {
-        self.publish(Some(from), None, topic, event, payload)
+        self.publish(Some(from.key()), None, topic, event, payload)
+    }
+
+    /// Subscribes a task or an actor on any thread to a topic: see [`Endpoint::subscribe`](crate::Endpoint::subscribe).
+    pub fn subscribe(&self, topic: &str) -> Subscription {
+        self.topics.listeners.subscribe(topic)
     }
 
     fn publish(
@@ -174,7 +201,7 @@ impl PubSub {
         Ok(())
     }
 
-    /// Sends to all other workers through their queues, then to this thread's own subscribers at once.
+    /// Sends to all other workers through their queues and to tasks and actors, then to this thread's own subscribers at once.
     fn send(&self, broadcast: Arc<Broadcast>) {
         let own = local::find(self.topics.id);
         let own_key = own.as_ref().map(|local| local.key());
@@ -184,6 +211,7 @@ impl PubSub {
             // a worker whose thread has ended has no subscribers left to miss this
             let _ = worker.queue.send(broadcast.clone());
         }
+        self.topics.listeners.tell(&broadcast);
         if let Some(own) = own {
             own.in_order(move |own| own.deliver(&broadcast));
         }
@@ -191,7 +219,7 @@ impl PubSub {
 
     /// This thread's registry, created when it is first needed.
     pub(crate) fn local(&self) -> Rc<Local> {
-        let Topics { id, workers, telemetry } = &*self.topics;
+        let Topics { id, workers, telemetry, .. } = &*self.topics;
         local::find(*id).unwrap_or_else(|| {
             let (queue, inbox) = mpsc::unbounded_channel();
             let sent = Arc::new(AtomicU64::new(0));

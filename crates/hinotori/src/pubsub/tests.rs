@@ -58,7 +58,7 @@ async fn a_broadcast_reaches_the_topics_own_subscribers_before_it_returns() {
 async fn broadcast_from_spares_its_sender_alone() {
     let pubsub = pubsub();
     let ((a, key), (b, _)) = (Ear::subscribed(&pubsub, "t"), Ear::subscribed(&pubsub, "t"));
-    pubsub.broadcast_from(key, "t", "e", json!({})).unwrap();
+    pubsub.broadcast_from(&key, "t", "e", json!({})).unwrap();
     assert!(a.events().is_empty());
     assert_eq!(b.events(), ["e"]);
 }

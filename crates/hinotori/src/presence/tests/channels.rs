@@ -18,7 +18,7 @@ impl SocketHandler for Socket {
     }
 
     fn channels(routes: &mut Routes<Self>) {
-        routes.channel::<Hasty>("hasty:*").channel::<Room>("room:*");
+        routes.channel::<Hasty>("hasty:*").channel::<Room>("room:*").channel::<Everywhere>("everywhere");
     }
 }
 
@@ -34,6 +34,35 @@ impl Channel for Hasty {
         presence.track(cx, "u1", json!({})).await?;
         assert!(topic != "hasty:crash", "told to crash");
         if topic == "hasty:refused" { Join::refuse(json!({})) } else { Join::ok(Self) }
+    }
+}
+
+/// Tracks itself on two topics, under two keys on one of them.
+struct Everywhere;
+
+impl Channel for Everywhere {
+    type Socket = Socket;
+    type Info = ();
+
+    async fn join(_: &str, _: Payload, cx: &mut Context<Self>) -> Result<Join<Self>> {
+        let Socket(presence) = cx.socket();
+        for (topic, key) in [("room:1", "u1"), ("room:1", "u2"), ("room:2", "u1")] {
+            presence.track_on(cx, topic, key, json!({ "n": 1 })).await?;
+        }
+        Join::ok(Self)
+    }
+
+    async fn handle_in(&mut self, event: &str, _: Payload, cx: &mut Context<Self>) -> Result {
+        let Socket(presence) = cx.socket();
+        match event {
+            "change" => {
+                presence.update_on(cx, "room:2", "u1", |meta| _ = meta.insert("n".into(), 2.into()))?;
+                presence.untrack_on(cx, "room:1", "u2");
+                presence.track_on(cx, "room:1", "u3", json!({ "n": 3 })).await?;
+            }
+            _ => return cx.unhandled(event),
+        }
+        crate::Reply::ok(json!({}))
     }
 }
 
@@ -168,6 +197,39 @@ async fn however_a_channel_ends_all_pages_show_that_it_has_left() {
     }
     house.enters("room:1", "end").await.pushed("presence_state").await;
     page.shows(&["ann: 1", "end: 1"]).await;
+}
+
+#[actix_web::test]
+async fn a_channel_that_is_tracked_everywhere_leaves_each_topic_in_one_diff() {
+    let house = House::new();
+    let mut there = [house.enters("room:1", "ann").await, house.enters("room:2", "ann").await];
+    for client in &mut there {
+        client.pushed("presence_state").await;
+    }
+    for how in ["closes", "crashes", "leaves"] {
+        let mut client = house.enters("everywhere", "").await;
+        let push = client.push("everywhere", "change", json!({})).unwrap();
+        client.assert_reply(push, crate::Status::Ok, json!({})).await;
+        let listed = ["room:1", "room:2"].map(|topic| said(&house.presence.list(topic).into()));
+        assert_eq!(listed, [vec!["ann: 1", "u1: 1", "u3: 3"], vec!["ann: 1", "u1: 2"]]);
+        match how {
+            "closes" => client.close(),
+            "crashes" => _ = client.push("everywhere", "no such event", json!({})).unwrap(),
+            _ => _ = client.leave("everywhere"),
+        }
+        for (client, all) in there.iter_mut().zip([vec!["u1: 1", "u3: 3"], vec!["u1: 2"]]) {
+            let left = async {
+                loop {
+                    let left = said(&client.broadcast("presence_diff").await["leaves"]);
+                    // those of the updates before came in their own diffs
+                    if !left.is_empty() && left != ["u2: 1"] && left != ["u1: 1"] {
+                        return left;
+                    }
+                }
+            };
+            assert_eq!(left.await, all, "{how}");
+        }
+    }
 }
 
 #[actix_web::test]

@@ -1,6 +1,7 @@
 //! What clients are told, against what they make of it.
 
 mod channels;
+mod metas;
 mod phoenix_js;
 mod random;
 mod told;
@@ -18,6 +19,8 @@ use serde_json::json;
 
 use self::phoenix_js::PhoenixJs;
 use super::{
+    fetch::Fetch,
+    metas::Metas,
     teller::Due,
     tracker::{Tracked, Tracker},
     *,
@@ -51,9 +54,13 @@ impl Life {
     }
 
     fn with(fetch: Option<Fetch>) -> Self {
+        Self::hooked(fetch, None)
+    }
+
+    fn hooked(fetch: Option<Fetch>, metas: Option<Metas>) -> Self {
         let (teller, changes) = channel();
         let node = Node::unbounded();
-        let tracker = Arc::new(Tracker::new(node.clone(), fetch, teller));
+        let tracker = Arc::new(Tracker::new(node.clone(), fetch, metas, teller));
         Self { node, tracker, changes, tracked: RefCell::default() }
     }
 

@@ -1,0 +1,137 @@
+//! Subscriptions of a channel to further topics: what is broadcast there goes to the channel itself, by its mailbox.
+//!
+//! The subscription that a join makes is another thing: its broadcasts go straight to the client. Both may exist on the
+//! channel's own topic.
+//!
+//! # Source
+//! Phoenix.PubSub `lib/phoenix/pubsub.ex` (`subscribe/3`, `unsubscribe/2`); Phoenix `lib/phoenix/channel/server.ex`, 1.8.12.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    rc::Rc,
+    sync::Arc,
+};
+
+use super::Membership;
+use crate::{
+    channel::command::{Command, Inbox},
+    pubsub::{Broadcast, Subscriber},
+};
+
+/// What is to be done when a channel ends.
+type AtEnd = Box<dyn FnOnce()>;
+
+/// What few memberships have.
+#[derive(Default)]
+pub(super) struct Further {
+    /// How many times the channel is subscribed to each topic.
+    topics: RefCell<BTreeMap<Box<str>, usize>>,
+    /// Memory of the broadcasts from these topics that wait for the channel, in bytes.
+    load: Cell<usize>,
+    at_end: RefCell<Vec<AtEnd>>,
+}
+
+impl Further {
+    pub(super) fn load(&self) -> usize {
+        self.load.get()
+    }
+
+    fn times(&self, topic: &str) -> usize {
+        self.topics.borrow().get(topic).copied().unwrap_or_default()
+    }
+}
+
+impl Membership {
+    /// Subscribes the channel itself to a topic, one more time if it is subscribed already.
+    pub(crate) fn subscribe_to(self: &Rc<Self>, topic: &str) {
+        let (this, topic) = (self.clone(), topic.to_owned());
+        self.line.local().in_order(move |local| {
+            if !this.muted.get() {
+                let further = this.further.get_or_init(Box::default);
+                *further.topics.borrow_mut().entry(topic.as_str().into()).or_default() += 1;
+                local.subscribe(&topic, this.key(), this.subscriber(&topic));
+            }
+        });
+    }
+
+    /// Ends all subscriptions to a topic, the one that the join made included.
+    pub(crate) fn unsubscribe_from(self: &Rc<Self>, topic: &str) {
+        let (this, topic) = (self.clone(), topic.to_owned());
+        self.line.local().in_order(move |local| {
+            if this.topic() == topic {
+                this.subscribed.set(false);
+            }
+            if let Some(further) = this.further.get() {
+                further.topics.borrow_mut().remove(topic.as_str());
+            }
+            local.unsubscribe(&topic, this.key());
+        });
+    }
+
+    /// What takes the broadcasts of a topic to which the membership is subscribed in whatever way.
+    pub(super) fn subscriber(self: &Rc<Self>, topic: &str) -> Rc<dyn Subscriber> {
+        match self.further.get().map_or(0, |further| further.times(topic)) {
+            0 => self.clone(),
+            times => {
+                let is_joined = self.subscribed.get() && topic == self.topic();
+                Rc::new(Subscription { membership: self.clone(), is_joined, times })
+            }
+        }
+    }
+
+    /// A broadcast for the channel itself.
+    fn hear(&self, broadcast: &Arc<Broadcast>) {
+        let Some(further) = self.further.get() else { return };
+        let takes = |inbox: &Arc<dyn Inbox>| inbox.command(Command::Heard(broadcast.clone()));
+        if self.line.has_room_behind(self.waiting()) && self.inbox.get().is_some_and(takes) {
+            further.load.set(further.load.get() + broadcast.cost());
+        }
+    }
+
+    /// The channel has handled a broadcast of its own subscriptions.
+    pub(crate) fn handled_heard(&self, broadcast: &Broadcast) {
+        if let Some(further) = self.further.get() {
+            further.load.set(further.load.get() - broadcast.cost());
+        }
+    }
+
+    /// Does something when the channel ends, however it ends; at once if it has.
+    pub(crate) fn at_end(&self, at_end: AtEnd) {
+        if self.muted.get() {
+            return at_end();
+        }
+        let mut all = self.further.get_or_init(Box::default).at_end.borrow_mut();
+        all.reserve_exact(1);
+        all.push(at_end);
+    }
+
+    /// The channel has ended: so do its subscriptions, and all that was to end with it.
+    pub(super) fn end_further(&self) {
+        let Some(further) = self.further.get() else { return };
+        for topic in further.topics.take().into_keys() {
+            self.line.local().unsubscribe(&topic, self.key());
+        }
+        further.at_end.take().into_iter().for_each(|at_end| at_end());
+    }
+}
+
+/// In the place of a [`Membership`] where the channel itself is subscribed. It has the membership's key, so that
+/// `broadcast_from` spares the channel on every topic.
+struct Subscription {
+    membership: Rc<Membership>,
+    /// The client gets the topic's broadcasts, too.
+    is_joined: bool,
+    times: usize,
+}
+
+impl Subscriber for Subscription {
+    fn deliver(&self, broadcast: &Arc<Broadcast>) -> bool {
+        let is_sent = self.is_joined && Subscriber::deliver(&*self.membership, broadcast);
+        (0..self.times).for_each(|_| self.membership.hear(broadcast));
+        is_sent
+    }
+}
+
+#[cfg(test)]
+mod tests;
