@@ -25,7 +25,7 @@ use crate::wire::Frame;
 const BURST: usize = 16;
 
 /// A client reads if it has taken a part of its limit within so long, and that is the part.
-const GRACE: Duration = Duration::from_secs(1);
+const GRACE: Duration = Duration::from_millis(300);
 const PROGRESS: usize = 16;
 
 /// A peer that takes no such part for so long is cut off while more than its limit waits, whoever else holds that.
