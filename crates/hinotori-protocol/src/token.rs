@@ -136,6 +136,7 @@ impl fmt::Debug for Token {
 
 /// Why a token was not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TokenError {
     /// There is no token.
     Missing,

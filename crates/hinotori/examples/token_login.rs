@@ -103,7 +103,7 @@ async fn main() -> io::Result<()> {
     let endpoint = Endpoint::new();
     let sockets = Data::new(endpoint.clone());
     let server = Server::new(&endpoint, move || {
-        let options = SocketOptions { auth_token: true, ..SocketOptions::default() };
+        let options = SocketOptions::default().auth_token(true);
         App::new()
             .app_data(token.clone())
             .app_data(sockets.clone())

@@ -57,7 +57,7 @@ struct Frozen {
 /// use std::time::Duration;
 /// use hinotori::{Drainer, Endpoint};
 ///
-/// let drainer = Drainer { batch_size: 500, batch_interval: Duration::from_millis(500), ..Drainer::default() };
+/// let drainer = Drainer::default().batch_size(500).batch_interval(Duration::from_millis(500));
 /// let endpoint = Endpoint::builder().max_connections(10_000).drainer(drainer).build();
 /// ```
 #[derive(Debug, Clone)]

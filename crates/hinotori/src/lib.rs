@@ -119,7 +119,7 @@ mod tls;
 mod token;
 mod transport;
 
-pub use channel::{BoxError, Channel, Context, Exit, Handle, Join, Reply, ReplyRef, Result};
+pub use channel::{BoxError, Channel, Context, Exit, Handle, Join, Reply, ReplyRef, Result, TimerRef};
 pub use drainer::Drainer;
 pub use endpoint::{Endpoint, EndpointBuilder};
 #[cfg(feature = "phoenix-token")]
@@ -132,8 +132,8 @@ pub use pubsub::{Broadcast, Lagged, PubSub, Spared, Subscription};
 pub use rustls;
 pub use server::Server;
 pub use socket::{
-    ConnectInfo, InvalidProxy, Params, RawContext, RawMessage, RawSocket, Refused, Routes, SocketHandler,
-    TrustedProxies,
+    CloseReason, ConnectInfo, ConnectionRef, InvalidProxy, Params, RawContext, RawMessage, RawSocket,
+    Refused, Routes, SocketHandler, TrustedProxies,
 };
 pub use tcp::on_connect;
 #[cfg(feature = "tls")]
@@ -141,7 +141,8 @@ pub use tls::{Certificate, CertificateError};
 pub use token::{Token, TokenError, WeakSecret};
 pub use transport::{AllowedOrigin, CheckOrigin, InvalidOrigin, SocketOptions};
 pub use wire::{
-    IntoPayload, InvalidPattern, InvalidPayload, Pattern, Payload, PayloadError, PayloadList, Status,
+    EventError, IntoPayload, InvalidPattern, InvalidPayload, Pattern, Payload, PayloadError, PayloadList,
+    Status,
 };
 
 /// Compiles and runs the code of the README.

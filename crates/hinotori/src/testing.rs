@@ -2,8 +2,17 @@
 //!
 //! Behind the feature `testing`, for `[dev-dependencies]`: `hinotori = { version = "…", features = ["testing"] }`.
 //!
+//! # Time
+//! Assertions and timers of channels go by tokio's clock, which a test can pause and advance (`tokio::time::pause()`, with
+//! tokio's feature `test-util`): an hour passes at once. While it is paused, time also passes whenever nothing is left to do,
+//! so an assertion does not wait for what another thread does, such as the diffs of a [`Presence`](crate::Presence): pause the
+//! time when those have come. How long a callback may take to end ([`Channel::SHUTDOWN`](crate::Channel::SHUTDOWN)), and how
+//! long a client may be silent, go by the system's clock.
+//!
 //! # Source
 //! Phoenix `lib/phoenix/test/channel_test.ex`, 1.8.12.
+
+mod expected;
 
 use std::{
     cell::RefCell,
@@ -15,20 +24,23 @@ use std::{
 };
 
 use actix_web::{rt, test::TestRequest};
+pub use expected::{Expected, Like, like};
 use serde_json::{Value, json};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
     channel::BoxError,
     endpoint::Endpoint,
     pubsub::{Broadcast, Subscriber, SubscriberKey},
     socket::{
-        Accepted, ConnectInfo, Connected, Connection, Line, Params, Peer, Refused, Routes, SocketHandler,
-        TrustedProxies,
+        Accepted, CloseReason, ConnectInfo, Connected, Connection, End, Line, Params, Peer, Refused, Routes,
+        SocketHandler,
     },
     telemetry::{Span, Transport},
     transport::SocketOptions,
-    wire::{Frame, IntoPayload, Message, PHX_JOIN, PHX_LEAVE, PHX_REPLY, Payload, Ref, Serializer, Status},
+    wire::{
+        Frame, IntoPayload, Message, Opcode, PHX_JOIN, PHX_LEAVE, PHX_REPLY, Payload, Ref, Serializer, Status,
+    },
 };
 
 /// How long an assertion waits for what must come.
@@ -37,6 +49,10 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How long a refutation waits for what must not come; Phoenix's default.
 const REFUTE: Duration = Duration::from_millis(100);
 
+/// The code of a connection that ended without a close frame, and of a close frame without a code (RFC 6455 §7.4.1).
+const ABNORMAL: u16 = 1006;
+const NO_STATUS: u16 = 1005;
+
 /// A client of a socket, in a test.
 ///
 /// ```
@@ -44,6 +60,7 @@ const REFUTE: Duration = Duration::from_millis(100);
 /// # struct UserSocket;
 /// # impl SocketHandler for UserSocket {
 /// #     async fn connect(_: &Params, _: &ConnectInfo<'_>) -> Result<Self, Refused> { Ok(Self) }
+/// #     fn id(&self) -> Option<String> { Some("users:7".to_owned()) }
 /// #     fn channels(routes: &mut Routes<Self>) { routes.channel::<Room>("room:*"); }
 /// # }
 /// # struct Room;
@@ -59,17 +76,19 @@ const REFUTE: Duration = Duration::from_millis(100);
 /// #         Reply::ok(payload)
 /// #     }
 /// # }
-/// use hinotori::{Endpoint, Status, testing::ChannelTest};
+/// use hinotori::{Endpoint, Status, testing::{ChannelTest, like}};
 /// use serde_json::json;
 ///
 /// # actix_web::rt::System::new().block_on(async {
 /// let endpoint = Endpoint::new();
 /// let mut client = ChannelTest::new(&endpoint).connect::<UserSocket>().await?;
 /// client.subscribe_and_join("room:1", json!({})).await?;
-/// let push = client.push("room:1", "shout", json!({ "n": 1 }))?;
-/// client.assert_reply(push, Status::Ok, json!({ "n": 1 })).await;
-/// client.assert_broadcast("shout", json!({ "n": 1 })).await;
+/// let push = client.push("room:1", "shout", json!({ "n": 1, "at": "noon" }))?;
+/// client.assert_reply(push, Status::Ok, json!({ "n": 1, "at": "noon" })).await;
+/// client.assert_broadcast("shout", like(json!({ "n": 1 }))).await;
 /// client.refute_push("shout").await;
+/// endpoint.disconnect("users:7");
+/// client.assert_closed(1001).await;
 /// # Ok::<_, hinotori::BoxError>(())
 /// # }).unwrap();
 /// ```
@@ -78,14 +97,20 @@ pub struct ChannelTest {
     request: TestRequest,
     params: String,
     auth_token: Option<String>,
+    options: SocketOptions,
 }
 
 impl ChannelTest {
     /// A client that will connect to a socket of this endpoint.
     #[must_use]
     pub fn new(endpoint: &Endpoint) -> Self {
-        let (params, auth_token) = (String::new(), None);
-        Self { endpoint: endpoint.clone(), request: TestRequest::default(), params, auth_token }
+        Self {
+            endpoint: endpoint.clone(),
+            request: TestRequest::default(),
+            params: String::new(),
+            auth_token: None,
+            options: SocketOptions::default(),
+        }
     }
 
     /// Connect params, as a query string.
@@ -116,6 +141,14 @@ impl ChannelTest {
         self
     }
 
+    /// The options of the socket: how many channels it may join, what may wait for it, and its trusted proxies. What concerns
+    /// a transport alone has no effect.
+    #[must_use]
+    pub fn options(mut self, options: SocketOptions) -> Self {
+        self.options = options;
+        self
+    }
+
     /// Connects.
     ///
     /// # Errors
@@ -125,14 +158,14 @@ impl ChannelTest {
         let request = self.request.to_http_request();
         let params =
             Params::parse(&self.params).ok_or_else(|| Refused::because("the params are no query string"))?;
-        let info = ConnectInfo::new(&request, self.auth_token.as_deref(), &TrustedProxies::default());
+        let info = ConnectInfo::new(&request, self.auth_token.as_deref(), &self.options.trusted_proxies);
         let span = Span { callback: "connect", conn: None, topic: None, event: None };
         let socket = span.around(S::connect(&params, &info)).await?;
         let id = socket.id();
         let node = self.endpoint.node().clone();
         let routes = Routes::<S>::of(node.telemetry.clone());
         let router = Box::new(Connected { socket: Rc::new(socket), routes: Rc::new(routes) });
-        let limits = SocketOptions::default().limits();
+        let limits = self.options.limits();
         let seat = node
             .connections
             .seat()
@@ -145,6 +178,7 @@ impl ChannelTest {
             next_ref: 0,
             join_refs: vec![],
             received: vec![],
+            close_code: None,
             ear: Rc::default(),
             ears: vec![],
         })
@@ -189,12 +223,14 @@ pub struct TestSocket {
     join_refs: Vec<(String, Ref)>,
     /// What has come and has not been asserted.
     received: Vec<Received>,
+    /// That of the close frame, if it has come.
+    close_code: Option<u16>,
     ear: Rc<Ear>,
     /// Where it listens: topics, and the keys by which it is subscribed.
     ears: Vec<(String, SubscriberKey)>,
 }
 
-/// A client that is dropped is gone.
+/// A client that is dropped is [lost](CloseReason::Lost).
 impl Drop for TestSocket {
     fn drop(&mut self) {
         self.connection.gone();
@@ -229,14 +265,18 @@ impl TestSocket {
     /// Joins a topic, listens to its broadcasts, and returns the reply.
     ///
     /// # Errors
-    /// [`JoinRefused`] with the reply, if the join was refused.
+    /// [`JoinRefused`] with the reply, if the join was refused or crashed.
+    ///
+    /// # Panics
+    /// If the payload does not serialize, or no reply comes.
     pub async fn subscribe_and_join(
         &mut self,
         topic: &str,
         payload: impl IntoPayload,
-    ) -> Result<Value, BoxError> {
+    ) -> Result<Value, JoinRefused> {
         let join_ref = self.new_ref();
-        self.send(join_ref.clone(), join_ref.clone(), topic, PHX_JOIN, payload.into_payload()?);
+        let payload = payload.into_payload().unwrap_or_else(|error| panic!("{error}"));
+        self.send(join_ref.clone(), join_ref.clone(), topic, PHX_JOIN, payload);
         match self.reply(Pushed(join_ref.clone())).await {
             (Status::Ok, response) => {
                 self.join_refs.push((topic.to_owned(), join_ref));
@@ -245,7 +285,7 @@ impl TestSocket {
                 self.ears.push((topic.to_owned(), key));
                 Ok(response)
             }
-            (Status::Error, response) => Err(JoinRefused(response).into()),
+            (_, response) => Err(JoinRefused(response)),
         }
     }
 
@@ -269,8 +309,11 @@ impl TestSocket {
         Pushed(reference)
     }
 
-    /// Closes the connection: every channel ends with [`Exit::Closed`](crate::Exit::Closed). As dropping it.
-    pub fn close(self) {}
+    /// Closes the connection, as `socket.disconnect()` does: every channel ends with
+    /// [`CloseReason::ByClient`]. A client that is dropped is [`CloseReason::Lost`].
+    pub fn close(self) {
+        self.connection.line().ends_by(CloseReason::ByClient);
+    }
 
     /// The reply to a push.
     ///
@@ -290,8 +333,13 @@ impl TestSocket {
     ///
     /// # Panics
     /// If another reply comes, or none.
-    pub async fn assert_reply(&mut self, push: Pushed, status: Status, response: Value) {
-        assert_eq!(self.reply(push).await, (status, response));
+    pub async fn assert_reply(&mut self, push: Pushed, status: Status, response: impl Expected) {
+        let (got_status, got) = self.reply(push).await;
+        let expected = response.describe();
+        assert!(
+            got_status == status && response.fits(&got),
+            "expected a reply {status:?} with {expected}, got {got_status:?} with {got}"
+        );
     }
 
     /// Asserts that a push is not answered.
@@ -320,8 +368,9 @@ impl TestSocket {
     ///
     /// # Panics
     /// If the next push of the event has another payload, or none comes.
-    pub async fn assert_push(&mut self, event: &str, payload: Value) {
-        assert_eq!(self.pushed(event).await, payload);
+    pub async fn assert_push(&mut self, event: &str, payload: impl Expected) {
+        let got = self.pushed(event).await;
+        assert!(payload.fits(&got), "expected a push of {event:?} with {}, got {got}", payload.describe());
     }
 
     /// Asserts that no channel pushes this event to this client.
@@ -348,8 +397,10 @@ impl TestSocket {
     ///
     /// # Panics
     /// If the next broadcast of the event has another payload, or none comes.
-    pub async fn assert_broadcast(&mut self, event: &str, payload: Value) {
-        assert_eq!(self.broadcast(event).await, payload);
+    pub async fn assert_broadcast(&mut self, event: &str, payload: impl Expected) {
+        let got = self.broadcast(event).await;
+        let expected = payload.describe();
+        assert!(payload.fits(&got), "expected a broadcast of {event:?} with {expected}, got {got}");
     }
 
     /// Asserts that this event is not broadcast to a joined topic.
@@ -361,6 +412,50 @@ impl TestSocket {
         assert!(broadcast.is_none(), "expected no broadcast of {event:?}, got {broadcast:?}");
     }
 
+    /// The client does not read from now on, until the next assertion: as one on a slow network, it
+    /// [lags](crate::Context::push_latest).
+    pub fn lag(&mut self) {
+        self.take_in();
+        self.connection.line().outbox().offered(0, false);
+    }
+
+    /// The code with which the server closes the connection: 1001 for [`Endpoint::disconnect`], 1012 when it drains. A client
+    /// that is cut off, as it does not read, gets no close frame; browsers say 1006 then.
+    ///
+    /// # Panics
+    /// If the server does not close it.
+    pub async fn closed(&mut self) -> u16 {
+        let closed = async {
+            loop {
+                self.take_in();
+                let is_cut = self.connection.line().outbox().end() == Some(End::Cut);
+                match self.close_code.or(is_cut.then_some(ABNORMAL)) {
+                    Some(code) => return code,
+                    None => rt::time::sleep(Duration::from_millis(1)).await,
+                }
+            }
+        };
+        let closed = timeout(PATIENCE, closed).await;
+        closed.unwrap_or_else(|_| panic!("the connection is still open; there are {:#?}", self.received))
+    }
+
+    /// Asserts that the server closes the connection with this code: see [`closed`](TestSocket::closed).
+    ///
+    /// # Panics
+    /// If it is closed with another, or not at all.
+    pub async fn assert_closed(&mut self, code: u16) {
+        assert_eq!(self.closed().await, code, "the code with which the connection was closed");
+    }
+
+    /// The payload of the next `event` that reaches this client, pushed or broadcast.
+    #[cfg(test)]
+    pub(crate) async fn reached_by(&mut self, event: &str) -> Value {
+        let received = self.take(|received| received.event == event, PATIENCE).await;
+        received
+            .unwrap_or_else(|| panic!("no {event:?} came; instead there are {:#?}", self.received))
+            .payload
+    }
+
     fn new_ref(&mut self) -> Ref {
         self.next_ref += 1;
         Ref::Text(self.next_ref.to_string().into())
@@ -368,6 +463,7 @@ impl TestSocket {
 
     fn send(&mut self, join_ref: Ref, reference: Ref, topic: &str, event: &str, payload: Payload) {
         let (topic, event) = (topic.to_owned(), event.to_owned());
+        self.connection.line().heard();
         self.connection.receive_message(Message {
             join_ref,
             reference,
@@ -386,13 +482,24 @@ impl TestSocket {
                 return Some(self.received.remove(index));
             }
             let outbox = self.connection.line().outbox();
-            timeout_at(end, poll_fn(|cx| outbox.poll_queued(cx))).await.ok()?;
-            let frames = outbox.take_all();
-            if frames.is_empty() {
+            timeout_at(end, poll_fn(|cx| outbox.poll_any(cx))).await.ok()?;
+            if !self.take_in() {
                 return None;
             }
-            self.received.extend(frames.into_iter().filter_map(received));
         }
+    }
+
+    /// Takes what has come. False if there was nothing.
+    fn take_in(&mut self) -> bool {
+        let outbox = self.connection.line().outbox();
+        let frames = outbox.take_all();
+        outbox.offered(0, true);
+        let is_any = !frames.is_empty();
+        for frame in frames {
+            self.close_code = self.close_code.or_else(|| close_code(&frame));
+            self.received.extend(received(frame));
+        }
+        is_any
     }
 
     async fn hear(&self, event: &str, patience: Duration) -> Option<Arc<Broadcast>> {
@@ -410,6 +517,14 @@ impl TestSocket {
 /// A push of a channel: it carries the join_ref, as no broadcast does.
 fn is_push(received: &Received, event: &str) -> bool {
     received.event == event && !received.join_ref.is_null()
+}
+
+/// The code of a close frame.
+fn close_code(frame: &Frame) -> Option<u16> {
+    let first = *frame.pieces().next()?.first()?;
+    let is_close = first & 0x0f == Opcode::Close as u8;
+    let code = || frame.clone().into_message().concat().first_chunk().copied().map(u16::from_be_bytes);
+    is_close.then(|| code().unwrap_or(NO_STATUS))
 }
 
 /// A message that came, but no close frame.

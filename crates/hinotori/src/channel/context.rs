@@ -9,13 +9,14 @@ use std::{
 };
 
 use super::{
-    Channel, Handle, Inlet, Item, Mailbox, Membership, ReplyRef, Result, UnhandledEvent,
+    Channel, Handle, Inlet, Item, Mailbox, Membership, ReplyRef, Result, TimerRef, UnhandledEvent,
     command::{Command, Inbox},
     timers::Timers,
 };
 use crate::{
     pubsub::{Keyed, PubSub, SubscriberKey},
-    wire::{IntoPayload, PayloadError, Ref},
+    socket::ConnectionRef,
+    wire::{IntoPayload, Payload, PayloadError, Ref},
 };
 
 /// Beside the channel's own state in each of its callbacks; Phoenix's `socket` there.
@@ -76,7 +77,7 @@ use crate::{
 ///
 ///     async fn handle_info(&mut self, info: Info, cx: &mut Context<Self>) -> Result<()> {
 ///         match info {
-///             Info::Tick => cx.send_after(Duration::from_secs(1), Info::Tick),
+///             Info::Tick => _ = cx.send_after(Duration::from_secs(1), Info::Tick),
 ///             Info::Solved(answer) => cx.push("solved", json!({ "answer": answer }))?,
 ///         }
 ///         Ok(())
@@ -124,6 +125,12 @@ impl<C: Channel> Context<C> {
         &self.socket
     }
 
+    /// The connection of this client.
+    #[must_use]
+    pub fn connection(&self) -> ConnectionRef<'_> {
+        ConnectionRef::new(self.membership.line())
+    }
+
     /// Publish and subscribe of the server, for other topics than this one.
     #[must_use]
     pub fn pubsub(&self) -> &PubSub {
@@ -135,13 +142,34 @@ impl<C: Channel> Context<C> {
     /// # Errors
     /// [`PayloadError`] if the payload is neither bytes nor a JSON object, or if the channel is not joined yet.
     pub fn push(&self, event: &str, payload: impl IntoPayload) -> std::result::Result<(), PayloadError> {
+        self.membership.push(event, &self.pushable(payload)?);
+        Ok(())
+    }
+
+    /// Sends an event of which only the newest counts to this client alone. As long as the client keeps up with reading, this is
+    /// [`push`](Context::push). While it does not, the newest for each `key` of the channel is kept, at most a quarter of
+    /// [`outbox_limit`](crate::SocketOptions::outbox_limit) in all, and sent once the client has taken all that waits for it,
+    /// in no order with other messages. It is never cut off for these.
+    ///
+    /// # Errors
+    /// As [`Context::push`].
+    pub fn push_latest(
+        &self,
+        key: &str,
+        event: &str,
+        payload: impl IntoPayload,
+    ) -> std::result::Result<(), PayloadError> {
+        self.membership.push_latest(key, event, &self.pushable(payload)?);
+        Ok(())
+    }
+
+    fn pushable(&self, payload: impl IntoPayload) -> std::result::Result<Payload, PayloadError> {
         self.assert_joined()?;
         let payload = payload.into_payload()?;
         if payload.is_json() && !payload.is_object() {
             return Err(PayloadError::NotAnObject);
         }
-        self.membership.push(event, &payload);
-        Ok(())
+        Ok(payload)
     }
 
     /// Sends an event to all who have joined the topic, this client included. Those on this worker thread have it in
@@ -222,6 +250,44 @@ impl<C: Channel> Context<C> {
         self.membership.unsubscribe_from(topic);
     }
 
+    /// Sends an event of which only the newest counts to all who have joined the topic but this client, such as where its cursor
+    /// is or that it types: those who do not keep up with reading get the newest for each `key` alone, as in
+    /// [`push_latest`](Context::push_latest).
+    ///
+    /// ```
+    /// # use hinotori::{Channel, ConnectInfo, Context, Join, Params, Payload, Refused, Reply, Routes, SocketHandler};
+    /// # struct UserSocket { name: String }
+    /// # impl SocketHandler for UserSocket {
+    /// #     async fn connect(_: &Params, _: &ConnectInfo<'_>) -> Result<Self, Refused> { Err(Refused::because("no")) }
+    /// #     fn channels(routes: &mut Routes<Self>) { routes.channel::<Board>("board:*"); }
+    /// # }
+    /// # struct Board;
+    /// # impl Channel for Board {
+    /// #     type Socket = UserSocket;
+    /// #     type Info = ();
+    /// #     async fn join(_: &str, _: Payload, _: &mut Context<Self>) -> hinotori::Result<Join<Self>> { Join::ok(Self) }
+    /// async fn handle_in(&mut self, event: &str, payload: Payload, cx: &mut Context<Self>) -> hinotori::Result {
+    ///     match event {
+    ///         "cursor" => cx.broadcast_latest_from(&cx.socket().name, "cursor", payload)?,
+    ///         _ => return cx.unhandled(event),
+    ///     }
+    ///     Reply::none()
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Context::push`].
+    pub fn broadcast_latest_from(
+        &self,
+        key: &str,
+        event: &str,
+        payload: impl IntoPayload,
+    ) -> std::result::Result<(), PayloadError> {
+        self.assert_joined()?;
+        self.pubsub().broadcast_latest_from(self, key, self.topic(), event, payload)
+    }
+
     /// The right to answer the message being handled later, from anywhere; return [`Reply::none`](super::Reply::none) now. There is none
     /// outside of `handle_in`.
     #[must_use]
@@ -258,12 +324,88 @@ impl<C: Channel> Context<C> {
         let _ = self.mailbox.push(Item::Info(info));
     }
 
-    /// Sends the channel a message when `delay` has passed, if it is not ending then.
-    pub fn send_after(&self, delay: Duration, info: C::Info) {
-        self.timers.start(delay, info);
+    /// Sends the channel a message when `delay` has passed, counted from this call (Erlang's `Process.send_after`). A channel
+    /// that is ending gets none.
+    ///
+    /// ```
+    /// # use hinotori::{Channel, ConnectInfo, Context, Join, Params, Payload, Refused, Reply, Routes, SocketHandler};
+    /// use std::time::Duration;
+    /// use hinotori::TimerRef;
+    /// # struct UserSocket;
+    /// # impl SocketHandler for UserSocket {
+    /// #     async fn connect(_: &Params, _: &ConnectInfo<'_>) -> Result<Self, Refused> { Ok(Self) }
+    /// #     fn channels(routes: &mut Routes<Self>) { routes.channel::<Doc>("doc:*"); }
+    /// # }
+    ///
+    /// /// Saves what its client has written when that has paused for a second.
+    /// struct Doc {
+    ///     text: String,
+    ///     save: Option<TimerRef>,
+    /// }
+    ///
+    /// struct Save;
+    ///
+    /// impl Channel for Doc {
+    ///     type Socket = UserSocket;
+    ///     type Info = Save;
+    /// #     async fn join(_: &str, _: Payload, _: &mut Context<Self>) -> hinotori::Result<Join<Self>> {
+    /// #         Join::ok(Doc { text: String::new(), save: None })
+    /// #     }
+    ///
+    ///     async fn handle_in(&mut self, event: &str, payload: Payload, cx: &mut Context<Self>) -> hinotori::Result {
+    ///         match event {
+    ///             "write" => self.text.push_str(&payload.parse::<String>()?),
+    ///             _ => return cx.unhandled(event),
+    ///         }
+    ///         if let Some(save) = self.save.replace(cx.send_after(Duration::from_secs(1), Save)) {
+    ///             cx.cancel_timer(save);
+    ///         }
+    ///         Reply::none()
+    ///     }
+    ///
+    ///     async fn handle_info(&mut self, Save: Save, cx: &mut Context<Self>) -> hinotori::Result<()> {
+    ///         Ok(cx.push("saved", serde_json::json!({ "length": self.text.len() }))?)
+    ///     }
+    /// }
+    /// # #[cfg(feature = "testing")]
+    /// # actix_web::rt::System::new().block_on(async {
+    /// # let endpoint = hinotori::Endpoint::new();
+    /// # let mut client = hinotori::testing::ChannelTest::new(&endpoint).connect::<UserSocket>().await.unwrap();
+    /// # client.subscribe_and_join("doc:1", serde_json::json!({})).await.unwrap();
+    /// # for word in ["to", " ", "be"] {
+    /// #     let _ = client.push("doc:1", "write", word).unwrap();
+    /// # }
+    /// # client.assert_push("saved", serde_json::json!({ "length": 5 })).await;
+    /// # client.refute_push("saved").await;
+    /// # });
+    /// ```
+    ///
+    /// # Panics
+    /// If 10,000 timers of the channel have not gone off: the channel crashes.
+    pub fn send_after(&self, delay: Duration, info: C::Info) -> TimerRef {
+        self.timers.start(delay, info)
     }
 
-    /// A handle to send this channel messages from other tasks and threads.
+    /// Sends the channel a message whenever `period` has passed, at least 1 ms, until the timer is cancelled or the channel
+    /// ends. It keeps its beat: messages for which the channel is too late, as a callback took long, are left out. One waits at
+    /// most.
+    ///
+    /// # Panics
+    /// As [`Context::send_after`].
+    pub fn send_every(&self, period: Duration, info: C::Info) -> TimerRef
+    where
+        C::Info: Clone,
+    {
+        self.timers.start_every(period, info)
+    }
+
+    /// Cancels a timer of this channel: no message of it is handled any more. Returns how much of its time was left; nothing
+    /// if it has gone off or was cancelled before (Erlang's `Process.cancel_timer`).
+    pub fn cancel_timer(&self, timer: TimerRef) -> Option<Duration> {
+        self.timers.cancel(timer)
+    }
+
+    /// A handle by which other tasks and threads send this channel messages, and notice its end.
     #[must_use]
     pub fn handle(&self) -> Handle<C::Info> {
         let inlet: Weak<dyn Inlet<C::Info>> = Arc::downgrade(&self.mailbox) as _;

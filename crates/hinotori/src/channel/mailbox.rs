@@ -2,12 +2,11 @@
 
 use std::{
     collections::VecDeque,
-    fmt,
-    sync::{Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
 };
 
-use crate::pubsub::{Keyed, SubscriberKey};
+use tokio::sync::watch;
 
 /// Items that an empty queue keeps memory for: an idle channel has next to none.
 const KEPT: usize = 4;
@@ -31,11 +30,19 @@ struct State<C, I> {
     queue: VecDeque<Box<Item<C, I>>>,
     is_closed: bool,
     reader: Option<Waker>,
+    /// Dropped when the mailbox closes. Made when somebody asks for it, as few do.
+    open: Option<watch::Sender<()>>,
 }
 
 impl<C, I> Default for Mailbox<C, I> {
     fn default() -> Self {
-        Self { state: Mutex::new(State { queue: VecDeque::new(), is_closed: false, reader: None }) }
+        Self { state: Mutex::new(State::default()) }
+    }
+}
+
+impl<C, I> Default for State<C, I> {
+    fn default() -> Self {
+        Self { queue: VecDeque::new(), is_closed: false, reader: None, open: None }
     }
 }
 
@@ -63,14 +70,22 @@ impl<C, I> Mailbox<C, I> {
 
     /// Takes no more. What is queued is still handled.
     pub(crate) fn close(&self) {
-        let reader = {
+        let (reader, open) = {
             let mut state = self.state();
             state.is_closed = true;
-            state.reader.take()
+            (state.reader.take(), state.open.take())
         };
+        drop(open);
         if let Some(reader) = reader {
             reader.wake();
         }
+    }
+
+    /// What ends when the mailbox closes; none if it is closed.
+    fn watch(&self) -> Option<watch::Receiver<()>> {
+        let mut state = self.state();
+        let is_open = !state.is_closed;
+        is_open.then(|| state.open.get_or_insert_with(|| watch::Sender::new(())).subscribe())
     }
 
     /// The next item; none once the mailbox is closed and empty.
@@ -103,6 +118,8 @@ impl<C, I> Mailbox<C, I> {
 /// The end at which messages for `handle_info` come in.
 pub(crate) trait Inlet<I>: Send + Sync {
     fn send(&self, info: I) -> Result<(), I>;
+    /// What ends when nothing more is taken; none if that is so already.
+    fn watch(&self) -> Option<watch::Receiver<()>>;
 }
 
 impl<C: Send, I: Send> Inlet<I> for Mailbox<C, I> {
@@ -112,72 +129,15 @@ impl<C: Send, I: Send> Inlet<I> for Mailbox<C, I> {
             Item::Command(_) => unreachable!("it is the item that was pushed"),
         })
     }
-}
 
-/// Sends messages to one channel's `handle_info`, and names the channel to
-/// [`Endpoint::broadcast_from`](crate::Endpoint::broadcast_from). Cheap to clone, usable from any thread.
-pub struct Handle<I: Send + 'static> {
-    inlet: Weak<dyn Inlet<I>>,
-    key: SubscriberKey,
-}
-
-impl<I: Send + 'static> Handle<I> {
-    pub(crate) fn new(inlet: Weak<dyn Inlet<I>>, key: SubscriberKey) -> Self {
-        Self { inlet, key }
-    }
-
-    /// Sends a message. `Ok` means that it is queued: it is handled after all that came before it, unless a callback before
-    /// it crashes, or does not end in time after the channel has begun to [end](crate::Channel::SHUTDOWN).
-    ///
-    /// # Errors
-    /// The message itself, if the channel has ended or begun to: its client has left, joined again or is gone.
-    pub fn send(&self, info: I) -> Result<(), I> {
-        match self.inlet.upgrade() {
-            Some(inlet) => inlet.send(info),
-            None => Err(info),
-        }
-    }
-}
-
-impl<I: Send + 'static> Clone for Handle<I> {
-    fn clone(&self) -> Self {
-        Self { inlet: self.inlet.clone(), key: self.key }
-    }
-}
-
-impl<I: Send + 'static> Keyed for Handle<I> {
-    fn key(&self) -> SubscriberKey {
-        self.key
-    }
-}
-
-impl<I: Send + 'static> fmt::Debug for Handle<I> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Handle")
+    fn watch(&self) -> Option<watch::Receiver<()>> {
+        self.watch()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{future::poll_fn, sync::Arc};
-
     use super::*;
-
-    #[actix_web::test]
-    async fn what_was_taken_is_handled_in_order_and_nothing_is_taken_after_the_close() {
-        let mailbox = Arc::new(Mailbox::<(), u32>::default());
-        let handle = Handle::new(Arc::downgrade(&mailbox) as Weak<dyn Inlet<u32>>, SubscriberKey::new());
-        let sender = handle.clone();
-        std::thread::spawn(move || (0..100).for_each(|n| sender.send(n).unwrap())).join().unwrap();
-        mailbox.close();
-        assert_eq!(handle.send(100), Err(100));
-        for n in 0..100 {
-            assert!(matches!(poll_fn(|cx| mailbox.poll_next(cx)).await, Some(Item::Info(next)) if next == n));
-        }
-        assert!(poll_fn(|cx| mailbox.poll_next(cx)).await.is_none());
-        drop(mailbox);
-        assert_eq!(handle.send(101), Err(101));
-    }
 
     #[test]
     fn an_empty_mailbox_keeps_no_memory_for_what_it_held() {

@@ -128,6 +128,10 @@ impl Membership {
         self.line.conn()
     }
 
+    pub(crate) fn line(&self) -> &Line {
+        &self.line
+    }
+
     pub(crate) fn node(&self) -> &Node {
         self.line.node()
     }
@@ -171,6 +175,15 @@ impl Membership {
     pub(crate) fn push(&self, event: &str, payload: &Payload) {
         let JoinRequest { join_ref, topic, .. } = &self.request;
         self.send(Outgoing::Push { join_ref, reference: &Ref::Null, topic, event, payload });
+    }
+
+    /// The same for an event of which only the newest counts, by its key.
+    pub(crate) fn push_latest(&self, key: &str, event: &str, payload: &Payload) {
+        let JoinRequest { join_ref, topic, .. } = &self.request;
+        let message = Outgoing::Push { join_ref, reference: &Ref::Null, topic, event, payload };
+        if let Some(connection) = self.connection.upgrade().filter(|_| !self.muted.get()) {
+            connection.send_latest(self.id(), key, message);
+        }
     }
 
     fn send(&self, message: Outgoing<'_>) {
@@ -298,6 +311,7 @@ impl Membership {
     /// Nothing goes in or out any more, and nobody is told.
     fn mute(&self) {
         self.muted.set(true);
+        self.line.forget_latest(self.id());
         if self.subscribed.replace(false) {
             self.line.local().unsubscribe(self.topic(), self.key());
         }
@@ -323,8 +337,9 @@ impl Subscriber for Membership {
                 false
             }
             _ => {
-                let frame = broadcast.frame(self.serializer, self.line.window());
-                frame.is_some_and(|frame| self.line.forward(frame))
+                let Some(frame) = broadcast.frame(self.serializer, self.line.window()) else { return false };
+                let keep = |key: &str| self.line.keep_latest(self.id(), key, frame);
+                broadcast.latest.as_deref().is_some_and(keep) || self.line.forward(frame)
             }
         }
     }

@@ -9,6 +9,7 @@
 
 mod command;
 mod context;
+mod handle;
 mod mailbox;
 mod membership;
 mod reply;
@@ -20,11 +21,12 @@ mod timers;
 use std::{fmt, future::Future, time::Duration};
 
 pub use context::Context;
-pub use mailbox::Handle;
+pub use handle::Handle;
 pub(crate) use mailbox::{Inlet, Item, Mailbox};
 pub(crate) use membership::{End, JoinRequest, Membership};
 pub use reply::{Exit, Join, Reply, ReplyRef};
 pub(crate) use task::{chain, start};
+pub use timers::TimerRef;
 
 use crate::{socket::SocketHandler, wire::Payload};
 

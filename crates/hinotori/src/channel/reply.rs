@@ -6,7 +6,10 @@ use super::{
     Result,
     command::{Command, Inbox},
 };
-use crate::wire::{IntoPayload, Payload, Ref, Status};
+use crate::{
+    socket::CloseReason,
+    wire::{IntoPayload, Payload, Ref, Status},
+};
 
 /// The outcome of a join.
 #[derive(Debug)]
@@ -91,7 +94,24 @@ impl fmt::Debug for ReplyRef {
 }
 
 /// Why a channel ends.
+///
+/// ```
+/// use hinotori::{CloseReason, Exit};
+///
+/// /// Whether the client may come back at any moment.
+/// fn is_absence(exit: &Exit) -> bool {
+///     match exit {
+///         Exit::Closed(CloseReason::ByClient | CloseReason::Disconnected) => false,
+///         Exit::Closed(_) | Exit::Crashed(_) => true,
+///         _ => false,
+///     }
+/// }
+///
+/// assert!(is_absence(&Exit::Closed(CloseReason::Lost)));
+/// assert_eq!(Exit::Closed(CloseReason::Lost).to_string(), "connection closed: lost");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Exit {
     /// It stopped itself ([`Context::stop`](super::Context::stop)); the client gets `phx_close`.
     Normal,
@@ -99,8 +119,8 @@ pub enum Exit {
     Left,
     /// The client joined the topic again on the same socket; the new channel takes its place.
     Replaced,
-    /// The client's connection is gone.
-    Closed,
+    /// The client's connection has ended.
+    Closed(CloseReason),
     /// A callback panicked or failed, with what it said; the client gets `phx_error`.
     Crashed(String),
 }
@@ -111,7 +131,7 @@ impl fmt::Display for Exit {
             Self::Normal => f.write_str("stopped"),
             Self::Left => f.write_str("left"),
             Self::Replaced => f.write_str("replaced by a new join"),
-            Self::Closed => f.write_str("connection closed"),
+            Self::Closed(why) => write!(f, "connection closed: {why}"),
             Self::Crashed(why) => write!(f, "crashed: {why}"),
         }
     }

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     callback::{self, Outcome},
     pubsub::Broadcast,
-    socket::{Ended, Joined, reason},
+    socket::{CloseReason, Ended, Joined, reason},
     tasks::Unfinished,
     telemetry::{Count, Crash, Quoted, Span},
     wire::{InvalidPayload, Message, Payload, Status},
@@ -157,7 +157,13 @@ impl<C: Channel> Task<C> {
 
     /// The next thing to handle; none if the channel is to end, and all that came before has been handled.
     fn poll_next(&self, cx: &mut std::task::Context<'_>) -> Poll<Option<Item<Command, C::Info>>> {
-        // a timer that is started anew whenever it goes off does not keep the channel
+        // in turns: a timer may be due again whenever the channel is free
+        if self.context.timers.have_had_their_turn()
+            && let Poll::Ready(item) = self.mailbox.poll_next(cx)
+        {
+            return Poll::Ready(item);
+        }
+        // nor does one that is started anew whenever it goes off keep the channel
         if !self.membership.is_ending()
             && let Poll::Ready(info) = self.context.timers.poll_next(cx)
         {
@@ -241,7 +247,7 @@ impl<C: Channel> Task<C> {
                     Exit::Left
                 }
                 Some(End::Stop(exit)) => exit,
-                None => Exit::Closed,
+                None => Exit::Closed(CloseReason::Lost),
             },
         };
         if !matches!(exit, Exit::Crashed(_)) {

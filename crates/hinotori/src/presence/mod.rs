@@ -243,6 +243,7 @@ fn object(meta: impl Serialize) -> Result<Meta, PresenceError> {
 
 /// Why a presence could not be tracked or changed.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum PresenceError {
     /// The channel is tracked under this key already: update it instead.
     AlreadyTracked,

@@ -56,6 +56,12 @@ impl From<ChannelId> for SubscriberKey {
     }
 }
 
+impl From<SubscriberKey> for u64 {
+    fn from(SubscriberKey(id): SubscriberKey) -> Self {
+        id
+    }
+}
+
 impl fmt::Display for SubscriberKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -117,7 +123,45 @@ impl PubSub {
     /// [`PayloadError::Encode`] if the payload does not serialize, [`PayloadError::NotAnObject`] if it is JSON other
     /// than an object. Nothing is sent then.
     pub fn broadcast(&self, topic: &str, event: &str, payload: impl IntoPayload) -> Result<(), PayloadError> {
-        self.publish(None, topic, event, payload)
+        self.publish(None, None, topic, event, payload)
+    }
+
+    /// Sends an event of which only the newest counts to every subscriber of a topic: a price, or where somebody's cursor is. A
+    /// client that does not keep up with reading gets the newest for each `key` alone, once it has taken all that waits for it,
+    /// in no order with other messages. It is never cut off for these. All others get every one.
+    ///
+    /// ```
+    /// let endpoint = hinotori::Endpoint::new();
+    /// let price = serde_json::json!({ "of": "tea", "price": 3 });
+    /// endpoint.pubsub().broadcast_latest("tea", "prices", "price", price)?;
+    /// # Ok::<_, hinotori::PayloadError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`PubSub::broadcast`].
+    pub fn broadcast_latest(
+        &self,
+        key: &str,
+        topic: &str,
+        event: &str,
+        payload: impl IntoPayload,
+    ) -> Result<(), PayloadError> {
+        self.publish(None, Some(key), topic, event, payload)
+    }
+
+    /// The same to every subscriber but one.
+    ///
+    /// # Errors
+    /// As [`PubSub::broadcast`].
+    pub fn broadcast_latest_from(
+        &self,
+        from: &impl Spared,
+        key: &str,
+        topic: &str,
+        event: &str,
+        payload: impl IntoPayload,
+    ) -> Result<(), PayloadError> {
+        self.publish(Some(from.key()), Some(key), topic, event, payload)
     }
 
     /// Sends an event to every subscriber of a topic but one, which is spared however often it is subscribed: see
@@ -132,7 +176,7 @@ impl PubSub {
         event: &str,
         payload: impl IntoPayload,
     ) -> Result<(), PayloadError> {
-        self.publish(Some(from.key()), topic, event, payload)
+        self.publish(Some(from.key()), None, topic, event, payload)
     }
 
     /// Subscribes a task or an actor on any thread to a topic: see [`Endpoint::subscribe`](crate::Endpoint::subscribe).
@@ -143,6 +187,7 @@ impl PubSub {
     fn publish(
         &self,
         from: Option<SubscriberKey>,
+        latest: Option<&str>,
         topic: &str,
         event: &str,
         payload: impl IntoPayload,
@@ -152,7 +197,7 @@ impl PubSub {
             return Err(PayloadError::NotAnObject);
         }
         self.topics.telemetry.broadcast();
-        self.send(Arc::new(Broadcast::new(topic, event, payload, from)));
+        self.send(Arc::new(Broadcast::new(topic, event, payload, from).latest_of(latest)));
         Ok(())
     }
 

@@ -6,6 +6,7 @@
 use std::{
     cell::{Cell, RefCell},
     fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
     rc::{Rc, Weak},
     sync::{Arc, LazyLock},
     time::{Duration, Instant},
@@ -19,12 +20,13 @@ use hinotori_protocol::{
     session::{Effect, Session, reason},
 };
 
-use super::{ChannelId, Ended, Joined, Limits, Line, Peer, Router};
+use super::{ChannelId, CloseReason, Ended, Joined, Limits, Line, Peer, Router};
 use crate::{
+    callback::panic_message,
     channel::{End, Exit, JoinRequest, Membership},
     connections::Seat,
     node::Node,
-    telemetry::{Quoted, Transport},
+    telemetry::{Crash, Quoted, Transport},
     wire::{
         DecodeError, EncodeError, Frame, Message, Outgoing, PHOENIX, PHX_JOIN, Payload, Serializer, Status,
     },
@@ -207,9 +209,28 @@ impl Connection {
         }
     }
 
+    /// Tells the application's socket, which shares nothing with the one who calls this.
+    fn terminate(&self, why: CloseReason) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.router.terminate(why))) {
+            let (conn, why) = (self.line.conn(), panic_message(&*panic));
+            log::error!("event=crashed of={} conn={conn} why={}", Crash::Terminate, Quoted(&why));
+            self.line.node().telemetry.crashed(Crash::Terminate);
+        }
+    }
+
     /// Sends a message to this client, after all broadcasts that came before it.
     pub(crate) fn send(&self, message: Outgoing<'_>) {
         if let Some(frame) = self.encode(message) {
+            self.line.push(&frame);
+        }
+    }
+
+    /// Sends a message of which only the newest counts, by its channel and key: a client that lags is spared the older ones.
+    pub(crate) fn send_latest(&self, channel: ChannelId, key: &str, message: Outgoing<'_>) {
+        let Some(frame) = self.encode(message) else { return };
+        if self.line.keep_latest(channel, key, &frame) {
+            self.line.local().counts().sent.add(1);
+        } else {
             self.line.push(&frame);
         }
     }
@@ -251,8 +272,9 @@ impl Peer for Connection {
         }
         self.line.end();
         let memberships = self.memberships.borrow().clone();
-        let now = Instant::now();
-        memberships.iter().for_each(|membership| membership.end(End::Stop(Exit::Closed), now));
+        let (now, why) = (Instant::now(), self.line.why());
+        memberships.iter().for_each(|membership| membership.end(End::Stop(Exit::Closed(why)), now));
+        self.terminate(why);
     }
 }
 

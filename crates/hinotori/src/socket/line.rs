@@ -13,7 +13,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use hinotori_protocol::rate::{Rate, Verdict};
 
-use super::{Outbox, Stream, close};
+use super::{ChannelId, CloseReason, Outbox, Stream, close};
 use crate::{
     connections::{Member, Seat},
     node::Node,
@@ -64,6 +64,8 @@ pub(crate) struct Line {
     stream: RefCell<Option<Stream>>,
     /// The worker will write what is queued.
     is_listed: Cell<bool>,
+    /// Why the line ends, from when that is known.
+    why: Cell<Option<CloseReason>>,
     /// The client was closed for its silence, so it will answer no close frame either.
     is_silent: Cell<bool>,
     /// Set if the client takes compressed messages.
@@ -108,6 +110,7 @@ impl Line {
             this: this.clone(),
             stream: RefCell::default(),
             is_listed: Cell::new(false),
+            why: Cell::new(None),
             is_silent: Cell::new(false),
             window: Cell::new(None),
             key: SubscriberKey::new(),
@@ -189,6 +192,21 @@ impl Line {
     /// Sends a frame to this client, which is cut off if it does not read. Says whether it was queued.
     pub(crate) fn forward(&self, frame: &Frame) -> bool {
         self.queue(|outbox| outbox.push(frame))
+    }
+
+    /// Keeps a frame of which only the newest counts until a client that lags has taken all that waits for it. False if the
+    /// client does not lag, and the frame is to be sent as any other.
+    pub(crate) fn keep_latest(&self, channel: ChannelId, key: &str, frame: &Frame) -> bool {
+        let is_kept = self.outbox.keep_latest(channel, key, frame);
+        if is_kept && self.stream.borrow().is_none() {
+            self.outbox.wake_poll();
+        }
+        is_kept
+    }
+
+    /// Nothing more is sent of what was kept for a channel.
+    pub(crate) fn forget_latest(&self, channel: ChannelId) {
+        self.outbox.forget_latest(channel);
     }
 
     /// Answers that the server lives: behind what is being written, but before all that waits for a client that reads slowly.
@@ -336,8 +354,19 @@ impl Line {
 
     /// Counts and logs that the server closes this line.
     pub(crate) fn report(&self, why: Closed, what: &str) {
+        self.ends_by(why.into());
         self.node.telemetry.closed(why);
         close::log(self.conn(), why, what);
+    }
+
+    /// The first reason is why the line ends.
+    pub(crate) fn ends_by(&self, why: CloseReason) {
+        self.why.set(self.why.get().or(Some(why)));
+    }
+
+    /// Why the line ends; a client that is gone without a word is lost.
+    pub(crate) fn why(&self) -> CloseReason {
+        self.why.get().unwrap_or(CloseReason::Lost)
     }
 
     /// What the log calls this line.
@@ -347,6 +376,7 @@ impl Line {
 
     /// Answers the client's own goodbye.
     pub(crate) fn answer_close(&self, code: Option<CloseCode>) {
+        self.ends_by(CloseReason::ByClient);
         self.say_goodbye(code);
     }
 
@@ -408,6 +438,11 @@ impl Line {
     /// The client speaks.
     pub(crate) fn heard(&self) {
         self.heard.set(Instant::now());
+    }
+
+    /// When the client last spoke.
+    pub(crate) fn last_heard(&self) -> Instant {
+        self.heard.get()
     }
 
     /// How long the client has been silent.
@@ -586,6 +621,7 @@ mod tests {
             lines.iter().for_each(|line| line.look(after(seconds)));
             assert_eq!([line.outbox().is_open(), loaded.outbox().is_open()], is_open, "after {seconds} s");
         }
+        assert_eq!([line.why(), loaded.why()], [CloseReason::Idle; 2]);
     }
 
     #[actix_web::test]
@@ -605,6 +641,8 @@ mod tests {
         use Verdict::{Close, Handle, Refuse};
         assert_eq!(verdicts, [Handle, Handle, Refuse, Refuse, Close]);
         assert!(!line.outbox().is_open());
+        line.answer_close(None);
+        assert_eq!(line.why(), CloseReason::RateLimited, "the client answers, but it did not begin");
         let free = open(LIMITS, &Node::unbounded(), None);
         assert!((0..10_000).all(|_| free.judge() == Handle));
     }

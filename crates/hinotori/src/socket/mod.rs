@@ -4,8 +4,11 @@
 //! Phoenix `lib/phoenix/socket.ex`, 1.8.12.
 
 mod close;
+mod close_reason;
 mod connect_info;
 mod connection;
+mod connection_ref;
+mod latest;
 mod line;
 mod outbox;
 mod raw;
@@ -16,8 +19,10 @@ mod trusted_proxies;
 
 use std::future::Future;
 
+pub use close_reason::CloseReason;
 pub use connect_info::ConnectInfo;
 pub(crate) use connection::{Accepted, Connection};
+pub use connection_ref::ConnectionRef;
 pub use hinotori_protocol::params::Params;
 pub(crate) use hinotori_protocol::rate::Verdict;
 pub(crate) use hinotori_protocol::session::{ChannelId, Ended, Joined, reason};
@@ -76,4 +81,10 @@ pub trait SocketHandler: Sized + 'static {
 
     /// Which channel serves which topic. Called when the server starts, by each of its workers.
     fn channels(routes: &mut Routes<Self>);
+
+    /// The connection has ended: called once for each socket, before its channels terminate, of which there may be none. It
+    /// runs on the socket's worker, so it must not block; spawn a task for what has to wait. A panic is logged.
+    fn terminate(&self, why: CloseReason) {
+        let _ = why;
+    }
 }

@@ -18,6 +18,7 @@ use std::{
 
 use bytes::Bytes;
 
+use super::{ChannelId, latest::Latest};
 use crate::wire::Frame;
 
 /// So many times its limit may wait for a client that reads: broadcasts come in bursts, within which nothing is written.
@@ -32,6 +33,9 @@ const STALL: Duration = Duration::from_secs(10);
 
 /// A list's pieces are so many times as long as what a client holds alone of them: their addresses.
 const LISTED: usize = 512;
+
+/// So small a part of the limit may be kept for a client that lags, beside what waits: it is sent as soon as that is gone.
+const KEPT: usize = 4;
 
 /// Pieces of frames that one system call writes.
 const PIECES: usize = 64;
@@ -143,6 +147,8 @@ pub(crate) struct Outbox {
     expected: Cell<u32>,
     limit: usize,
     frames: RefCell<Queue>,
+    /// What is sent when a client that lags has taken all that waits. Boxed, as few have any.
+    latest: RefCell<Option<Box<Latest>>>,
     /// The transport's task.
     transport: RefCell<Option<Waker>>,
 }
@@ -160,6 +166,7 @@ impl Outbox {
             expected: Cell::new(0),
             limit,
             frames: RefCell::default(),
+            latest: RefCell::default(),
             transport: RefCell::default(),
         }
     }
@@ -174,6 +181,35 @@ impl Outbox {
     #[must_use]
     pub(crate) fn push(&self, frame: &Frame) -> bool {
         self.push_to(&mut self.frames.borrow_mut(), frame)
+    }
+
+    /// Keeps a frame of which only the newest counts, if the peer lags: it is queued when all that waits has been taken. False if
+    /// the peer does not lag, and the frame is to be pushed as any other.
+    pub(super) fn keep_latest(&self, channel: ChannelId, key: &str, frame: &Frame) -> bool {
+        let mut latest = self.latest.borrow_mut();
+        // behind an older one that is still here, or it would be overtaken by that
+        let is_kept = self.is_open() && (self.is_stalled() || latest.is_some());
+        if is_kept {
+            latest.get_or_insert_default().keep(channel, key, frame, self.limit / KEPT);
+        }
+        is_kept
+    }
+
+    /// Nothing of a channel that has ended may be sent any more.
+    pub(super) fn forget_latest(&self, channel: ChannelId) {
+        if let Some(latest) = &mut *self.latest.borrow_mut() {
+            latest.forget(channel);
+        }
+    }
+
+    /// Queues what was kept. False if there was nothing.
+    fn queue_latest(&self, frames: &mut Queue) -> bool {
+        let Some(latest) = self.latest.take().filter(|_| self.is_open()) else { return false };
+        for frame in latest.into_frames() {
+            self.count(&frame);
+            frames.push_back(frame);
+        }
+        frames.first.is_some()
     }
 
     /// As [`Outbox::push`], but before the frames that wait behind the one that is being written.
@@ -302,6 +338,7 @@ impl Outbox {
     pub(crate) fn cut(&self) {
         self.state.set(State::Cut);
         self.frames.take();
+        self.latest.take();
         self.queued.set(0);
         self.shared.set(0);
         self.wake();
@@ -326,7 +363,7 @@ impl Outbox {
     }
 
     /// The peer was offered all that waits; how many bytes of it were taken, and whether those were all.
-    pub(super) fn offered(&self, taken: usize, is_all_taken: bool) {
+    pub(crate) fn offered(&self, taken: usize, is_all_taken: bool) {
         if is_all_taken {
             return self.stalled.set(None);
         }
@@ -370,7 +407,7 @@ impl Outbox {
     ) -> (usize, io::Result<()>) {
         let frames = &mut *self.frames.borrow_mut();
         let mut all = 0;
-        while frames.first.is_some() {
+        while frames.first.is_some() || self.queue_latest(frames) {
             let taken = match frames.only() {
                 // nearly always
                 Some(piece) => write(&[IoSlice::new(piece)]),
@@ -388,10 +425,15 @@ impl Outbox {
         (all, Ok(()))
     }
 
-    /// Ready when something is queued, or nothing will be any more.
+    /// As [`Outbox::poll_any`], for a peer that may stay away: what waits while it does is its own fault.
     pub(crate) fn poll_queued(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.offered(0, false);
-        if !self.is_empty() || !self.is_open() {
+        self.poll_any(cx)
+    }
+
+    /// Ready when something is queued, or nothing will be any more.
+    pub(crate) fn poll_any(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.is_empty() || self.latest.borrow().is_some() || !self.is_open() {
             return Poll::Ready(());
         }
         self.leave_waker(cx);
@@ -400,7 +442,9 @@ impl Outbox {
 
     /// All frames that are queued.
     pub(crate) fn take_all(&self) -> Vec<Frame> {
-        let frames = self.frames.take().into_frames();
+        let mut frames = self.frames.take();
+        self.queue_latest(&mut frames);
+        let frames = frames.into_frames();
         frames.iter().for_each(|frame| self.uncount(frame));
         frames
     }
@@ -611,6 +655,46 @@ mod tests {
         outbox.put_back(taken);
         assert_eq!(outbox.take_all(), [1, 2, 3, 4].map(frame));
         assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn who_lags_is_sent_the_newest_of_each_key_when_all_that_waits_has_been_taken() {
+        let (outbox, channel) = (Outbox::new(10_000), ChannelId(1));
+        let bytes = |length| frame(length).whole().unwrap().to_vec();
+        assert!(!outbox.keep_latest(channel, "ann", &frame(1)), "who reads is sent all of them");
+        let _ = outbox.push(&frame(100));
+        write(&outbox, 10);
+        for (channel, key, length) in [(1, "ann", 2), (2, "ann", 3), (1, "bob", 4), (1, "ann", 5)] {
+            assert!(outbox.keep_latest(ChannelId(channel), key, &frame(length)));
+        }
+        outbox.forget_latest(ChannelId(2));
+        let _ = outbox.push(&frame(6));
+        assert_eq!(write(&outbox, 10).len(), 10);
+        let left = [bytes(100)[20..].to_vec(), bytes(6), bytes(4), bytes(5)].concat();
+        assert_eq!(write(&outbox, 1_000), left);
+        assert!(!outbox.is_stalled() && !outbox.keep_latest(channel, "ann", &frame(7)));
+        assert_eq!((outbox.queued.get(), outbox.is_empty()), (0, true));
+    }
+
+    #[test]
+    fn a_poll_takes_what_was_kept_behind_all_else_and_an_older_one_never_comes_after_a_newer() {
+        let (outbox, channel) = (Outbox::new(10_000), ChannelId(1));
+        let look = || outbox.poll_queued(&mut Context::from_waker(Waker::noop()));
+        assert!(look().is_pending());
+        assert!(outbox.keep_latest(channel, "ann", &frame(1)));
+        outbox.wake_poll();
+        assert!(
+            outbox.keep_latest(channel, "ann", &frame(2)),
+            "the poll has been woken and has taken nothing yet"
+        );
+        assert!(outbox.push(&frame(3)));
+        assert!(look().is_ready());
+        assert_eq!(outbox.take_all(), [3, 2].map(frame));
+        assert!(outbox.take_all().is_empty());
+        assert!(outbox.keep_latest(channel, "ann", &frame(4)));
+        assert!(look().is_ready(), "what is kept is enough to answer a poll");
+        outbox.close(&Frame::close(None));
+        assert_eq!(outbox.take_all(), [Frame::close(None)], "nothing comes after the close frame");
     }
 
     #[test]

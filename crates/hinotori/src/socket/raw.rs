@@ -22,7 +22,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use tokio::sync::oneshot;
 
-use super::{ConnectInfo, Line, Params, Peer, Refused, Verdict};
+use super::{ConnectInfo, ConnectionRef, Line, Params, Peer, Refused, Verdict};
 use crate::{
     callback::{self, Outcome},
     channel::{Handle, Inlet, Item, Mailbox, Result, chain},
@@ -163,6 +163,12 @@ impl<R: RawSocket> RawContext<R> {
     /// Closes the socket, with code 1000.
     pub fn close(&self) {
         self.line.close(Closed::Application);
+    }
+
+    /// The connection of this client.
+    #[must_use]
+    pub fn connection(&self) -> ConnectionRef<'_> {
+        ConnectionRef::new(&self.line)
     }
 
     /// Publish and subscribe of the server.

@@ -55,6 +55,7 @@ pub struct Certificate {
 
 /// Why a certificate and key could not be loaded.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum CertificateError {
     /// A file cannot be read.
     Unreadable(PathBuf, io::Error),

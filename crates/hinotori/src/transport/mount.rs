@@ -14,10 +14,11 @@ use crate::{
 /// use std::time::Duration;
 /// use hinotori::{CheckOrigin, SocketOptions};
 ///
-/// let options = SocketOptions { timeout: Duration::from_secs(20), ..SocketOptions::default() };
-/// assert_eq!(options.check_origin, CheckOrigin::SameHost);
+/// let options = SocketOptions::default().timeout(Duration::from_secs(20)).longpoll(None);
+/// assert_eq!((options.check_origin, options.longpoll), (CheckOrigin::SameHost, None));
 /// ```
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct SocketOptions {
     /// Silence after which a WebSocket is closed, with code 1002. 60 s by default. phoenix.js sends a heartbeat every
     /// 30 s: if you set less than that, set a shorter `heartbeatIntervalMs` in your clients.
@@ -81,6 +82,81 @@ impl Default for SocketOptions {
             max_message_rate: 0,
             max_message_burst: 100,
         }
+    }
+}
+
+/// Each sets the field of its name.
+impl SocketOptions {
+    /// Sets [`timeout`](#structfield.timeout).
+    #[must_use]
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
+    }
+
+    /// Sets [`check_origin`](#structfield.check_origin).
+    #[must_use]
+    pub fn check_origin(self, check_origin: CheckOrigin) -> Self {
+        Self { check_origin, ..self }
+    }
+
+    /// Sets [`trusted_proxies`](#structfield.trusted_proxies).
+    #[must_use]
+    pub fn trusted_proxies(self, trusted_proxies: TrustedProxies) -> Self {
+        Self { trusted_proxies, ..self }
+    }
+
+    /// Sets [`auth_token`](#structfield.auth_token).
+    #[must_use]
+    pub fn auth_token(self, auth_token: bool) -> Self {
+        Self { auth_token, ..self }
+    }
+
+    /// Sets [`longpoll`](#structfield.longpoll): a time, or `None`.
+    #[must_use]
+    pub fn longpoll(self, longpoll: impl Into<Option<Duration>>) -> Self {
+        Self { longpoll: longpoll.into(), ..self }
+    }
+
+    /// Sets [`max_frame_size`](#structfield.max_frame_size).
+    #[must_use]
+    pub fn max_frame_size(self, max_frame_size: usize) -> Self {
+        Self { max_frame_size, ..self }
+    }
+
+    /// Sets [`max_message_size`](#structfield.max_message_size).
+    #[must_use]
+    pub fn max_message_size(self, max_message_size: usize) -> Self {
+        Self { max_message_size, ..self }
+    }
+
+    /// Sets [`compress`](#structfield.compress).
+    #[must_use]
+    pub fn compress(self, compress: bool) -> Self {
+        Self { compress, ..self }
+    }
+
+    /// Sets [`max_channels`](#structfield.max_channels).
+    #[must_use]
+    pub fn max_channels(self, max_channels: usize) -> Self {
+        Self { max_channels, ..self }
+    }
+
+    /// Sets [`outbox_limit`](#structfield.outbox_limit).
+    #[must_use]
+    pub fn outbox_limit(self, outbox_limit: usize) -> Self {
+        Self { outbox_limit, ..self }
+    }
+
+    /// Sets [`max_message_rate`](#structfield.max_message_rate).
+    #[must_use]
+    pub fn max_message_rate(self, max_message_rate: u32) -> Self {
+        Self { max_message_rate, ..self }
+    }
+
+    /// Sets [`max_message_burst`](#structfield.max_message_burst).
+    #[must_use]
+    pub fn max_message_burst(self, max_message_burst: u32) -> Self {
+        Self { max_message_burst, ..self }
     }
 }
 

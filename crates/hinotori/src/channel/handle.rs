@@ -1,0 +1,224 @@
+//! Handles to running channels and raw sockets, for the rest of the application.
+
+use std::{
+    fmt,
+    future::Future,
+    hash::{Hash, Hasher},
+    sync::Weak,
+};
+
+use super::Inlet;
+use crate::pubsub::{Keyed, SubscriberKey};
+
+/// Reaches one running channel, or raw socket, from anywhere: sends messages to its `handle_info`, notices its end, and names the
+/// channel to [`Endpoint::broadcast_from`](crate::Endpoint::broadcast_from). Cheap to clone, usable from any thread and on any
+/// runtime.
+///
+/// Handles are equal if they are of the same channel, so they can be kept in a set or be the keys of a map. A client that joins
+/// again has another channel, with another handle.
+///
+/// ```
+/// # use hinotori::{Channel, ConnectInfo, Context, Join, Params, Payload, Refused, Reply, Routes, SocketHandler};
+/// use std::{collections::HashSet, sync::Mutex};
+/// use hinotori::Handle;
+///
+/// /// The channels that want to know of new orders, on whatever thread.
+/// static WATCHERS: Mutex<Option<HashSet<Handle<NewOrder>>>> = Mutex::new(None);
+///
+/// #[derive(Clone)]
+/// struct NewOrder {
+///     id: u64,
+/// }
+///
+/// fn tell_watchers(order: &NewOrder) {
+///     for watcher in WATCHERS.lock().unwrap().iter().flatten() {
+///         // one that has ended takes nothing any more
+///         let _ = watcher.send(order.clone());
+///     }
+/// }
+/// # struct UserSocket;
+/// # impl SocketHandler for UserSocket {
+/// #     async fn connect(_: &Params, _: &ConnectInfo<'_>) -> Result<Self, Refused> { Ok(Self) }
+/// #     fn channels(routes: &mut Routes<Self>) { routes.channel::<Orders>("orders"); }
+/// # }
+///
+/// struct Orders;
+///
+/// impl Channel for Orders {
+///     type Socket = UserSocket;
+///     type Info = NewOrder;
+///
+///     async fn join(_topic: &str, _payload: Payload, cx: &mut Context<Self>) -> hinotori::Result<Join<Self>> {
+///         let handle = cx.handle();
+///         WATCHERS.lock().unwrap().get_or_insert_default().insert(handle.clone());
+///         actix_web::rt::spawn(async move {
+///             handle.closed().await;
+///             WATCHERS.lock().unwrap().get_or_insert_default().remove(&handle);
+///         });
+///         Join::ok(Orders)
+///     }
+///
+///     async fn handle_info(&mut self, order: NewOrder, cx: &mut Context<Self>) -> hinotori::Result<()> {
+///         Ok(cx.push("new_order", serde_json::json!({ "id": order.id }))?)
+///     }
+/// }
+/// # #[cfg(feature = "testing")]
+/// # actix_web::rt::System::new().block_on(async {
+/// # let endpoint = hinotori::Endpoint::new();
+/// # let mut client = hinotori::testing::ChannelTest::new(&endpoint).connect::<UserSocket>().await.unwrap();
+/// # client.subscribe_and_join("orders", serde_json::json!({})).await.unwrap();
+/// # tell_watchers(&NewOrder { id: 7 });
+/// # client.assert_push("new_order", serde_json::json!({ "id": 7 })).await;
+/// # drop(client);
+/// # while WATCHERS.lock().unwrap().iter().flatten().count() > 0 {
+/// #     actix_web::rt::task::yield_now().await;
+/// # }
+/// # });
+/// ```
+pub struct Handle<I: Send + 'static> {
+    inlet: Weak<dyn Inlet<I>>,
+    key: SubscriberKey,
+}
+
+impl<I: Send + 'static> Handle<I> {
+    pub(crate) fn new(inlet: Weak<dyn Inlet<I>>, key: SubscriberKey) -> Self {
+        Self { inlet, key }
+    }
+
+    /// A number that no other channel of this process has, nor will have.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.key.into()
+    }
+
+    /// Sends a message. `Ok` means that it is queued, not that it is handled: that comes after all that was queued before it,
+    /// and not at all if a callback before it crashes, or does not end in time after the channel has begun to
+    /// [end](crate::Channel::SHUTDOWN).
+    ///
+    /// # Errors
+    /// The message itself, if the channel has ended or begun to: its client has left, joined again or is gone.
+    pub fn send(&self, info: I) -> Result<(), I> {
+        match self.inlet.upgrade() {
+            Some(inlet) => inlet.send(info),
+            None => Err(info),
+        }
+    }
+
+    /// Ready when the channel takes no more messages: it has ended or begun to, for whatever reason, and
+    /// [`send`](Handle::send) returns what it is given. Its `terminate` may still run. The future can be moved to another
+    /// thread, and does not keep the channel (Erlang's `Process.monitor`).
+    pub fn closed(&self) -> impl Future<Output = ()> + Send + use<I> {
+        let open = self.inlet.upgrade().and_then(|inlet| inlet.watch());
+        async move {
+            if let Some(mut open) = open {
+                // nothing is ever sent: all that can change is that the sender is dropped
+                while open.changed().await.is_ok() {}
+            }
+        }
+    }
+}
+
+impl<I: Send + 'static> Clone for Handle<I> {
+    fn clone(&self) -> Self {
+        Self { inlet: self.inlet.clone(), key: self.key }
+    }
+}
+
+impl<I: Send + 'static> Keyed for Handle<I> {
+    fn key(&self) -> SubscriberKey {
+        self.key
+    }
+}
+
+impl<I: Send + 'static> PartialEq for Handle<I> {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+}
+
+impl<I: Send + 'static> Eq for Handle<I> {}
+
+impl<I: Send + 'static> Hash for Handle<I> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key.hash(state);
+    }
+}
+
+impl<I: Send + 'static> fmt::Debug for Handle<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Handle({})", self.key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, sync::Arc};
+
+    use futures_util::{FutureExt, future::join};
+
+    use super::*;
+    use crate::{
+        channel::{Item, Mailbox},
+        socket::ChannelId,
+    };
+
+    fn handle(id: u64, mailbox: &Arc<Mailbox<(), u32>>) -> Handle<u32> {
+        Handle::new(Arc::downgrade(mailbox) as Weak<dyn Inlet<u32>>, ChannelId(id).into())
+    }
+
+    #[actix_web::test]
+    async fn what_was_taken_is_handled_in_order_and_nothing_is_taken_after_the_close() {
+        let mailbox = Arc::default();
+        let handle = handle(1, &mailbox);
+        let sender = handle.clone();
+        std::thread::spawn(move || (0..100).for_each(|n| sender.send(n).unwrap())).join().unwrap();
+        mailbox.close();
+        assert_eq!(handle.send(100), Err(100));
+        for n in 0..100 {
+            assert!(matches!(poll_fn(|cx| mailbox.poll_next(cx)).await, Some(Item::Info(next)) if next == n));
+        }
+        assert!(poll_fn(|cx| mailbox.poll_next(cx)).await.is_none());
+        drop(mailbox);
+        assert_eq!(handle.send(101), Err(101));
+    }
+
+    #[actix_web::test]
+    async fn the_end_is_noticed_by_all_who_wait_on_whatever_thread_and_by_those_who_come_late() {
+        let mailbox = Arc::default();
+        let handle = handle(1, &mailbox);
+        let (early, other) = (handle.closed(), handle.closed());
+        assert!(handle.closed().now_or_never().is_none());
+        // a thread without any runtime
+        let waiting = std::thread::spawn(move || futures_executor(other));
+        mailbox.close();
+        early.await;
+        waiting.join().unwrap();
+        join(handle.closed(), handle.clone().closed()).await;
+        drop(mailbox);
+        handle.closed().await;
+    }
+
+    /// Runs a future on this thread, by nothing but a waker.
+    fn futures_executor(future: impl Future<Output = ()>) {
+        struct Unpark(std::thread::Thread);
+        impl std::task::Wake for Unpark {
+            fn wake(self: Arc<Self>) {
+                self.0.unpark();
+            }
+        }
+        let waker = Arc::new(Unpark(std::thread::current())).into();
+        let mut future = std::pin::pin!(future);
+        while future.as_mut().poll(&mut std::task::Context::from_waker(&waker)).is_pending() {
+            std::thread::park();
+        }
+    }
+
+    #[test]
+    fn handles_are_equal_if_they_are_of_one_channel() {
+        let mailbox = Arc::default();
+        let one = handle(1, &mailbox);
+        assert_eq!((one.clone(), one.id()), (one.clone(), 1));
+        assert_ne!(one, handle(2, &mailbox));
+        assert_eq!(std::collections::HashSet::from([one.clone(), one, handle(2, &mailbox)]).len(), 2);
+    }
+}
