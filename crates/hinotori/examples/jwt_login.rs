@@ -132,7 +132,7 @@ async fn main() -> io::Result<()> {
     let endpoint = Endpoint::new();
     let sockets = endpoint.clone();
     let server = Server::new(&endpoint, move || {
-        let options = SocketOptions { auth_token: true, ..SocketOptions::default() };
+        let options = SocketOptions::default().auth_token(true);
         App::new()
             .app_data(keys.clone())
             .route("/login", web::post().to(login))
