@@ -57,9 +57,7 @@ pub(crate) struct Connection {
     this: Weak<Self>,
     line: Rc<Line>,
     serializer: Serializer,
-    session: RefCell<Session>,
-    /// Those that are not over, whatever the session thinks of them.
-    memberships: RefCell<Vec<Rc<Membership>>>,
+    session: RefCell<Session<Rc<Membership>>>,
     router: Box<dyn Router>,
     is_gone: Cell<bool>,
 }
@@ -78,7 +76,6 @@ impl Connection {
             line: Line::open(limits, transport, seat, node, id),
             serializer,
             session: RefCell::new(Session::new(limits.max_channels)),
-            memberships: RefCell::default(),
             router,
             is_gone: Cell::new(false),
         })
@@ -121,7 +118,7 @@ impl Connection {
     }
 
     /// Asks the session and does what it says. What waits there for joins to end is part of the line's load.
-    fn judge(&self, rule: impl FnOnce(&mut Session) -> Vec<Effect>) {
+    fn judge(&self, rule: impl FnOnce(&mut Session<Rc<Membership>>) -> Vec<Effect>) {
         let (effects, before, after) = {
             let mut session = self.session.borrow_mut();
             let before = session.waiting();
@@ -140,7 +137,6 @@ impl Connection {
 
     /// A channel's last callback is over.
     pub(crate) fn over(&self, channel: ChannelId) {
-        self.memberships.borrow_mut().retain(|membership| membership.id() != channel);
         self.judge(|session| session.over(channel, |topic| self.router.is_routed(topic)));
     }
 
@@ -191,16 +187,12 @@ impl Connection {
         // a client that is gone joins nothing more
         let Some(this) = self.this.upgrade().filter(|_| !self.is_gone.get()) else { return };
         let membership = Membership::new(&this, request);
-        {
-            let mut memberships = self.memberships.borrow_mut();
-            memberships.reserve_exact(1);
-            memberships.push(membership.clone());
-        }
+        self.session.borrow_mut().attach(membership.id(), membership.clone());
         self.router.start(membership, payload);
     }
 
     fn find(&self, channel: ChannelId) -> Option<Rc<Membership>> {
-        self.memberships.borrow().iter().find(|membership| membership.id() == channel).cloned()
+        self.session.borrow().handle(channel).cloned()
     }
 
     fn end(&self, channel: ChannelId, end: End, since: Instant) {
@@ -271,7 +263,7 @@ impl Peer for Connection {
             return;
         }
         self.line.end();
-        let memberships = self.memberships.borrow().clone();
+        let memberships: Vec<_> = self.session.borrow().handles().cloned().collect();
         let (now, why) = (Instant::now(), self.line.why());
         memberships.iter().for_each(|membership| membership.end(End::Stop(Exit::Closed(why)), now));
         self.terminate(why);
