@@ -8,12 +8,11 @@
 //!
 //! | file | contents |
 //! |---|---|
-//! | `state.rs` | the presences of a topic: tags, metas, owners |
-//! | `batch.rs` | changes as diffs |
 //! | `tracker.rs` | the topics and their locks |
 //! | `teller.rs` | the thread that broadcasts diffs |
 //! | `builder.rs` | the application's hooks: `fetch.rs` extends what clients see, `metas.rs` reports joins and leaves |
-//! | `presences.rs` | presences as JSON |
+//!
+//! A topic's presences as a data type, their diffs and their JSON are in `hinotori_protocol::presence`.
 //!
 //! # Source
 //! Phoenix `lib/phoenix/presence.ex`, 1.8.12; phoenix_pubsub `lib/phoenix/tracker.ex`.

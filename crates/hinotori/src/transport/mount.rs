@@ -52,10 +52,10 @@ pub struct SocketOptions {
     /// Bytes that may wait for a client that does not read before it is disconnected. 1 MiB by default. Raise it if
     /// clients on slow connections get large bursts.
     ///
-    /// Only what waits behind the frame that is being written counts, so one message of any size fits beyond the limit.
-    /// The pieces of a [`PayloadList`](crate::PayloadList) do not count. A client that has read anything within the
-    /// last second may have 16 times the limit waiting. A WebSocket client that has taken nothing for 10 s while more
-    /// than the limit waits, lists included, is cut off.
+    /// Only what waits behind the frame being written counts, so one message of any size fits beyond the limit. The
+    /// pieces of a [`PayloadList`](crate::PayloadList) do not count. A client that has taken 1/16 of the limit within
+    /// the last 0.3 s may have 16 times the limit waiting. A WebSocket client that takes less than 1/16 of the limit
+    /// for 10 s while more than the limit waits, lists included, is disconnected.
     pub outbox_limit: usize,
     /// Messages, heartbeats and pings that a client may send per second on average. 0, the default, is unlimited.
     /// Messages above the rate get an error reply, `{"reason":"too many messages"}`. A client that sends more than
