@@ -130,7 +130,7 @@ impl Line {
             seat: Cell::new(Some((seat, node.telemetry.opened(transport)))),
             node,
         });
-        // until a client polls for the first time, it counts as not reading
+        // until a client polls for the first time, it counts as stalled
         line.outbox.offered(0, transport != Transport::LongPoll);
         line.node.connections.add(line.key, line.clone());
         if let Some(id) = &line.id {

@@ -432,7 +432,7 @@ impl Outbox {
         (all, Ok(()))
     }
 
-    /// Like [`Outbox::poll_any`], for a peer that may stay away: while it does, it counts as not reading.
+    /// Like [`Outbox::poll_any`], for a peer that may stay away: while it does, it counts as stalled.
     pub(crate) fn poll_queued(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.offered(0, false);
         self.poll_any(cx)
