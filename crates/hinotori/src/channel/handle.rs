@@ -22,7 +22,7 @@ use crate::pubsub::{Keyed, SubscriberKey};
 /// use std::{collections::HashSet, sync::Mutex};
 /// use hinotori::Handle;
 ///
-/// /// The channels that want to know of new orders, on whatever thread.
+/// /// The channels to notify of new orders, on any thread.
 /// static WATCHERS: Mutex<Option<HashSet<Handle<NewOrder>>>> = Mutex::new(None);
 ///
 /// #[derive(Clone)]
@@ -32,7 +32,7 @@ use crate::pubsub::{Keyed, SubscriberKey};
 ///
 /// fn tell_watchers(order: &NewOrder) {
 ///     for watcher in WATCHERS.lock().unwrap().iter().flatten() {
-///         // one that has ended takes nothing any more
+///         // a channel that has ended accepts no more messages
 ///         let _ = watcher.send(order.clone());
 ///     }
 /// }
