@@ -1,4 +1,4 @@
-//! What the fuzz targets check: more than that nothing panics.
+//! The properties that the fuzz targets check, beyond the absence of panics.
 
 mod compressed;
 mod messages;

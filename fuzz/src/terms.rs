@@ -1,4 +1,4 @@
-//! Tokens of Phoenix, and the Erlang terms in them.
+//! Phoenix tokens, and the Erlang terms in them.
 
 use std::{
     sync::LazyLock,
@@ -16,7 +16,7 @@ static TOKEN: LazyLock<PhoenixToken> = LazyLock::new(|| {
     PhoenixToken::new("0123456789abcdef0123456789abcdef", "fuzz").expect("the secret is long enough")
 });
 
-/// Signs nothing here; see `signed.rs`.
+/// This key signs nothing here; see `signed.rs`.
 static STRANGER: LazyLock<PhoenixToken> = LazyLock::new(|| {
     PhoenixToken::new("fedcba9876543210fedcba9876543210", "fuzz").expect("the secret is long enough")
 });
@@ -24,8 +24,8 @@ static STRANGER: LazyLock<PhoenixToken> = LazyLock::new(|| {
 const NOW: SystemTime = SystemTime::UNIX_EPOCH;
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// Bytes are a term or an error. What was read is written so that it is read the same, and goes through a token. Nothing that
-/// was not signed verifies.
+/// Checks that bytes are either a term or an error, that what was read survives being written and read again and a
+/// round trip through a token, and that nothing verifies that was not signed.
 pub fn phoenix_token(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     assert_eq!(STRANGER.verify::<Value>(Some(&text), DAY, NOW), Err(TokenError::Invalid), "forged");
@@ -34,7 +34,7 @@ pub fn phoenix_token(data: &[u8]) {
     assert!(depth(&value) <= MAX_DEPTH + 1, "too deep");
     match term::encode(&value) {
         Ok(bytes) => assert_eq!(term::decode(&bytes).as_ref(), Ok(&value), "read otherwise than written"),
-        // a list of bytes takes one byte each in Erlang's short form, and two in that which is written
+        // Erlang's short form of a list of bytes takes one byte per element, the written form two
         Err(error) => assert!(data.len() > MAX_SIZE / 8, "{error}"),
     }
     if let Ok(token) = TOKEN.sign(&value, NOW) {

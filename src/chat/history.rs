@@ -7,12 +7,12 @@ use std::{collections::VecDeque, ops::Range};
 
 use hinotori::{Payload, PayloadError, PayloadList};
 
-/// What is known of one message: `{"id", "content", "reply_to_id", "reply_to_content", "timestamp", "likes"}`.
+/// What is kept about one message: `{"id", "content", "reply_to_id", "reply_to_content", "timestamp", "likes"}`.
 #[derive(Debug)]
 struct Entry {
-    /// The content's place in the JSON, with its quotes.
+    /// The position of the content in the JSON, including its quotes.
     content: Range<usize>,
-    /// Where the number of likes begins.
+    /// The position of the number of likes.
     likes_at: usize,
     likes: u64,
 }
@@ -20,9 +20,9 @@ struct Entry {
 /// How much history is kept.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limit {
-    /// Messages, at least 1.
+    /// The number of messages, at least 1.
     pub(crate) messages: usize,
-    /// Bytes of their JSON, which is what each client that joins is sent.
+    /// Bytes of the messages' JSON, which is what each client that joins is sent.
     pub(crate) bytes: usize,
 }
 
@@ -56,7 +56,7 @@ impl History {
         let (json, entry) = self.write(id, content, reply_to, timestamp)?;
         let message = event(&json)?;
         self.messages.push(Payload::raw_json(json)?)?;
-        // nothing below can fail: a panic above leaves the history unchanged
+        // nothing below can fail, and a panic above leaves the history unchanged
         self.entries.push_back(entry);
         while self.entries.len() > self.limit.messages || self.messages.bytes() > self.limit.bytes {
             self.entries.pop_front();
@@ -96,7 +96,7 @@ impl History {
         self.messages.bytes()
     }
 
-    /// A message without likes, and what is known of it.
+    /// A message without likes, and what is kept about it.
     fn write(
         &self,
         id: u64,
@@ -128,7 +128,7 @@ impl History {
     }
 }
 
-/// A message, made of everything before the number of likes, and that number.
+/// A message, assembled from everything before the number of likes, and that number.
 fn with_likes(before: &[u8], likes: u64) -> Vec<u8> {
     [before, likes.to_string().as_bytes(), b"}"].concat()
 }

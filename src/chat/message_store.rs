@@ -45,10 +45,10 @@ pub(crate) struct Like {
 #[rtype(result = "Result<Payload, StoreError>")]
 pub(crate) struct Load;
 
-/// Why the store did not do what it was asked.
+/// Why the store did not do what it was asked to.
 #[derive(Debug)]
 pub(crate) enum StoreError {
-    /// It crashed on the message, which may have been carried out in part; everything else that it holds is unchanged.
+    /// It crashed on the message, which may have been carried out in part. All its other data is unchanged.
     Crashed(Crashed),
     /// It is gone, or its queue is.
     Mailbox(MailboxError),
@@ -99,7 +99,7 @@ pub(crate) struct MessageStore {
     size: Size,
 }
 
-/// The metrics of what is kept.
+/// Metrics about what is kept.
 #[derive(Debug, Clone)]
 struct Size {
     messages: IntGauge,
@@ -229,7 +229,7 @@ mod tests {
     async fn a_crash_is_an_error_to_its_caller_and_the_address_and_the_messages_stay() {
         let store = MessageStore::start(LIMIT, &Endpoint::new()).unwrap();
         store.send(post("before")).await.unwrap().unwrap();
-        // queued behind the crash: it must not be lost with it
+        // queued behind the crash: it must not be lost in it
         let (crashed, posted) =
             futures_util::future::join(store.send(Crash), store.send(post("behind"))).await;
         assert!(matches!(crashed.unwrap(), Err(StoreError::Crashed(Crashed))));
@@ -253,7 +253,7 @@ mod tests {
         assert!(MessageStore::start(LIMIT, &endpoint).is_err(), "a second store on one endpoint");
     }
 
-    /// Not a test of its own: the process that the next test looks at.
+    /// Not a test of its own: the child process of the next test.
     #[actix_web::test]
     #[ignore = "ends the process"]
     async fn crash_until_the_process_ends() {

@@ -6,13 +6,13 @@ use actix_web::web::Data;
 use super::{ChatChannel, LOBBY, MessageStore};
 use hinotori::{ConnectInfo, Params, Refused, Routes, SocketHandler};
 
-/// What every socket of the chat needs; the program puts it into its `App`, as `app_data` of a
-/// [`Data`], which all sockets share.
+/// What every socket of the chat needs. The program adds it to its `App` with `app_data`, as a [`Data`] that all
+/// sockets share.
 #[derive(Debug, Clone)]
 pub(crate) struct Chat {
     /// The store of the messages.
     pub(crate) store: Addr<MessageStore>,
-    /// Characters (Unicode scalar values) that a message may have.
+    /// The maximum length of a message in characters (Unicode scalar values).
     pub(crate) message_max: usize,
 }
 

@@ -1,8 +1,8 @@
-//! Tokens that a Phoenix server has signed, and tokens that it verifies.
+//! Verifies tokens signed by a Phoenix server, and signs tokens that it verifies.
 //!
-//! A token is `SFMyNTY.<content>.<mac>`, both in base64url without padding. The content is the tuple
-//! `{data, signed_at_ms, max_age_s}` in Erlang's [external term format](crate::term); Plug.Crypto before 1.2 left the age out.
-//! The MAC is HMAC-SHA256 over the two parts before it, under a key that PBKDF2 derives from the secret and the salt.
+//! A token is `SFMyNTY.<content>.<mac>`, both parts in base64url without padding. The content is the tuple `{data,
+//! signed_at_ms, max_age_s}` in Erlang's [external term format](crate::term); Plug.Crypto before 1.2 omitted the age.
+//! The MAC is HMAC-SHA256 over `SFMyNTY.<content>`, with a key that PBKDF2 derives from the secret and the salt.
 //!
 //! # Source
 //! Phoenix `lib/phoenix/token.ex`, 1.8.12; Plug.Crypto `lib/plug/crypto.ex`, `key_generator.ex`, `message_verifier.ex`, 2.1.1.
@@ -24,18 +24,19 @@ use crate::{
     wire::PayloadError,
 };
 
-/// Seconds that a token is good for where nobody says how long, and what is written into each token that is signed here:
-/// Plug.Crypto's default.
+/// Plug.Crypto's default age in seconds. It applies if neither the verifier nor the token specifies one, and it is
+/// written into each token signed here.
 const MAX_AGE: u64 = 86_400;
 
-/// How the key is derived: the options `key_iterations`, `key_length` and `key_digest` of `Phoenix.Token`, with its defaults.
+/// How the key is derived: the options `key_iterations`, `key_length` and `key_digest` of `Phoenix.Token`, with the
+/// same defaults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyOptions {
-    /// Rounds of PBKDF2. 1,000 by default.
+    /// Iterations of PBKDF2. 1,000 by default.
     pub iterations: u32,
-    /// Bytes of the key. 32 by default.
+    /// Length of the key in bytes. 32 by default.
     pub length: usize,
-    /// The hash of PBKDF2. SHA-256 by default. The token itself is signed with SHA-256 in any case.
+    /// The hash for PBKDF2. SHA-256 by default. The token itself is always signed with SHA-256.
     pub digest: KeyDigest,
 }
 
@@ -45,7 +46,7 @@ impl Default for KeyOptions {
     }
 }
 
-/// The hash by which the key is derived.
+/// The hash with which the key is derived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum KeyDigest {
     /// `:sha256`.
@@ -57,26 +58,26 @@ pub enum KeyDigest {
     Sha512,
 }
 
-/// Verifies and signs the tokens of one `Phoenix.Token` salt. It has no clock: the caller passes the present time.
+/// Verifies and signs tokens for one `Phoenix.Token` salt. It has no clock: the caller passes the current time.
 #[derive(Clone)]
 pub struct PhoenixToken {
     key: Hmac<Sha256>,
 }
 
 impl PhoenixToken {
-    /// Tokens of `Phoenix.Token.sign(secret_key_base, salt, data)`. Deriving the key takes 1,000 rounds of PBKDF2, about a
-    /// millisecond: make one and keep it.
+    /// For tokens of `Phoenix.Token.sign(secret_key_base, salt, data)`. Deriving the key takes 1,000 iterations of
+    /// PBKDF2, about a millisecond: create one and reuse it.
     ///
     /// # Errors
-    /// [`WeakSecret`] if the secret has fewer than 32 bytes. `mix phx.gen.secret` makes 64.
+    /// [`WeakSecret`] if the secret has fewer than 32 bytes. `mix phx.gen.secret` generates 64.
     pub fn new(secret_key_base: &str, salt: &str) -> Result<Self, WeakSecret> {
         Self::with_key(secret_key_base, salt, KeyOptions::default())
     }
 
-    /// The same where the Phoenix server passes key options.
+    /// The same, for a Phoenix server that passes key options.
     ///
     /// # Errors
-    /// As [`new`](Self::new).
+    /// Same as [`new`](Self::new).
     ///
     /// # Panics
     /// If `iterations` or `length` is 0.
@@ -96,11 +97,11 @@ impl PhoenixToken {
         Ok(Self { key: keyed(&key) })
     }
 
-    /// Signs data together with the time at which that is done and an age of 86,400 s, which counts where the verifier names
+    /// Signs data together with the time of signing and an age of 86,400 s, which applies if the verifier specifies
     /// none.
     ///
-    /// The data is written as its JSON would be: objects as maps with binaries as keys, strings as binaries, arrays and tuples
-    /// as lists, `null` as `nil`.
+    /// The data is converted like its JSON form: objects become maps with binary keys, strings become binaries, arrays
+    /// and tuples become lists, and `null` becomes `nil`.
     ///
     /// # Errors
     /// [`PayloadError::Encode`] if the data does not serialize to JSON, is nested deeper than [`term::MAX_DEPTH`], or takes
@@ -112,14 +113,16 @@ impl PhoenixToken {
         Ok(seal(&content, &self.key))
     }
 
-    /// The data of a token that was signed under this secret and salt, at most `max_age` before `now`; without a `max_age`, at
-    /// most as long ago as the token itself says.
+    /// Returns the data of a token that was signed with this secret and salt at most `max_age` before `now`. Without a
+    /// `max_age`, the token's own age applies.
     ///
-    /// The data is read as the JSON that [`term`] makes of it: atoms and binaries as strings, tuples and lists as arrays.
+    /// The data is read through the JSON that [`term`] produces: atoms and binaries become strings, tuples and lists
+    /// become arrays.
     ///
     /// # Errors
-    /// As Plug.Crypto: [`TokenError::Missing`] without a token; [`TokenError::Expired`] if it is too old, or `max_age` is zero;
-    /// [`TokenError::Invalid`] if it was not signed so, was signed later than `now`, or holds something else than a `T`.
+    /// As in Plug.Crypto: [`TokenError::Missing`] without a token; [`TokenError::Expired`] if it is too old, or
+    /// `max_age` is zero; [`TokenError::Invalid`] if it was not signed with this secret and salt, was signed after
+    /// `now`, or does not contain a `T`.
     pub fn verify<T: DeserializeOwned>(
         &self,
         token: Option<&str>,
@@ -145,17 +148,17 @@ impl PhoenixToken {
     }
 }
 
-/// The age that a token itself has: `:infinity`, or seconds, whole or not.
+/// The token's own age: `:infinity`, or seconds, which may be fractional.
 fn milliseconds(age: &Value) -> Result<Option<i64>, TokenError> {
     match (age.as_str(), age.as_f64()) {
         (Some("infinity"), _) => Ok(None),
-        // as `trunc` does
+        // like Elixir's `trunc`
         (_, Some(seconds)) => Ok(Some((seconds * 1_000.0) as i64)),
         _ => Err(TokenError::Invalid),
     }
 }
 
-/// `validate_age` of Plug.Crypto, in milliseconds.
+/// Plug.Crypto's `validate_age`, in milliseconds.
 fn check_age(signed_at: i64, max_age: Option<i64>, now: i64) -> Result<(), TokenError> {
     match max_age {
         None => Ok(()),

@@ -1,18 +1,19 @@
-//! Erlang's external term format, as far as it is JSON: what is in a token of Phoenix.
+//! The subset of Erlang's external term format that has a JSON equivalent: the contents of a Phoenix token.
 //!
-//! [`decode`] reads one term, [`encode`] writes one. Both are in memory, bounded in size and depth, and cannot panic.
+//! [`decode`] reads one term, [`encode`] writes one. Both work in memory, limit size and depth, and cannot panic.
 //!
 //! | term | JSON |
 //! |---|---|
 //! | `nil`, `true`, `false` | `null`, `true`, `false` |
 //! | any other atom | string |
 //! | integer from −2⁶³ to 2⁶⁴ − 1, float | number |
-//! | binary of UTF-8 | string |
+//! | UTF-8 binary | string |
 //! | list, tuple | array; a charlist is a list of integers |
-//! | map | object; its keys are atoms, binaries or integers |
+//! | map with keys that are atoms, binaries or integers | object |
 //!
-//! Back, strings and keys are binaries, arrays are lists. All else is an error: pids, ports, references, functions, bit
-//! strings, larger integers, improper lists, compressed terms, and maps with two keys that read the same (`:a` and `"a"`).
+//! In the other direction, strings and keys become binaries, and arrays become lists. Everything else is an error:
+//! pids, ports, references, functions, bit strings, larger integers, improper lists, compressed terms, and maps with
+//! two keys that read the same (`:a` and `"a"`).
 //!
 //! # Source
 //! <https://www.erlang.org/doc/apps/erts/erl_ext_dist.html>, version 131.
@@ -21,10 +22,11 @@ use std::fmt;
 
 use serde_json::{Map, Number, Value};
 
-/// Bytes of the longest term. A token travels in a header or a query, of which servers take some KiB.
+/// Length of the longest term, in bytes. A token is sent in a header or a query string, which servers limit to a few
+/// KiB.
 pub const MAX_SIZE: usize = 64 * 1024;
 
-/// Lists, tuples and maps within each other.
+/// How deep lists, tuples and maps may be nested.
 pub const MAX_DEPTH: usize = 64;
 
 const VERSION: u8 = 131;
@@ -32,7 +34,7 @@ const NEW_FLOAT: u8 = 70;
 const COMPRESSED: u8 = 80;
 const SMALL_INTEGER: u8 = 97;
 const INTEGER: u8 = 98;
-/// Latin-1, as OTP wrote it before 26.
+/// Latin-1, as written by OTP before 26.
 const ATOM: u8 = 100;
 const SMALL_TUPLE: u8 = 104;
 const LARGE_TUPLE: u8 = 105;
@@ -47,32 +49,32 @@ const MAP: u8 = 116;
 const ATOM_UTF8: u8 = 118;
 const SMALL_ATOM_UTF8: u8 = 119;
 
-/// Why bytes are no term that is taken here.
+/// Why bytes are not an accepted term.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TermError {
-    /// More than [`MAX_SIZE`] bytes: so many.
+    /// The term is longer than [`MAX_SIZE`]; holds its length.
     TooBig(usize),
-    /// More than [`MAX_DEPTH`] lists, tuples and maps within each other.
+    /// Lists, tuples and maps are nested deeper than [`MAX_DEPTH`].
     TooDeep,
-    /// The first byte is not 131 but this, or there is none.
+    /// The first byte is not 131 but this one; `None` if there is no byte.
     Version(Option<u8>),
-    /// The term ends before it is whole.
+    /// The term is truncated.
     Truncated,
-    /// So many bytes are behind the term.
+    /// This many bytes follow the term.
     Trailing(usize),
-    /// A term of a kind that is not taken, by its tag.
+    /// A term type that is not accepted; holds its tag.
     Tag(u8),
-    /// An atom or a binary that is not UTF-8.
+    /// An atom or a binary is not UTF-8.
     NotUtf8,
-    /// An integer below −2⁶³ or above 2⁶⁴ − 1.
+    /// An integer is below −2⁶³ or above 2⁶⁴ − 1.
     Integer,
-    /// A float that is infinite or not a number.
+    /// A float is infinite or not a number.
     Float,
-    /// A list whose tail is not the empty list.
+    /// A list's tail is not the empty list.
     Improper,
-    /// A map's key that is no atom, binary or integer.
+    /// A map's key is not an atom, binary or integer.
     Key,
-    /// A map with two keys that read the same.
+    /// Two keys of a map read the same.
     DuplicateKey,
 }
 
@@ -102,7 +104,7 @@ impl fmt::Display for TermError {
 
 impl std::error::Error for TermError {}
 
-/// Reads a term, which must be all there is.
+/// Reads a term, which must span all of the bytes.
 ///
 /// ```
 /// use hinotori_protocol::term;
@@ -115,7 +117,7 @@ impl std::error::Error for TermError {}
 /// ```
 ///
 /// # Errors
-/// [`TermError`], by the first thing that is wrong.
+/// [`TermError`] for the first problem found.
 pub fn decode(bytes: &[u8]) -> Result<Value, TermError> {
     if bytes.len() > MAX_SIZE {
         return Err(TermError::TooBig(bytes.len()));
@@ -130,7 +132,7 @@ pub fn decode(bytes: &[u8]) -> Result<Value, TermError> {
     }
 }
 
-/// What has not been read yet.
+/// The bytes that have not been read yet.
 struct Reader<'a> {
     rest: &'a [u8],
 }
@@ -156,7 +158,7 @@ impl<'a> Reader<'a> {
         self.array().map(|bytes| u16::from_be_bytes(bytes).into())
     }
 
-    /// More than there can be is as much as there is not.
+    /// A length that does not fit into `usize` is treated as one that exceeds the input.
     fn u32(&mut self) -> Result<usize, TermError> {
         usize::try_from(u32::from_be_bytes(self.array()?)).map_err(|_| TermError::Truncated)
     }
@@ -193,7 +195,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Nothing is reserved for what a count only claims.
+    /// No memory is reserved for what a count only claims.
     fn values(&mut self, count: usize, depth: usize) -> Result<Value, TermError> {
         (0..count).map(|_| self.value(depth + 1)).collect::<Result<Vec<_>, _>>().map(Value::Array)
     }
@@ -230,7 +232,7 @@ impl<'a> Reader<'a> {
         Ok(self.bytes(length)?.iter().copied().map(char::from).collect())
     }
 
-    /// Bytes of the magnitude, the lowest first.
+    /// Bytes of the magnitude, least significant first.
     fn big(&mut self) -> Result<Number, TermError> {
         let count = self.u8()?;
         let [sign] = self.array()?;
@@ -255,7 +257,7 @@ fn atom(name: String) -> Value {
     }
 }
 
-/// Writes a value as a term that [`decode`] reads, and that any Erlang since OTP 18 does.
+/// Writes a value as a term that [`decode`] and any Erlang since OTP 18 can read.
 ///
 /// # Errors
 /// [`TermError::TooBig`] and [`TermError::TooDeep`].

@@ -1,4 +1,4 @@
-//! Tokens of a Phoenix server, by the clock of the system.
+//! Tokens of a Phoenix server, by the system's clock.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,8 +8,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{PayloadError, TokenError, WeakSecret};
 
-/// Verifies tokens that a Phoenix server has made by `Phoenix.Token.sign`, and signs such as it verifies: the two servers
-/// share a login. Needs the feature `phoenix-token`. Where no Phoenix server is involved, use [`Token`](crate::Token).
+/// Verifies tokens from a Phoenix server's `Phoenix.Token.sign`, and signs tokens that it verifies, so both servers can
+/// share a login. Needs the feature `phoenix-token`. If no Phoenix server is involved, use [`Token`](crate::Token).
 ///
 /// ```
 /// use std::time::Duration;
@@ -40,28 +40,28 @@ use crate::{PayloadError, TokenError, WeakSecret};
 /// |---|---|
 /// | `nil` | `None`, `()` |
 /// | `true`, `false`, integers from −2⁶³ to 2⁶⁴ − 1, floats | `bool`, integers, floats |
-/// | other atoms, binaries of UTF-8 | `String`, units of an enum |
+/// | other atoms, UTF-8 binaries | `String`, unit variants of an enum |
 /// | lists, tuples | `Vec`, tuples |
 /// | maps with atoms, binaries or integers as keys | structs, maps |
 ///
-/// Signed here, strings and keys become binaries, and tuples become lists. A token with any other term, such as a pid, a
-/// function, bytes that are not UTF-8 or a struct's compressed form, is invalid, as is one with more than 64 KiB or 64 levels.
-/// A token is signed, not encrypted: anyone can read it.
+/// When signed here, strings and keys become binaries, and tuples become lists. A token that contains any other term,
+/// such as a pid, a function, bytes that are not UTF-8 or a struct's compressed form, is invalid, and so is one of more
+/// than 64 KiB or 64 levels. A token is signed, not encrypted: anyone can read it.
 #[derive(Debug, Clone)]
 pub struct PhoenixToken(phoenix_token::PhoenixToken);
 
 impl PhoenixToken {
-    /// Tokens of `Phoenix.Token.sign(secret_key_base, salt, data)`, or of an endpoint or a conn with that
-    /// `secret_key_base`. Deriving the key takes 1,000 rounds of PBKDF2, about a millisecond: make one and keep it in the
-    /// `App`.
+    /// For tokens of `Phoenix.Token.sign(secret_key_base, salt, data)`, or of an endpoint or a conn with that
+    /// `secret_key_base`. Deriving the key takes 1,000 iterations of PBKDF2, about a millisecond: create one and keep
+    /// it in the `App`'s data.
     ///
     /// # Errors
-    /// [`WeakSecret`] if the secret has fewer than 32 bytes. `mix phx.gen.secret` makes 64.
+    /// [`WeakSecret`] if the secret has fewer than 32 bytes. `mix phx.gen.secret` generates 64.
     pub fn new(secret_key_base: &str, salt: &str) -> Result<Self, WeakSecret> {
         phoenix_token::PhoenixToken::new(secret_key_base, salt).map(Self)
     }
 
-    /// The same where the Phoenix server passes `key_iterations`, `key_length` or `key_digest`.
+    /// The same, for a Phoenix server that passes `key_iterations`, `key_length` or `key_digest`.
     ///
     /// ```
     /// use hinotori::{KeyDigest, KeyOptions, PhoenixToken};
@@ -73,7 +73,7 @@ impl PhoenixToken {
     /// ```
     ///
     /// # Errors
-    /// As [`new`](Self::new).
+    /// Same as [`new`](Self::new).
     ///
     /// # Panics
     /// If `iterations` or `length` is 0.
@@ -81,7 +81,7 @@ impl PhoenixToken {
         phoenix_token::PhoenixToken::with_key(secret_key_base, salt, options).map(Self)
     }
 
-    /// Signs data together with the present time and an age of one day, which counts where the verifier names none.
+    /// Signs data together with the current time and an age of one day, which applies if the verifier specifies none.
     ///
     /// # Errors
     /// [`PayloadError::Encode`] if the data does not serialize to JSON, is nested deeper than 64 levels, or takes more than
@@ -90,12 +90,13 @@ impl PhoenixToken {
         self.0.sign(data, SystemTime::now())
     }
 
-    /// The data of a token that was signed with this secret and salt, at most `max_age` ago; with `None` at most as long ago
-    /// as the token itself says, one day by default.
+    /// Returns the data of a token that was signed with this secret and salt at most `max_age` ago. With `None`, the
+    /// token's own age applies, one day by default.
     ///
     /// # Errors
-    /// As Plug.Crypto: [`TokenError::Missing`] without a token; [`TokenError::Expired`] if it is too old, or `max_age` is zero;
-    /// [`TokenError::Invalid`] if it was not signed so, was signed in the future, or holds something else than a `T`.
+    /// As in Plug.Crypto: [`TokenError::Missing`] without a token; [`TokenError::Expired`] if it is too old, or
+    /// `max_age` is zero; [`TokenError::Invalid`] if it was not signed with this secret and salt, was signed in the
+    /// future, or does not contain a `T`.
     pub fn verify<T: DeserializeOwned>(
         &self,
         token: Option<&str>,

@@ -1,13 +1,14 @@
-//! Tests of channels without a network: a client in the same thread, on the real socket, channels and broadcasts.
+//! Tests channels without a network: the test and its client run on one thread, with the real socket, channels and
+//! broadcasts.
 //!
-//! Behind the feature `testing`, for `[dev-dependencies]`: `hinotori = { version = "…", features = ["testing"] }`.
+//! Enable the feature `testing` in `[dev-dependencies]`: `hinotori = { version = "…", features = ["testing"] }`.
 //!
 //! # Time
-//! Assertions and timers of channels go by tokio's clock, which a test can pause and advance (`tokio::time::pause()`, with
-//! tokio's feature `test-util`): an hour passes at once. While it is paused, time also passes whenever nothing is left to do,
-//! so an assertion does not wait for what another thread does, such as the diffs of a [`Presence`](crate::Presence): pause the
-//! time when those have come. How long a callback may take to end ([`Channel::SHUTDOWN`](crate::Channel::SHUTDOWN)), and how
-//! long a client may be silent, go by the system's clock.
+//! Assertions and channel timers use tokio's clock, which a test can pause and advance (`tokio::time::pause()`, with
+//! tokio's feature `test-util`), so an hour passes instantly. While paused, time also advances whenever the runtime is
+//! idle, so assertions do not wait for other threads, such as the one that sends the diffs of a
+//! [`Presence`](crate::Presence): pause time after those have arrived. The system's clock is used for how long a
+//! callback may take to end ([`Channel::SHUTDOWN`](crate::Channel::SHUTDOWN)) and for how long a client may be silent.
 //!
 //! # Source
 //! Phoenix `lib/phoenix/test/channel_test.ex`, 1.8.12.
@@ -43,17 +44,17 @@ use crate::{
     },
 };
 
-/// How long an assertion waits for what must come.
+/// How long an assertion waits for an expected message.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How long a refutation waits for what must not come; Phoenix's default.
+/// How long a refutation waits for a message that must not arrive; Phoenix's default.
 const REFUTE: Duration = Duration::from_millis(100);
 
-/// The code of a connection that ended without a close frame, and of a close frame without a code (RFC 6455 §7.4.1).
+/// The codes for a connection that ended without a close frame, and for a close frame without a code (RFC 6455 §7.4.1).
 const ABNORMAL: u16 = 1006;
 const NO_STATUS: u16 = 1005;
 
-/// A client of a socket, in a test.
+/// Builds a test client of a socket.
 ///
 /// ```
 /// # use hinotori::{Channel, ConnectInfo, Context, Join, Params, Payload, Refused, Reply, Routes, SocketHandler};
@@ -120,29 +121,29 @@ impl ChannelTest {
         self
     }
 
-    /// What the application puts into its `App`.
+    /// Adds data that the application puts into its `App`.
     #[must_use]
     pub fn app_data<T: 'static>(mut self, data: T) -> Self {
         self.request = self.request.app_data(data);
         self
     }
 
-    /// A header of the connect request.
+    /// Adds a header to the connect request.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.request = self.request.insert_header((name, value));
         self
     }
 
-    /// The token of `new Socket(url, {authToken})`.
+    /// Sets the token of `new Socket(url, {authToken})`.
     #[must_use]
     pub fn auth_token(mut self, token: &str) -> Self {
         self.auth_token = Some(token.to_owned());
         self
     }
 
-    /// The options of the socket: how many channels it may join, what may wait for it, and its trusted proxies. What concerns
-    /// a transport alone has no effect.
+    /// Sets the socket's options, such as how many channels it may join, how much may be queued for it, and its trusted
+    /// proxies. Options that concern only a transport have no effect.
     #[must_use]
     pub fn options(mut self, options: SocketOptions) -> Self {
         self.options = options;
@@ -152,8 +153,8 @@ impl ChannelTest {
     /// Connects.
     ///
     /// # Errors
-    /// [`ConnectRefused`] if the socket does not want the client, the params are no query string, or the endpoint has no
-    /// place for the client.
+    /// [`ConnectRefused`] if the socket refuses the client, the params are not a query string, or the endpoint is at
+    /// its connection limit.
     pub async fn connect<S: SocketHandler>(self) -> Result<TestSocket, ConnectRefused> {
         let request = self.request.to_http_request();
         let params =
@@ -185,7 +186,7 @@ impl ChannelTest {
     }
 }
 
-/// Ends a client that the server closes, as its transport would.
+/// Ends a client that the server closes, as a transport would.
 async fn end_when_closed(line: Rc<Line>, connection: Weak<Connection>) {
     poll_fn(|cx| line.poll_closing(cx)).await;
     if let Some(connection) = connection.upgrade() {
@@ -199,12 +200,12 @@ impl std::fmt::Debug for ChannelTest {
     }
 }
 
-/// A message that was pushed; names the reply that belongs to it.
+/// Identifies a pushed message and its reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "a reply can be asserted by it"]
 pub struct Pushed(Ref);
 
-/// What a client received.
+/// A message that a client received.
 #[derive(Debug, Clone, PartialEq)]
 struct Received {
     join_ref: Value,
@@ -214,23 +215,23 @@ struct Received {
     payload: Value,
 }
 
-/// A connected client, in a test.
+/// A connected client in a test.
 #[derive(Debug)]
 pub struct TestSocket {
     connection: Rc<Connection>,
     next_ref: u64,
-    /// The join_ref of each topic that was joined.
+    /// The join_ref of each joined topic.
     join_refs: Vec<(String, Ref)>,
-    /// What has come and has not been asserted.
+    /// What has arrived and has not been asserted yet.
     received: Vec<Received>,
-    /// That of the close frame, if it has come.
+    /// The code of the close frame, if it has arrived.
     close_code: Option<u16>,
     ear: Rc<Ear>,
-    /// Where it listens: topics, and the keys by which it is subscribed.
+    /// The topics it listens to, and the keys of its subscriptions.
     ears: Vec<(String, SubscriberKey)>,
 }
 
-/// A client that is dropped is [lost](CloseReason::Lost).
+/// Dropping a client counts as a [lost](CloseReason::Lost) connection.
 impl Drop for TestSocket {
     fn drop(&mut self) {
         self.connection.gone();
@@ -240,7 +241,7 @@ impl Drop for TestSocket {
     }
 }
 
-/// Hears what is broadcast to the topics that were joined, whoever intercepts it.
+/// Records the broadcasts to joined topics, even if a channel intercepts them.
 #[derive(Debug, Default)]
 struct Ear {
     heard: RefCell<VecDeque<Arc<Broadcast>>>,
@@ -268,7 +269,7 @@ impl TestSocket {
     /// [`JoinRefused`] with the reply, if the join was refused or crashed.
     ///
     /// # Panics
-    /// If the payload does not serialize, or no reply comes.
+    /// If the payload does not serialize, or no reply arrives.
     pub async fn subscribe_and_join(
         &mut self,
         topic: &str,
@@ -309,16 +310,16 @@ impl TestSocket {
         Pushed(reference)
     }
 
-    /// Closes the connection, as `socket.disconnect()` does: every channel ends with
-    /// [`CloseReason::ByClient`]. A client that is dropped is [`CloseReason::Lost`].
+    /// Closes the connection, as `socket.disconnect()` does: every channel ends with [`CloseReason::ByClient`].
+    /// Dropping a client instead ends them with [`CloseReason::Lost`].
     pub fn close(self) {
         self.connection.line().ends_by(CloseReason::ByClient);
     }
 
-    /// The reply to a push.
+    /// Returns the reply to a push.
     ///
     /// # Panics
-    /// If none comes.
+    /// If no reply arrives.
     pub async fn reply(&mut self, push: Pushed) -> (Status, Value) {
         let reference = Value::String(push.0.as_text().to_owned());
         let is_reply = |received: &Received| received.event == PHX_REPLY && received.reference == reference;
@@ -329,10 +330,10 @@ impl TestSocket {
         (status, payload["response"].clone())
     }
 
-    /// Asserts that a push is answered so.
+    /// Asserts that a push gets this reply.
     ///
     /// # Panics
-    /// If another reply comes, or none.
+    /// If another reply arrives, or none.
     pub async fn assert_reply(&mut self, push: Pushed, status: Status, response: impl Expected) {
         let (got_status, got) = self.reply(push).await;
         let expected = response.describe();
@@ -342,10 +343,10 @@ impl TestSocket {
         );
     }
 
-    /// Asserts that a push is not answered.
+    /// Asserts that a push gets no reply.
     ///
     /// # Panics
-    /// If it is.
+    /// If a reply arrives.
     pub async fn refute_reply(&mut self, push: Pushed) {
         let reference = Value::String(push.0.as_text().to_owned());
         let is_reply = |received: &Received| received.event == PHX_REPLY && received.reference == reference;
@@ -353,10 +354,10 @@ impl TestSocket {
         assert_eq!(reply, None, "expected no reply");
     }
 
-    /// The payload of the next `event` that a channel pushes to this client.
+    /// Returns the payload of the next `event` that a channel pushes to this client.
     ///
     /// # Panics
-    /// If none comes.
+    /// If none arrives.
     pub async fn pushed(&mut self, event: &str) -> Value {
         match self.take(|received| is_push(received, event), PATIENCE).await {
             Some(received) => received.payload,
@@ -364,10 +365,10 @@ impl TestSocket {
         }
     }
 
-    /// Asserts that a channel pushes this to this client.
+    /// Asserts that a channel pushes this event with this payload to this client.
     ///
     /// # Panics
-    /// If the next push of the event has another payload, or none comes.
+    /// If the next push of the event has another payload, or none arrives.
     pub async fn assert_push(&mut self, event: &str, payload: impl Expected) {
         let got = self.pushed(event).await;
         assert!(payload.fits(&got), "expected a push of {event:?} with {}, got {got}", payload.describe());
@@ -382,10 +383,10 @@ impl TestSocket {
         assert_eq!(push, None, "expected no push of {event:?}");
     }
 
-    /// The payload of the next `event` that is broadcast to a joined topic.
+    /// Returns the payload of the next `event` that is broadcast to a joined topic.
     ///
     /// # Panics
-    /// If none comes.
+    /// If none arrives.
     pub async fn broadcast(&mut self, event: &str) -> Value {
         match self.hear(event, PATIENCE).await {
             Some(broadcast) => json_of(&broadcast),
@@ -393,10 +394,10 @@ impl TestSocket {
         }
     }
 
-    /// Asserts that this is broadcast to a joined topic.
+    /// Asserts that this event is broadcast with this payload to a joined topic.
     ///
     /// # Panics
-    /// If the next broadcast of the event has another payload, or none comes.
+    /// If the next broadcast of the event has another payload, or none arrives.
     pub async fn assert_broadcast(&mut self, event: &str, payload: impl Expected) {
         let got = self.broadcast(event).await;
         let expected = payload.describe();
@@ -406,21 +407,22 @@ impl TestSocket {
     /// Asserts that this event is not broadcast to a joined topic.
     ///
     /// # Panics
-    /// If it is.
+    /// If it is broadcast.
     pub async fn refute_broadcast(&mut self, event: &str) {
         let broadcast = self.hear(event, REFUTE).await;
         assert!(broadcast.is_none(), "expected no broadcast of {event:?}, got {broadcast:?}");
     }
 
-    /// The client does not read from now on, until the next assertion: as one on a slow network, it
+    /// Stops the client from reading until the next assertion. Like a client on a slow network, it then
     /// [lags](crate::Context::push_latest).
     pub fn lag(&mut self) {
         self.take_in();
         self.connection.line().outbox().offered(0, false);
     }
 
-    /// The code with which the server closes the connection: 1001 for [`Endpoint::disconnect`], 1012 when it drains. A client
-    /// that is cut off, as it does not read, gets no close frame; browsers say 1006 then.
+    /// Waits until the server closes the connection, and returns the code: 1001 for [`Endpoint::disconnect`], 1012 when
+    /// it drains. A client that is disconnected because it does not read gets no close frame, which browsers report as
+    /// 1006.
     ///
     /// # Panics
     /// If the server does not close it.
@@ -442,12 +444,12 @@ impl TestSocket {
     /// Asserts that the server closes the connection with this code: see [`closed`](TestSocket::closed).
     ///
     /// # Panics
-    /// If it is closed with another, or not at all.
+    /// If it is closed with another code, or not at all.
     pub async fn assert_closed(&mut self, code: u16) {
         assert_eq!(self.closed().await, code, "the code with which the connection was closed");
     }
 
-    /// The payload of the next `event` that reaches this client, pushed or broadcast.
+    /// Returns the payload of the next `event` that reaches this client, pushed or broadcast.
     #[cfg(test)]
     pub(crate) async fn reached_by(&mut self, event: &str) -> Value {
         let received = self.take(|received| received.event == event, PATIENCE).await;
@@ -474,7 +476,7 @@ impl TestSocket {
         });
     }
 
-    /// The first message that fits, now or within a time.
+    /// The first message that matches, now or within a time limit.
     async fn take(&mut self, fits: impl Fn(&Received) -> bool, patience: Duration) -> Option<Received> {
         let end = Instant::now() + patience;
         loop {
@@ -489,7 +491,7 @@ impl TestSocket {
         }
     }
 
-    /// Takes what has come. False if there was nothing.
+    /// Collects what has arrived. False if there was nothing.
     fn take_in(&mut self) -> bool {
         let outbox = self.connection.line().outbox();
         let frames = outbox.take_all();
@@ -514,7 +516,7 @@ impl TestSocket {
     }
 }
 
-/// A push of a channel: it carries the join_ref, as no broadcast does.
+/// Whether this is a push from a channel, which has a join_ref; broadcasts have none.
 fn is_push(received: &Received, event: &str) -> bool {
     received.event == event && !received.join_ref.is_null()
 }
@@ -527,7 +529,7 @@ fn close_code(frame: &Frame) -> Option<u16> {
     is_close.then(|| code().unwrap_or(NO_STATUS))
 }
 
-/// A message that came, but no close frame.
+/// Parses a message; `None` for a close frame.
 fn received(frame: Frame) -> Option<Received> {
     match frame.clone().into_text() {
         Some(text) => {
@@ -538,7 +540,7 @@ fn received(frame: Frame) -> Option<Received> {
     }
 }
 
-/// A binary message: its kind, the lengths of its names, the names, the payload.
+/// A binary message: its kind, the lengths of its names, the names and the payload.
 fn received_bytes(message: &[u8]) -> Option<Received> {
     let (kind, rest) = message.split_first()?;
     let names: &[&str] = match kind {
@@ -561,12 +563,12 @@ fn received_bytes(message: &[u8]) -> Option<Received> {
     if *kind != 1 {
         return Some(Received { join_ref, reference, topic, event, payload: bytes_as_json(rest) });
     }
-    // of a reply, the status is in the place of the event
+    // in a reply, the status takes the place of the event
     let payload = json!({ "status": event, "response": bytes_as_json(rest) });
     Some(Received { join_ref, reference, topic, event: PHX_REPLY.to_owned(), payload })
 }
 
-/// Bytes as an array of numbers, which no payload of JSON is.
+/// Bytes as a JSON array of numbers, which no JSON payload can be.
 fn bytes_as_json(bytes: &[u8]) -> Value {
     bytes.iter().map(|byte| Value::from(*byte)).collect()
 }
@@ -578,7 +580,7 @@ fn json_of(broadcast: &Broadcast) -> Value {
     }
 }
 
-/// A join was refused, with this reply.
+/// The error for a refused join, with its reply.
 #[derive(Debug, Clone, PartialEq)]
 pub struct JoinRefused(pub Value);
 
@@ -590,7 +592,7 @@ impl std::fmt::Display for JoinRefused {
 
 impl std::error::Error for JoinRefused {}
 
-/// A socket refused the client.
+/// The error for a refused connection.
 #[derive(Debug)]
 pub struct ConnectRefused(pub Refused);
 

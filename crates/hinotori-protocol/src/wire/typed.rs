@@ -1,7 +1,7 @@
-//! An event and its payload as one value of an enum, which has a variant for each event.
+//! Reads an event and its payload as one value of an enum that has a variant for each event.
 //!
-//! serde is told of an enum whose variant is the name of the event and whose content is the payload: nothing is written
-//! together first, and an event without a variant is told apart from a payload that does not fit.
+//! serde is given an enum whose variant is the event's name and whose content is the payload. No combined text is
+//! written first, and an event without a variant is distinguished from a payload that does not match its variant.
 
 use std::{borrow::Cow, error::Error, fmt};
 
@@ -17,16 +17,17 @@ use super::{
     payload::{describe, with_last_keys},
 };
 
-/// Why an event and its payload are no value of an enum.
+/// Why an event and its payload are not a value of an enum.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EventError {
-    /// The enum has no variant for this event. It crashes the channel, as `cx.unhandled(event)` does; a variant with
-    /// `#[serde(other)]` takes all that are left instead.
+    /// The enum has no variant for this event. It crashes the channel, as `cx.unhandled(event)` does. A variant with
+    /// `#[serde(other)]` catches all other events instead.
     Unhandled(String),
-    /// The payload does not fit the event's variant. The client is answered with it.
+    /// The payload does not match the event's variant. The client gets the error's text in an error reply.
     Invalid(InvalidPayload),
-    /// The type is not an enum as serde derives it, without `tag`, `content` or `untagged`; what serde says.
+    /// The type is not an enum in serde's default (externally tagged) form: it must not use `tag`, `content` or
+    /// `untagged`. Holds serde's message.
     NotAnEnum(String),
 }
 
@@ -43,7 +44,7 @@ impl fmt::Display for EventError {
 impl Error for EventError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            // its text is that of this error already
+            // its text is already part of this error's
             Self::Invalid(invalid) => invalid.source(),
             Self::Unhandled(_) | Self::NotAnEnum(_) => None,
         }
@@ -51,9 +52,9 @@ impl Error for EventError {
 }
 
 impl Payload {
-    /// Reads an event and this, its payload, as an enum that has a variant for each event: one with fields is read from an
-    /// object, one with a single value from whatever that takes, and a unit variant ignores the payload. For channels whose
-    /// events are worth a type; a `match` on the event does as well.
+    /// Reads an event and this payload as an enum that has a variant for each event. A variant with fields is read from
+    /// an object, a variant with a single value from whatever that value accepts, and a unit variant ignores the
+    /// payload. Use it if a channel's events deserve a type; a `match` on the event works as well.
     ///
     /// ```
     /// use hinotori_protocol::wire::{EventError, IntoPayload, Payload};
@@ -83,9 +84,9 @@ impl Payload {
     /// ```
     ///
     /// # Errors
-    /// [`EventError::Unhandled`] if the enum has no variant for the event, [`EventError::Invalid`] if the payload does not
-    /// fit it or is binary, [`EventError::NotAnEnum`] if `T` is anything else. A callback that passes the error on with `?`
-    /// answers the client with an invalid payload, and crashes for the other two.
+    /// [`EventError::Unhandled`] if the enum has no variant for the event, [`EventError::Invalid`] if the payload does
+    /// not match it or is binary, [`EventError::NotAnEnum`] if `T` is anything else. If a callback passes the error on
+    /// with `?`, an invalid payload gets an error reply, and the other two crash the channel.
     pub fn parse_event<T: DeserializeOwned>(&self, event: &str) -> Result<T, EventError> {
         let json = self.as_json();
         let content = json.as_deref().map_or(Content::Binary, Content::Text);
@@ -103,7 +104,7 @@ impl Payload {
     }
 }
 
-/// As [`Payload::parse`] does: of a key that is there twice the last counts.
+/// Same as [`Payload::parse`]: if a key occurs twice, the last one counts.
 fn with_last_keys_of(json: &Option<Cow<'_, [u8]>>, why: &Why) -> Option<serde_json::Value> {
     match why {
         Why::Invalid(error) => with_last_keys(json.as_ref()?, error),
@@ -111,7 +112,7 @@ fn with_last_keys_of(json: &Option<Cow<'_, [u8]>>, why: &Why) -> Option<serde_js
     }
 }
 
-/// What serde reads an enum from.
+/// The deserializer that serde reads an enum from.
 struct Typed<'de> {
     event: &'de str,
     content: Content<'de>,
@@ -143,7 +144,7 @@ where
     read.map_err(|error| Why::Invalid(serde_path_to_error::Error::new(track.path(), error)))
 }
 
-/// [`EventError`] on its way through serde.
+/// Carries an [`EventError`] through serde.
 #[derive(Debug)]
 enum Why {
     Unhandled,
@@ -153,7 +154,7 @@ enum Why {
 }
 
 impl de::Error for Why {
-    /// Only a type that is no enum, or wants its variants to be told apart by other means, has anything to say itself.
+    /// serde calls this only for a type that is not an enum, or whose variants are distinguished in another way.
     fn custom<T: fmt::Display>(why: T) -> Self {
         Self::NotAnEnum(why.to_string())
     }

@@ -1,4 +1,4 @@
-//! Handles to running channels and raw sockets, for the rest of the application.
+//! Handles to running channels and raw sockets, for use elsewhere in the application.
 
 use std::{
     fmt,
@@ -10,19 +10,19 @@ use std::{
 use super::Inlet;
 use crate::pubsub::{Keyed, SubscriberKey};
 
-/// Reaches one running channel, or raw socket, from anywhere: sends messages to its `handle_info`, notices its end, and names the
-/// channel to [`Endpoint::broadcast_from`](crate::Endpoint::broadcast_from). Cheap to clone, usable from any thread and on any
-/// runtime.
+/// Refers to one running channel or raw socket from anywhere. It sends messages to `handle_info`, observes the
+/// channel's end, and identifies the channel to [`Endpoint::broadcast_from`](crate::Endpoint::broadcast_from). Cheap to
+/// clone; works from any thread and any runtime.
 ///
-/// Handles are equal if they are of the same channel, so they can be kept in a set or be the keys of a map. A client that joins
-/// again has another channel, with another handle.
+/// Two handles are equal if they refer to the same channel, so they can be elements of a set or keys of a map. A client
+/// that joins again gets a new channel with a different handle.
 ///
 /// ```
 /// # use hinotori::{Channel, ConnectInfo, Context, Join, Params, Payload, Refused, Reply, Routes, SocketHandler};
 /// use std::{collections::HashSet, sync::Mutex};
 /// use hinotori::Handle;
 ///
-/// /// The channels that want to know of new orders, on whatever thread.
+/// /// The channels to notify of new orders, on any thread.
 /// static WATCHERS: Mutex<Option<HashSet<Handle<NewOrder>>>> = Mutex::new(None);
 ///
 /// #[derive(Clone)]
@@ -32,7 +32,7 @@ use crate::pubsub::{Keyed, SubscriberKey};
 ///
 /// fn tell_watchers(order: &NewOrder) {
 ///     for watcher in WATCHERS.lock().unwrap().iter().flatten() {
-///         // one that has ended takes nothing any more
+///         // a channel that has ended accepts no more messages
 ///         let _ = watcher.send(order.clone());
 ///     }
 /// }
@@ -85,18 +85,18 @@ impl<I: Send + 'static> Handle<I> {
         Self { inlet, key }
     }
 
-    /// A number that no other channel of this process has, nor will have.
+    /// A number that is unique to this channel within the process and is never reused.
     #[must_use]
     pub fn id(&self) -> u64 {
         self.key.into()
     }
 
-    /// Sends a message. `Ok` means that it is queued, not that it is handled: that comes after all that was queued before it,
-    /// and not at all if a callback before it crashes, or does not end in time after the channel has begun to
-    /// [end](crate::Channel::SHUTDOWN).
+    /// Sends a message. `Ok` means that the message is queued, not that it has been handled. It is handled after
+    /// everything queued before it. It is never handled if an earlier callback crashes, or if an earlier callback
+    /// overruns the [time limit](crate::Channel::SHUTDOWN) after the channel has been asked to end.
     ///
     /// # Errors
-    /// The message itself, if the channel has ended or begun to: its client has left, joined again or is gone.
+    /// Returns the message if the channel has ended or is ending: its client has left, joined again or disconnected.
     pub fn send(&self, info: I) -> Result<(), I> {
         match self.inlet.upgrade() {
             Some(inlet) => inlet.send(info),
@@ -104,14 +104,14 @@ impl<I: Send + 'static> Handle<I> {
         }
     }
 
-    /// Ready when the channel takes no more messages: it has ended or begun to, for whatever reason, and
-    /// [`send`](Handle::send) returns what it is given. Its `terminate` may still run. The future can be moved to another
-    /// thread, and does not keep the channel (Erlang's `Process.monitor`).
+    /// Completes when the channel takes no more messages because it has ended or is ending for any reason; from then on
+    /// [`send`](Handle::send) returns its message. `terminate` may still be running. The future is `Send` and does not
+    /// keep the channel alive (Erlang's `Process.monitor`).
     pub fn closed(&self) -> impl Future<Output = ()> + Send + use<I> {
         let open = self.inlet.upgrade().and_then(|inlet| inlet.watch());
         async move {
             if let Some(mut open) = open {
-                // nothing is ever sent: all that can change is that the sender is dropped
+                // nothing is ever sent: the only possible change is that the sender is dropped
                 while open.changed().await.is_ok() {}
             }
         }
@@ -188,7 +188,7 @@ mod tests {
         let handle = handle(1, &mailbox);
         let (early, other) = (handle.closed(), handle.closed());
         assert!(handle.closed().now_or_never().is_none());
-        // a thread without any runtime
+        // a thread without a runtime
         let waiting = std::thread::spawn(move || futures_executor(other));
         mailbox.close();
         early.await;
@@ -198,7 +198,7 @@ mod tests {
         handle.closed().await;
     }
 
-    /// Runs a future on this thread, by nothing but a waker.
+    /// Runs a future on this thread with only a waker.
     fn futures_executor(future: impl Future<Output = ()>) {
         struct Unpark(std::thread::Thread);
         impl std::task::Wake for Unpark {

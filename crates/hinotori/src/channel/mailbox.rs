@@ -1,4 +1,4 @@
-//! What waits for a channel, or a raw socket, to be handled: in order, one at a time.
+//! The queue of a channel or raw socket, which handles its items in order, one at a time.
 
 use std::{
     collections::VecDeque,
@@ -8,29 +8,29 @@ use std::{
 
 use tokio::sync::watch;
 
-/// Items that an empty queue keeps memory for: an idle channel has next to none.
+/// Capacity that an empty queue keeps: an idle channel uses next to no memory.
 const KEPT: usize = 4;
 
 /// One thing to handle.
 #[derive(Debug)]
 pub(crate) enum Item<C, I> {
-    /// Of the library.
+    /// From the library.
     Command(C),
     /// For `handle_info`.
     Info(I),
 }
 
-/// See the module. Filled from any thread, emptied by one task.
+/// See the module. Filled from any thread, drained by one task.
 pub(crate) struct Mailbox<C, I> {
     state: Mutex<State<C, I>>,
 }
 
 struct State<C, I> {
-    /// Boxed, as few wait at a time, and they are of very different sizes.
+    /// Boxed, because few wait at a time and their sizes differ widely.
     queue: VecDeque<Box<Item<C, I>>>,
     is_closed: bool,
     reader: Option<Waker>,
-    /// Dropped when the mailbox closes. Made when somebody asks for it, as few do.
+    /// Dropped when the mailbox closes. Created on first use, because few are needed.
     open: Option<watch::Sender<()>>,
 }
 
@@ -48,7 +48,7 @@ impl<C, I> Default for State<C, I> {
 
 impl<C, I> Mailbox<C, I> {
     fn state(&self) -> MutexGuard<'_, State<C, I>> {
-        // nothing that holds the lock can panic half way, so what a poisoned one guards is whole
+        // no code that holds the lock can panic halfway, so poisoned data is still consistent
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -68,7 +68,7 @@ impl<C, I> Mailbox<C, I> {
         Ok(())
     }
 
-    /// Takes no more. What is queued is still handled.
+    /// Accepts no more items. Those already queued are still handled.
     pub(crate) fn close(&self) {
         let (reader, open) = {
             let mut state = self.state();
@@ -81,14 +81,14 @@ impl<C, I> Mailbox<C, I> {
         }
     }
 
-    /// What ends when the mailbox closes; none if it is closed.
+    /// A receiver that ends when the mailbox closes; `None` if it is closed.
     fn watch(&self) -> Option<watch::Receiver<()>> {
         let mut state = self.state();
         let is_open = !state.is_closed;
         is_open.then(|| state.open.get_or_insert_with(|| watch::Sender::new(())).subscribe())
     }
 
-    /// The next item; none once the mailbox is closed and empty.
+    /// The next item; `None` once the mailbox is closed and empty.
     pub(crate) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Item<C, I>>> {
         let mut state = self.state();
         match state.queue.pop_front() {
@@ -106,19 +106,19 @@ impl<C, I> Mailbox<C, I> {
         }
     }
 
-    /// Takes no more, and drops what is queued.
+    /// Accepts no more items and drops those that are queued.
     pub(crate) fn clear(&self) {
         self.close();
         let queued = std::mem::take(&mut self.state().queue);
-        // outside of the lock, as what is dropped is the application's
+        // outside of the lock, because this runs the application's drop code
         drop(queued);
     }
 }
 
-/// The end at which messages for `handle_info` come in.
+/// The sending end for `handle_info` messages.
 pub(crate) trait Inlet<I>: Send + Sync {
     fn send(&self, info: I) -> Result<(), I>;
-    /// What ends when nothing more is taken; none if that is so already.
+    /// A receiver that ends when no more messages are accepted; `None` if that is already so.
     fn watch(&self) -> Option<watch::Receiver<()>>;
 }
 

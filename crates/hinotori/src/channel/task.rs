@@ -1,4 +1,5 @@
-//! The task of one channel: runs its callbacks, one at a time, catches what they throw, and ends in bounded time.
+//! The task of one channel. It runs the callbacks one at a time, catches their panics and errors, and ends within a
+//! time limit.
 
 use std::{
     future::{Future, poll_fn, ready},
@@ -29,10 +30,10 @@ use crate::{
 
 /// Why a channel's callbacks end.
 enum Over {
-    /// It stopped itself.
+    /// The channel stopped itself.
     Stopped,
     Crashed(String),
-    /// The client, or its connection.
+    /// The client or its connection ended it.
     Ended,
 }
 
@@ -46,7 +47,7 @@ struct Task<C: Channel> {
     _unfinished: Unfinished,
 }
 
-/// Starts a channel, whose join is asked first.
+/// Starts a channel with its join callback.
 pub(crate) fn start<C: Channel>(
     socket: Rc<C::Socket>,
     membership: Rc<Membership>,
@@ -58,8 +59,8 @@ pub(crate) fn start<C: Channel>(
     let context = Context::<C>::new(socket, membership.clone(), &mailbox);
     let (begun, _unfinished) = (Instant::now(), membership.node().tasks.channel());
     let mut task = Task { membership, mailbox, context, begun, _count: count, _unfinished };
-    // used where it is captured: what is moved within a future has two places in it. All futures of callbacks are boxed, so
-    // that an idle channel is as small as what it holds
+    // the async block captures these directly: moving a value inside a future takes room for it twice. The callbacks'
+    // futures are boxed, so an idle channel takes only the memory of its own state
     rt::spawn(async move {
         let join = Box::pin(task.join(payload));
         if let Some(mut channel) = join.await {
@@ -72,7 +73,7 @@ pub(crate) fn start<C: Channel>(
     });
 }
 
-/// It has ended, or its thread has.
+/// Either the channel or its thread has ended.
 impl<C: Channel> Drop for Task<C> {
     fn drop(&mut self) {
         self.mailbox.clear();
@@ -115,7 +116,7 @@ impl<C: Channel> Task<C> {
         Joined::Crashed
     }
 
-    /// Counts and logs that a callback crashed.
+    /// Counts and logs a crashed callback.
     fn log_crash(&self, what: Crash, why: &str) {
         self.membership.node().telemetry.crashed(what);
         let (conn, topic) = (self.membership.conn(), Quoted(self.membership.topic()));
@@ -123,7 +124,7 @@ impl<C: Channel> Task<C> {
         log::error!("event=crashed of={what} conn={conn} topic={topic} lived={lived:?} why={}", Quoted(why));
     }
 
-    /// Handles what comes, until the channel is to end.
+    /// Handles items until the channel should end.
     async fn serve(&mut self, channel: &mut C) -> Over {
         while !self.context.stopped {
             let Some(item) = poll_fn(|cx| self.poll_next(cx)).await else { return Over::Ended };
@@ -137,7 +138,7 @@ impl<C: Channel> Task<C> {
         Over::Stopped
     }
 
-    /// Handles one thing. The future is all that is kept of it.
+    /// Handles one item. Nothing else is kept besides this future.
     fn handle<'a>(
         &'a mut self,
         channel: &'a mut C,
@@ -155,15 +156,15 @@ impl<C: Channel> Task<C> {
         }
     }
 
-    /// The next thing to handle; none if the channel is to end, and all that came before has been handled.
+    /// The next item to handle; `None` once the channel should end and everything queued before has been handled.
     fn poll_next(&self, cx: &mut std::task::Context<'_>) -> Poll<Option<Item<Command, C::Info>>> {
-        // in turns: a timer may be due again whenever the channel is free
+        // alternate: a timer may be due again each time the channel becomes free
         if self.context.timers.have_had_their_turn()
             && let Poll::Ready(item) = self.mailbox.poll_next(cx)
         {
             return Poll::Ready(item);
         }
-        // nor does one that is started anew whenever it goes off keep the channel
+        // likewise, a timer that restarts each time it fires must not keep an ending channel alive
         if !self.membership.is_ending()
             && let Poll::Ready(info) = self.context.timers.poll_next(cx)
         {
@@ -210,7 +211,8 @@ impl<C: Channel> Task<C> {
         outcome
     }
 
-    /// On its own topic a broadcast goes through `handle_out`, as in Phoenix, whether its event is intercepted or not.
+    /// Broadcasts on the channel's own topic go through `handle_out`, as in Phoenix, whether or not the event is
+    /// intercepted.
     async fn heard(&mut self, channel: &mut C, broadcast: Arc<Broadcast>) -> Outcome<Result<()>> {
         let Broadcast { topic, event, payload, .. } = &*broadcast;
         let (payload, context) = (payload.clone(), &mut self.context);
@@ -228,7 +230,8 @@ impl<C: Channel> Task<C> {
         guard::<C, _>(&self.membership, span(&self.membership, "handle_info", None).around(callback)).await
     }
 
-    /// Tells the client, and lets the channel clean up; of a crash the client is told when that is done.
+    /// Notifies the client and runs the channel's cleanup. After a crash, the client is notified once the cleanup is
+    /// done.
     async fn terminate(&mut self, channel: &mut C, over: Over) {
         self.mailbox.close();
         let exit = match over {
@@ -265,7 +268,7 @@ impl<C: Channel> Task<C> {
         }
     }
 
-    /// Runs `terminate`, for as long as it may take.
+    /// Runs `terminate` within its time limit.
     async fn clean_up(&mut self, channel: &mut C, exit: &Exit) -> Outcome<()> {
         let membership = self.membership.clone();
         let mut end = pin!(rt::time::sleep(C::SHUTDOWN));
@@ -282,17 +285,17 @@ impl<C: Channel> Task<C> {
     }
 }
 
-/// Runs a callback to its end, unless it should end and the time for that is over.
+/// Runs a callback to its end, unless it has been asked to end and its time is up.
 async fn guard<C: Channel, T>(membership: &Membership, callback: impl Future<Output = T>) -> Outcome<T> {
     callback::run(callback, |cx| membership.poll_overdue(C::SHUTDOWN, cx)).await
 }
 
-/// What surrounds a callback, for who traces.
+/// The tracing span around a callback.
 fn span<'a>(membership: &'a Membership, callback: &'static str, event: Option<&'a str>) -> Span<'a> {
     Span { callback, conn: Some(membership.conn()), topic: Some(membership.topic()), event }
 }
 
-/// An error and all that caused it, in one line.
+/// An error and all its causes, on one line.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))

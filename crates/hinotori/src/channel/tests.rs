@@ -19,7 +19,7 @@ use crate::{
     testing::{ChannelTest, TestSocket},
 };
 
-/// What happened, in its order.
+/// A log of what happened, in order.
 #[derive(Debug, Clone, Default)]
 struct Log(Arc<Mutex<Vec<String>>>, Arc<Mutex<Option<Handle<u64>>>>);
 
@@ -65,10 +65,10 @@ impl SocketHandler for UserSocket {
     }
 }
 
-/// Does what its events say, and logs what happens to it.
+/// Acts as its events say, and logs its callbacks.
 struct Room(u64);
 
-/// Says so when it is dropped.
+/// Logs its drop.
 struct Dropped(Log);
 
 impl Drop for Dropped {
@@ -161,14 +161,14 @@ impl Channel for Room {
     }
 }
 
-/// The events of an application that has a type for them.
+/// Typed events of an application.
 #[derive(serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Event {
     Typed(#[expect(dead_code, reason = "it is not used")] u8),
 }
 
-/// As an application reads payloads that has its errors from `anyhow`.
+/// An application that reads payloads and uses `anyhow` for its errors.
 fn read(payload: &Payload) -> anyhow::Result<u8> {
     Ok(payload.parse::<u8>()?)
 }
@@ -185,13 +185,13 @@ async fn joined(endpoint: &Endpoint, topic: &str) -> (TestSocket, Log) {
     (client, log)
 }
 
-/// Pushes an event that is being handled when this returns.
+/// Pushes an event, and returns once it is being handled.
 async fn begin(client: &mut TestSocket, topic: &str, event: &str) {
     let _ = client.push(topic, event, json!({})).unwrap();
     yield_now().await;
 }
 
-/// Waits until no channel of the endpoint is left.
+/// Waits until the endpoint has no channels left.
 async fn all_over(endpoint: &Endpoint) {
     let over = async {
         while endpoint.node().tasks.channels() > 0 {

@@ -1,4 +1,4 @@
-//! A channel's timers: they are its own, and end with it.
+//! A channel's timers, which belong to the channel and end with it.
 
 use std::{
     cell::RefCell,
@@ -10,19 +10,20 @@ use std::{
 };
 
 use actix_web::rt::time::{Sleep, sleep_until};
-// not the standard library's, which goes on while a test has paused the time
+// not the standard library's clock, which keeps running while a test has paused time
 use tokio::time::Instant;
 
-/// As good as never, where the end of a delay is beyond all times.
+/// Effectively never, for delays that end beyond the clock's range.
 const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
-/// Timers that one channel may have: one that starts them without end is stopped before the server's memory is gone.
+/// Pending timers that one channel may have. A channel that starts timers endlessly is stopped before it exhausts
+/// memory.
 const MAX_TIMERS: usize = 10_000;
 
-/// The shortest time between two messages of one timer, which is what the runtime's clock can tell apart.
+/// The shortest interval of a repeating timer: the resolution of the runtime's clock.
 const MIN_PERIOD: Duration = Duration::from_millis(1);
 
-/// One timer of a channel, to [cancel](crate::Context::cancel_timer) it. No other timer of this process has the same.
+/// Identifies one timer of a channel, to [cancel](crate::Context::cancel_timer) it. Unique within the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TimerRef(u64);
 
@@ -33,15 +34,15 @@ impl TimerRef {
     }
 }
 
-/// Messages that are due at a time. Boxed by the first, as few channels have any.
+/// Messages that are due at some time. Boxed when the first is added, because few channels have timers.
 pub(super) struct Timers<I>(RefCell<Option<Box<Pending<I>>>>);
 
 struct Pending<I> {
     sleep: Pin<Box<Sleep>>,
-    /// By their times, and by their age among those of one time.
+    /// Ordered by time, then by age.
     due: BTreeSet<(Instant, u64)>,
     timers: HashMap<u64, Timer<I>>,
-    /// The last thing that the channel handled was a message of a timer.
+    /// Whether the last thing that the channel handled was a timer's message.
     had_turn: bool,
 }
 
@@ -51,10 +52,10 @@ struct Timer<I> {
     repeat: Option<Repeat<I>>,
 }
 
-/// How a timer goes on after each message.
+/// What a timer does after each message.
 struct Repeat<I> {
     period: Duration,
-    /// `Clone` of the messages that have it.
+    /// `Clone` for the message type, if the timer repeats.
     clone: fn(&I) -> I,
 }
 
@@ -69,12 +70,12 @@ fn after(start: Instant, delay: Duration) -> Instant {
 }
 
 impl<I> Timers<I> {
-    /// Starts a timer. To be called within callbacks alone: nobody is woken for it.
+    /// Starts a timer. Call it only from within callbacks: it does not wake the task.
     pub(super) fn start(&self, delay: Duration, info: I) -> TimerRef {
         self.add(delay, info, None)
     }
 
-    /// The same for one that starts itself anew.
+    /// The same for a repeating timer.
     pub(super) fn start_every(&self, period: Duration, info: I) -> TimerRef
     where
         I: Clone,
@@ -97,7 +98,7 @@ impl<I> Timers<I> {
         timer
     }
 
-    /// Takes a timer away. Returns how long it would have run, if it was there.
+    /// Removes a timer. Returns the time that was left, if it existed.
     pub(super) fn cancel(&self, timer: TimerRef) -> Option<Duration> {
         let cancelled = {
             let mut timers = self.0.borrow_mut();
@@ -109,12 +110,12 @@ impl<I> Timers<I> {
         Some(cancelled.due.saturating_duration_since(Instant::now()))
     }
 
-    /// Whether something else should be handled next, if there is anything: true once after each message.
+    /// Whether anything else that waits should be handled next: true once after each timer message.
     pub(super) fn have_had_their_turn(&self) -> bool {
         self.0.borrow_mut().as_mut().is_some_and(|pending| std::mem::take(&mut pending.had_turn))
     }
 
-    /// The next message that is due.
+    /// Returns the next message that is due.
     pub(super) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<I> {
         let mut timers = self.0.borrow_mut();
         let Some(pending) = &mut *timers else { return Poll::Pending };
@@ -135,7 +136,7 @@ impl<I> Timers<I> {
 }
 
 impl<I> Pending<I> {
-    /// The message of the first timer, which is due. One that repeats goes on.
+    /// The message of the first timer, which must be due. A repeating timer is rescheduled.
     fn take_first(&mut self) -> Option<I> {
         let (due, id) = self.due.pop_first()?;
         let mut timer = self.timers.remove(&id)?;
@@ -148,7 +149,7 @@ impl<I> Pending<I> {
     }
 }
 
-/// The first time after `now` that is any number of periods after `due`.
+/// The first time after `now` that is a whole number of periods after `due`.
 fn next_beat(due: Instant, period: Duration, now: Instant) -> Instant {
     let late = now.saturating_duration_since(due).as_nanos();
     let since_beat = Duration::from_nanos(u64::try_from(late % period.as_nanos()).unwrap_or_default());
@@ -212,7 +213,7 @@ mod tests {
             beats.push(begun.elapsed().as_secs());
         }
         assert_eq!(beats, [2, 4, 9, 10, 12]);
-        // the runtime's clock has milliseconds
+        // the runtime's clock counts milliseconds
         assert!(timers.cancel(every).is_some_and(|left| left > SECOND && left <= SECOND * 2));
         assert!(next(&timers).now_or_never().is_none());
     }

@@ -14,9 +14,9 @@ pub struct Broadcast {
     pub(crate) topic: String,
     pub(crate) event: String,
     pub(crate) payload: Payload,
-    /// The subscriber that is skipped.
+    /// The subscriber to skip.
     pub(crate) from: Option<SubscriberKey>,
-    /// Its key, if a client that lags needs the newest of these alone.
+    /// The event's key, if a client that lags needs only the newest event with that key.
     pub(crate) latest: Option<Box<str>>,
     pub(super) made: Instant,
     v1: Forms,

@@ -4,32 +4,34 @@ use std::fmt;
 
 use crate::reason::Closed;
 
-/// Why a client's connection ended; [`Exit::Closed`](crate::Exit::Closed) and
-/// [`SocketHandler::terminate`](crate::SocketHandler::terminate) have it. As text it is a single word, as in the log.
+/// Why a client's connection ended. [`Exit::Closed`](crate::Exit::Closed) and
+/// [`SocketHandler::terminate`](crate::SocketHandler::terminate) carry it. It displays as a single word, as in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CloseReason {
-    /// The client closed it, with a close frame: the page was left, or `socket.disconnect()` was called.
+    /// The client closed it with a close frame: the user left the page, or `socket.disconnect()` was called.
     ByClient,
-    /// It is gone without a word: the network failed, the client crashed or was cut off by a proxy.
+    /// The connection ended without a close frame: the network failed, the client crashed, or a proxy cut it off.
     Lost,
     /// `disconnect` was broadcast to the socket's id ([`Endpoint::disconnect`](crate::Endpoint::disconnect)).
     Disconnected,
-    /// The server shuts down.
+    /// The server is shutting down.
     Drained,
-    /// Nothing came from the client for too long ([`SocketOptions::timeout`](crate::SocketOptions::timeout)). On long poll,
-    /// which has no close frame, this is how every client leaves.
+    /// The client was silent for too long ([`SocketOptions::timeout`](crate::SocketOptions::timeout)). On long poll,
+    /// which has no close frame, every client leaves this way.
     Idle,
-    /// The client sent more messages than it may
+    /// The client sent more messages than it is allowed to
     /// ([`SocketOptions::max_message_rate`](crate::SocketOptions::max_message_rate)).
     RateLimited,
     /// The client did not read what it was sent ([`SocketOptions::outbox_limit`](crate::SocketOptions::outbox_limit)).
     SlowReader,
-    /// A channel did not handle the broadcasts that it [intercepts](crate::Channel::INTERCEPT).
+    /// A channel did not keep up with the broadcasts that it [intercepts](crate::Channel::INTERCEPT) or
+    /// [subscribes](crate::Context::subscribe) to.
     SlowChannel,
-    /// What the client sent was no message, or too long; the log has more.
+    /// The client sent something that is not a valid message, or is too long; the log has the details.
     Protocol,
-    /// The application closed it, or a callback of the socket crashed: only a [`RawSocket`](crate::RawSocket) ends like this.
+    /// The application closed it, or a callback of the socket crashed. Only a [`RawSocket`](crate::RawSocket) ends this
+    /// way.
     Application,
 }
 

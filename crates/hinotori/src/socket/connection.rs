@@ -1,7 +1,7 @@
-//! One client's connection: carries out the effects of the session's rules.
+//! One client's connection. It carries out the effects that the session's rules decide on.
 //!
 //! It stays on one worker thread, shared by the transport (which reads), the channels (which write) and the registry of
-//! subscribers. The transport, of any kind, takes frames out of its outbox.
+//! subscribers. Any kind of transport takes frames from its outbox.
 
 use std::{
     cell::{Cell, RefCell},
@@ -32,7 +32,7 @@ use crate::{
     },
 };
 
-/// From when the sessions' clock counts.
+/// The origin of the sessions' clock.
 static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 fn nanos(time: Instant) -> u64 {
@@ -43,12 +43,12 @@ fn instant(nanos: u64) -> Instant {
     *BEGINNING + Duration::from_nanos(nanos)
 }
 
-/// A client that may have a socket.
+/// A client that may open a socket.
 pub(crate) struct Accepted {
     pub(crate) serializer: Serializer,
     pub(crate) id: Option<String>,
     pub(crate) router: Box<dyn Router>,
-    /// Its place among the connections of the server.
+    /// Its place among the server's connections.
     pub(crate) seat: Seat,
 }
 
@@ -85,7 +85,7 @@ impl Connection {
         self.serializer
     }
 
-    /// A message of the client, if it is one.
+    /// Handles a message from the client, if it is valid.
     fn receive(&self, decoded: Result<Message, DecodeError>) -> Result<(), String> {
         self.line.local().counts().received.add(1);
         let message = decoded.map_err(|error| error.to_string())?;
@@ -97,14 +97,14 @@ impl Connection {
         Ok(())
     }
 
-    /// A message of the client.
+    /// Handles a message from the client.
     pub(crate) fn receive_message(&self, message: Message) {
-        // what else arrives is judged without a look at the clock
+        // other messages are judged without reading the clock
         let now = if message.event == PHX_JOIN { nanos(Instant::now()) } else { 0 };
         self.judge(|session| session.receive(message, now, |topic| self.router.is_routed(topic)));
     }
 
-    /// One message too many; any of them, a heartbeat too.
+    /// Answers a message above the rate limit; heartbeats count too.
     fn refuse(&self, message: &Message) {
         self.line.node().telemetry.rate_limited();
         let Message { join_ref, reference, topic, .. } = message;
@@ -140,7 +140,7 @@ impl Connection {
         self.judge(|session| session.over(channel, |topic| self.router.is_routed(topic)));
     }
 
-    /// A channel has had its time to end.
+    /// A channel has used up its time to end.
     pub(crate) fn overdue(&self, channel: ChannelId) {
         self.judge(|session| session.overdue(channel, |topic| self.router.is_routed(topic)));
     }
@@ -184,7 +184,7 @@ impl Connection {
     }
 
     fn start(&self, request: JoinRequest, payload: Payload) {
-        // a client that is gone joins nothing more
+        // a client that has disconnected joins nothing more
         let Some(this) = self.this.upgrade().filter(|_| !self.is_gone.get()) else { return };
         let membership = Membership::new(&this, request);
         self.session.borrow_mut().attach(membership.id(), membership.clone());
@@ -201,7 +201,7 @@ impl Connection {
         }
     }
 
-    /// Tells the application's socket, which shares nothing with the one who calls this.
+    /// Notifies the application's socket, which shares no borrow with the caller.
     fn terminate(&self, why: CloseReason) {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.router.terminate(why))) {
             let (conn, why) = (self.line.conn(), panic_message(&*panic));
@@ -210,14 +210,14 @@ impl Connection {
         }
     }
 
-    /// Sends a message to this client, after all broadcasts that came before it.
+    /// Sends this client a message after all earlier broadcasts.
     pub(crate) fn send(&self, message: Outgoing<'_>) {
         if let Some(frame) = self.encode(message) {
             self.line.push(&frame);
         }
     }
 
-    /// Sends a message of which only the newest counts, by its channel and key: a client that lags is spared the older ones.
+    /// Sends a message that supersedes earlier ones of its channel and key: a client that lags does not get those.
     pub(crate) fn send_latest(&self, channel: ChannelId, key: &str, message: Outgoing<'_>) {
         let Some(frame) = self.encode(message) else { return };
         if self.line.keep_latest(channel, key, &frame) {
@@ -227,7 +227,7 @@ impl Connection {
         }
     }
 
-    /// Sends a message that has nothing to do with any broadcast, however many wait to be delivered.
+    /// Sends a message that is unrelated to any broadcast, without waiting for those not delivered yet.
     fn send_at_once(&self, message: Outgoing<'_>) {
         if let Some(frame) = self.encode(message) {
             self.line.local().counts().sent.add(u64::from(self.line.answer_at_once(&frame)));
@@ -257,7 +257,7 @@ impl Peer for Connection {
         self.receive(self.serializer.decode_binary(data))
     }
 
-    /// Every channel ends.
+    /// Ends every channel.
     fn gone(&self) {
         if self.is_gone.replace(true) {
             return;
@@ -270,7 +270,7 @@ impl Peer for Connection {
     }
 }
 
-/// Whoever read it is gone, and with it the client.
+/// The transport that read from the client has ended, and so has the client.
 impl Drop for Connection {
     fn drop(&mut self) {
         self.gone();

@@ -1,11 +1,11 @@
-//! What a callback may know of its client's connection.
+//! What a callback can learn about its client's connection.
 
 use std::{fmt, time::Instant};
 
 use super::Line;
 
-/// The connection of a client, within one of its callbacks: [`Context::connection`](crate::Context::connection). As text it is
-/// what the library's log has as `conn`, so that an application's lines can be found beside those of the library.
+/// A client's connection, within one of its callbacks: [`Context::connection`](crate::Context::connection). Its
+/// `Display` is the `conn` of the library's log, so an application can log lines that match the library's.
 ///
 /// ```
 /// # use hinotori::{Channel, ConnectInfo, Context, Join, Params, Payload, Refused, Reply, Routes, SocketHandler};
@@ -42,14 +42,14 @@ impl<'a> ConnectionRef<'a> {
         Self(line)
     }
 
-    /// A number that no other connection of this process has, nor will have.
+    /// A number that is unique to this connection within the process and is never reused.
     #[must_use]
     pub fn id(self) -> u64 {
         self.0.conn().number.into()
     }
 
-    /// When the client was last heard: any message counts, a heartbeat and a ping too, and each request of a long poll. A
-    /// client that is alive sends a heartbeat every 30 s by default.
+    /// When the client was last heard from. Any message counts, including heartbeats and pings, and so does each
+    /// long-poll request. By default, a live client sends a heartbeat every 30 s.
     #[must_use]
     pub fn last_heard(self) -> Instant {
         self.0.last_heard()

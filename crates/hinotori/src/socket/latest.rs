@@ -1,15 +1,16 @@
-//! What a client that lags is sent when it has caught up: of the messages that only the newest counts of, the newest.
+//! For a client that lags: the newest of each message that supersedes earlier ones, to be sent when the client has
+//! caught up.
 
 use indexmap::IndexMap;
 
 use super::ChannelId;
 use crate::wire::Frame;
 
-/// Frames by their channel and key. Few channels of a client have any.
+/// Frames by channel and key. Few of a client's channels have any.
 #[derive(Debug, Default)]
 pub(super) struct Latest {
     channels: Vec<(ChannelId, IndexMap<Box<str>, Frame>)>,
-    /// Of keys and frames.
+    /// Bytes of keys and frames.
     bytes: usize,
 }
 
@@ -18,14 +19,14 @@ fn cost(key: &str, frame: &Frame) -> usize {
 }
 
 impl Latest {
-    /// Keeps a frame in place of an older one of its key; drops it if more than `limit` bytes would be kept.
+    /// Keeps a frame in place of an older one with the same key; drops it if more than `limit` bytes would be kept.
     pub(super) fn keep(&mut self, channel: ChannelId, key: &str, frame: &Frame, limit: usize) {
         let index = self.channels.iter().position(|(id, _)| *id == channel).unwrap_or_else(|| {
             self.channels.push((channel, IndexMap::new()));
             self.channels.len() - 1
         });
         let frames = &mut self.channels[index].1;
-        // an older one is out of date, whether there is room for this one or not
+        // an older one is out of date, whether or not there is room for this one
         if let Some(older) = frames.swap_remove(key) {
             self.bytes -= cost(key, &older);
         }
@@ -35,7 +36,7 @@ impl Latest {
         }
     }
 
-    /// The channel has ended: nothing of it may be sent any more.
+    /// Drops the frames of a channel that has ended.
     pub(super) fn forget(&mut self, channel: ChannelId) {
         if let Some(index) = self.channels.iter().position(|(id, _)| *id == channel) {
             let (_, frames) = self.channels.swap_remove(index);

@@ -1,4 +1,4 @@
-//! Sockets: one client's connection, and the application's say in it.
+//! Sockets: a client's connection, and the application's callbacks for it.
 //!
 //! # Source
 //! Phoenix `lib/phoenix/socket.ex`, 1.8.12.
@@ -36,8 +36,8 @@ pub(crate) use router::{Connected, Router};
 pub(crate) use stream::Stream;
 pub use trusted_proxies::{InvalidProxy, TrustedProxies};
 
-/// The application's side of a socket. Its value, made by [`SocketHandler::connect`], is what the socket's channels share
-/// (Phoenix's socket assigns), in [`Context::socket`](crate::Context::socket).
+/// The application's side of a socket. [`SocketHandler::connect`] creates the value, which all of the socket's channels
+/// share through [`Context::socket`](crate::Context::socket) (the socket's assigns in Phoenix).
 ///
 /// ```
 /// use hinotori::{ConnectInfo, Params, Refused, Routes, SocketHandler};
@@ -66,24 +66,24 @@ pub use trusted_proxies::{InvalidProxy, TrustedProxies};
 /// }
 /// ```
 pub trait SocketHandler: Sized + 'static {
-    /// A client connects. Params come from the query string, all else of the request from `info`.
+    /// Handles a client's request to connect. Params come from the query string; `info` holds the rest of the request.
     ///
     /// # Errors
-    /// [`Refused`] answers the request with 403, or the status that it has, and writes its reason to the log; any error
-    /// becomes one by `?`. A panic answers it with 500.
+    /// [`Refused`] answers the request with 403, or with the status it was given, and writes its reason to the log. Any
+    /// error converts to it by `?`. A panic answers the request with 500.
     fn connect(params: &Params, info: &ConnectInfo<'_>) -> impl Future<Output = Result<Self, Refused>>;
 
-    /// A name that the sockets of one user share, such as `users:7`: [`Endpoint::disconnect`](crate::Endpoint::disconnect)
-    /// closes them all. None by default.
+    /// A name shared by all sockets of one user, such as `users:7`, so that
+    /// [`Endpoint::disconnect`](crate::Endpoint::disconnect) can close them all. `None` by default.
     fn id(&self) -> Option<String> {
         None
     }
 
-    /// Which channel serves which topic. Called when the server starts, by each of its workers.
+    /// Declares which channel serves which topic. Called by each worker when the server starts.
     fn channels(routes: &mut Routes<Self>);
 
-    /// The connection has ended: called once for each socket, before its channels terminate, of which there may be none. It
-    /// runs on the socket's worker, so it must not block; spawn a task for what has to wait. A panic is logged.
+    /// Called once when the connection has ended, before its channels (if any) terminate. It runs on the socket's
+    /// worker thread and must not block; spawn a task for anything that has to wait. A panic is logged.
     fn terminate(&self, why: CloseReason) {
         let _ = why;
     }

@@ -1,12 +1,12 @@
 //! What waits to be written to one client.
 //!
-//! Frames are pushed from channels, broadcasts and the session, never waiting for the peer. On a WebSocket they are
-//! [written](Outbox::write) soon after by the connection's worker, many in one system call; on long poll the client's next
-//! poll [takes](Outbox::take_all) them. The queue is bounded in bytes: a client that stops reading is cut off once more
-//! than its limit waits, and costs nobody else anything.
+//! Channels, broadcasts and the session push frames here and never wait for the peer. On a WebSocket, the connection's
+//! worker [writes](Outbox::write) them soon after, many in one system call. On long poll, the client's next poll
+//! [takes](Outbox::take_all) them. The queue is bounded in bytes: a client that stops reading is disconnected once more
+//! than its limit waits, and does not affect other clients.
 //!
-//! Slow means not reading. The frame that is being written does not count, however long it is, and neither do the pieces of
-//! a [`PayloadList`](crate::PayloadList), such as a history, which the client does not hold alone.
+//! A slow client is one that does not read. The limit does not count the frame being written, however long it is, nor
+//! the pieces of a [`PayloadList`](crate::PayloadList), such as a history, which the client shares with others.
 
 use std::{
     cell::{Cell, RefCell},
@@ -21,26 +21,29 @@ use bytes::Bytes;
 use super::{ChannelId, latest::Latest};
 use crate::wire::Frame;
 
-/// So many times its limit may wait for a client that reads: broadcasts come in bursts, within which nothing is written.
+/// A client that reads may have this many times its limit waiting, because nothing is written during a burst of
+/// broadcasts.
 const BURST: usize = 16;
 
-/// A client reads if it has taken a part of its limit within so long, and that is the part.
+/// A client counts as reading if it has taken this part of its limit within this time.
 const GRACE: Duration = Duration::from_millis(300);
 const PROGRESS: usize = 16;
 
-/// A peer that takes no such part for so long is cut off while more than its limit waits, whoever else holds that.
+/// A peer that has not taken that part for this long is disconnected if more than its limit waits, shared pieces
+/// included.
 const STALL: Duration = Duration::from_secs(10);
 
-/// A list's pieces are so many times as long as what a client holds alone of them: their addresses.
+/// Ratio of the length of a list's pieces to the memory that each client needs for them, which is their addresses.
 const LISTED: usize = 512;
 
-/// So small a part of the limit may be kept for a client that lags, beside what waits: it is sent as soon as that is gone.
+/// The part of the limit that may be kept for a client that lags, in addition to what is queued. It is sent as soon as
+/// the queue is empty.
 const KEPT: usize = 4;
 
-/// Pieces of frames that one system call writes.
+/// Pieces of frames per system call.
 const PIECES: usize = 64;
 
-/// How far the connection is.
+/// The state of the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Open,
@@ -48,30 +51,31 @@ enum State {
     Closing,
     /// The transport ends once the queue is empty.
     Finished,
-    /// The transport ends now, whatever is queued.
+    /// The transport ends now, even if frames are queued.
     Cut,
 }
 
-/// How a transport is to end.
+/// How a transport should end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
-    /// All that was queued has been written.
+    /// Everything queued has been written.
     Written,
-    /// At once, whatever is queued.
+    /// Immediately, even if frames are queued.
     Cut,
 }
 
-/// Bytes of memory that a queued frame holds alone: a flood of tiny ones counts too.
+/// Bytes of memory that a queued frame does not share with others. It includes a fixed part, so that a flood of tiny
+/// frames counts too.
 fn cost(frame: &Frame) -> usize {
     size_of::<Frame>() + frame.size() - frame.shared()
 }
 
-/// Frames in their order. Mostly there is one or none, which takes no memory of its own.
+/// Frames in order. Usually there is at most one, which needs no allocation.
 #[derive(Debug, Default)]
 struct Queue {
     first: Option<Frame>,
     rest: VecDeque<Frame>,
-    /// Bytes of the first that have been written.
+    /// Bytes of the first frame that have been written.
     written: usize,
 }
 
@@ -87,12 +91,12 @@ impl Queue {
         }
     }
 
-    /// The only piece that waits, of a frame that has not been begun.
+    /// The piece that waits, if it is the only one and its frame has not been started.
     fn only(&self) -> Option<&Bytes> {
         self.first.as_ref().filter(|_| self.written == 0 && self.rest.is_empty())?.whole()
     }
 
-    /// Writes the first pieces, as many as one call takes.
+    /// Writes the first pieces, as many as fit in one call.
     fn write(&self, write: impl FnOnce(&[IoSlice<'_>]) -> io::Result<usize>) -> io::Result<usize> {
         let mut slices = [IoSlice::new(&[]); PIECES];
         let mut written = self.written;
@@ -105,7 +109,7 @@ impl Queue {
         write(&slices[..count])
     }
 
-    /// Takes away so many bytes, which have been written. Calls `done` with each frame that has been written whole.
+    /// Removes this many bytes, which have been written. Calls `done` with each frame that has been written completely.
     fn written(&mut self, bytes: usize, mut done: impl FnMut(&Frame)) {
         self.written += bytes;
         while let Some(first) = self.first.take_if(|first| first.size() <= self.written) {
@@ -114,7 +118,7 @@ impl Queue {
             self.first = self.rest.pop_front();
         }
         if self.first.is_none() && self.rest.capacity() > 0 {
-            // a burst has passed: an idle connection keeps no memory for it
+            // the burst is over: an idle connection keeps no memory for it
             self.rest = VecDeque::new();
         }
     }
@@ -135,27 +139,28 @@ impl FromIterator<Frame> for Queue {
 #[derive(Debug)]
 pub(crate) struct Outbox {
     state: Cell<State>,
-    /// When the peer, which did not take all that it was offered, last took a part of it: what waits now is its own fault.
+    /// Set if the peer did not take everything it was offered: when it last made progress. What waits now is the peer's
+    /// own fault.
     stalled: Cell<Option<Instant>>,
-    /// Bytes that it has taken since.
+    /// Bytes that it has taken since then.
     taken: Cell<usize>,
-    /// Bytes that wait and that nobody else holds.
+    /// Bytes that wait and are not shared.
     queued: Cell<usize>,
     /// Bytes that wait in pieces of lists.
     shared: Cell<usize>,
-    /// Frames that have their place and are not here yet.
+    /// Frames that are counted and have not arrived yet.
     expected: Cell<u32>,
     limit: usize,
     frames: RefCell<Queue>,
-    /// What is sent when a client that lags has taken all that waits. Boxed, as few have any.
+    /// What to send once a client that lags has taken everything queued. Boxed, because few clients lag.
     latest: RefCell<Option<Box<Latest>>>,
     /// The transport's task.
     transport: RefCell<Option<Waker>>,
 }
 
 impl Outbox {
-    /// An outbox that takes a frame as long as at most `limit` bytes wait before it, beside the frame that is being written:
-    /// one frame of any size always has room.
+    /// Creates an outbox that accepts a frame as long as at most `limit` bytes wait before it, not counting the frame
+    /// being written. So one frame of any size always fits.
     pub(crate) fn new(limit: usize) -> Self {
         Self {
             state: Cell::new(State::Open),
@@ -176,18 +181,18 @@ impl Outbox {
         self.limit
     }
 
-    /// Queues a frame; does nothing once the connection is closing. False if too much waits already for a peer that does
-    /// not read: it is to be cut off.
+    /// Queues a frame; does nothing once the connection is closing. Returns false if too much already waits for a peer
+    /// that does not read, which should then be disconnected.
     #[must_use]
     pub(crate) fn push(&self, frame: &Frame) -> bool {
         self.push_to(&mut self.frames.borrow_mut(), frame)
     }
 
-    /// Keeps a frame of which only the newest counts, if the peer lags: it is queued when all that waits has been taken. False if
-    /// the peer does not lag, and the frame is to be pushed as any other.
+    /// If the peer lags, keeps a frame that supersedes earlier ones, and queues it once everything else has been taken.
+    /// Returns false if the peer does not lag; the frame should then be pushed like any other.
     pub(super) fn keep_latest(&self, channel: ChannelId, key: &str, frame: &Frame) -> bool {
         let mut latest = self.latest.borrow_mut();
-        // behind an older one that is still here, or it would be overtaken by that
+        // while an older one is still here, the new one must not overtake it
         let is_kept = self.is_open() && (self.is_stalled() || latest.is_some());
         if is_kept {
             latest.get_or_insert_default().keep(channel, key, frame, self.limit / KEPT);
@@ -195,14 +200,14 @@ impl Outbox {
         is_kept
     }
 
-    /// Nothing of a channel that has ended may be sent any more.
+    /// Drops the frames kept for a channel, which has ended.
     pub(super) fn forget_latest(&self, channel: ChannelId) {
         if let Some(latest) = &mut *self.latest.borrow_mut() {
             latest.forget(channel);
         }
     }
 
-    /// Queues what was kept. False if there was nothing.
+    /// Queues what was kept. Returns false if there was nothing.
     fn queue_latest(&self, frames: &mut Queue) -> bool {
         let Some(latest) = self.latest.take().filter(|_| self.is_open()) else { return false };
         for frame in latest.into_frames() {
@@ -212,7 +217,7 @@ impl Outbox {
         frames.first.is_some()
     }
 
-    /// As [`Outbox::push`], but before the frames that wait behind the one that is being written.
+    /// Like [`Outbox::push`], but ahead of the frames that wait behind the one being written.
     #[must_use]
     pub(crate) fn push_ahead(&self, frame: &Frame) -> bool {
         let frames = &mut *self.frames.borrow_mut();
@@ -239,7 +244,7 @@ impl Outbox {
     fn has_room_in(&self, frames: &Queue) -> bool {
         let most = self.limit.saturating_mul(BURST);
         let queued = self.queued.get();
-        // what is mostly so is asked first
+        // the most likely condition first
         !self.is_open()
             || self.shared.get() / LISTED <= most
                 && (queued <= self.limit
@@ -247,7 +252,7 @@ impl Outbox {
                     || self.reads() && self.waits(frames) <= most)
     }
 
-    /// Bytes that wait behind the frame that is being written.
+    /// Bytes that wait behind the frame being written.
     fn waits(&self, frames: &Queue) -> usize {
         self.queued.get() - frames.first.as_ref().map_or(0, cost)
     }
@@ -257,7 +262,7 @@ impl Outbox {
         self.stalled.get().is_none_or(|since| since.elapsed() < GRACE)
     }
 
-    /// Whether the peer reads, but so much waits for it that no more should be queued for a moment.
+    /// Whether the peer reads, but has so much waiting that nothing more should be queued for a moment.
     pub(super) fn falls_behind(&self) -> bool {
         self.is_stalled()
             && self.is_open()
@@ -276,12 +281,12 @@ impl Outbox {
         self.shared.set(self.shared.get() - frame.shared());
     }
 
-    /// Whether a frame may be written that has not been queued.
+    /// Whether a frame may be written without queueing it.
     pub(super) fn is_free(&self) -> bool {
         self.is_open() && !self.is_stalled() && self.is_empty()
     }
 
-    /// Queues what is left of a frame that was written to a free outbox's peer, who did not take, or send on, all of it.
+    /// After a direct write to the peer of a free outbox: queues what the peer did not take, or did not flush.
     pub(super) fn begun(&self, frame: &Frame, written: usize) {
         self.offered(written, false);
         if written < frame.size() {
@@ -291,7 +296,7 @@ impl Outbox {
         }
     }
 
-    /// As [`Outbox::push`], for a frame that [comes](Outbox::arrive) later: it counts already.
+    /// Like [`Outbox::push`], for a frame that [arrives](Outbox::arrive) later but counts from now on.
     #[must_use]
     pub(crate) fn expect(&self, frame: &Frame) -> bool {
         let has_room = self.has_room_in(&self.frames.borrow());
@@ -302,7 +307,7 @@ impl Outbox {
         has_room
     }
 
-    /// Queues a frame that was expected, whatever has been queued since, but for a transport that has ended.
+    /// Queues a frame that was expected, whatever has been queued since, unless the transport has ended.
     pub(crate) fn arrive(&self, frame: &Frame) {
         self.expected.set(self.expected.get() - 1);
         if self.state.get() != State::Cut {
@@ -310,14 +315,14 @@ impl Outbox {
         }
     }
 
-    /// Takes nothing any more but this close frame, which comes later.
+    /// From now on, accepts only this close frame, which arrives later.
     pub(crate) fn expect_close(&self, frame: &Frame) {
         if self.expect(frame) {
             self.state.set(State::Closing);
         }
     }
 
-    /// Queues the close frame, after which nothing is taken.
+    /// Queues the close frame. Nothing is accepted after it.
     pub(crate) fn close(&self, frame: &Frame) {
         if self.state.get() == State::Open {
             self.state.set(State::Closing);
@@ -326,7 +331,7 @@ impl Outbox {
         }
     }
 
-    /// Ends the transport after what is queued.
+    /// Ends the transport once everything queued has been written.
     pub(crate) fn finish(&self) {
         if self.state.get() != State::Cut {
             self.state.set(State::Finished);
@@ -334,7 +339,7 @@ impl Outbox {
         }
     }
 
-    /// Ends the transport at once.
+    /// Ends the transport immediately.
     pub(crate) fn cut(&self) {
         self.state.set(State::Cut);
         self.frames.take();
@@ -344,7 +349,8 @@ impl Outbox {
         self.wake();
     }
 
-    /// Whether so much waits already that a client should not be asked for more of its own messages: their replies come here.
+    /// Whether so much waits that the server should read no more messages from the client, because their replies would
+    /// be queued here.
     pub(crate) fn is_filling(&self) -> bool {
         self.queued.get() + self.shared.get() / LISTED > self.limit / 2
     }
@@ -357,12 +363,13 @@ impl Outbox {
         self.frames.borrow().first.is_none()
     }
 
-    /// Whether the peer did not take all that it was offered.
+    /// Whether the peer did not take everything it was offered.
     pub(crate) fn is_stalled(&self) -> bool {
         self.stalled.get().is_some()
     }
 
-    /// The peer was offered all that waits; how many bytes of it were taken, and whether those were all.
+    /// Records that the peer was offered everything that waits, how many bytes of it were taken, and whether that was
+    /// all.
     pub(crate) fn offered(&self, taken: usize, is_all_taken: bool) {
         if is_all_taken {
             return self.stalled.set(None);
@@ -376,14 +383,14 @@ impl Outbox {
         }
     }
 
-    /// Whether the peer has not read for so long, with so much that waits, that it is to be cut off.
+    /// Whether the peer has not read for so long, with so much waiting, that it should be disconnected.
     pub(super) fn waits_in_vain(&self, now: Instant) -> bool {
         let waits = self.queued.get() + self.shared.get();
         waits > self.limit
             && self.stalled.get().is_some_and(|since| now.saturating_duration_since(since) > STALL)
     }
 
-    /// Whether the transport is to end now, and how.
+    /// Whether the transport should end now, and how.
     pub(crate) fn end(&self) -> Option<End> {
         match self.state.get() {
             State::Cut => Some(End::Cut),
@@ -396,11 +403,11 @@ impl Outbox {
         self.is_empty() && self.expected.get() == 0 && !self.is_stalled()
     }
 
-    /// Writes what is queued by `write`, which gets pieces in their order and returns how many bytes of them it took.
-    /// Returns how many were taken.
+    /// Writes what is queued with `write`, which gets pieces in order and returns how many bytes of them it took.
+    /// Returns the total number of bytes taken.
     ///
     /// # Errors
-    /// That of `write`, beside that; what it took before is gone from the queue.
+    /// The error of `write`, next to the total. Bytes taken before the error have left the queue.
     pub(super) fn write(
         &self,
         mut write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>,
@@ -409,7 +416,7 @@ impl Outbox {
         let mut all = 0;
         while frames.first.is_some() || self.queue_latest(frames) {
             let taken = match frames.only() {
-                // nearly always
+                // by far the most common case
                 Some(piece) => write(&[IoSlice::new(piece)]),
                 None => frames.write(&mut write),
             };
@@ -425,7 +432,7 @@ impl Outbox {
         (all, Ok(()))
     }
 
-    /// As [`Outbox::poll_any`], for a peer that may stay away: what waits while it does is its own fault.
+    /// Like [`Outbox::poll_any`], for a peer that may stay away: while it does, it counts as stalled.
     pub(crate) fn poll_queued(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.offered(0, false);
         self.poll_any(cx)
@@ -440,7 +447,7 @@ impl Outbox {
         Poll::Pending
     }
 
-    /// All frames that are queued.
+    /// Takes all queued frames.
     pub(crate) fn take_all(&self) -> Vec<Frame> {
         let mut frames = self.frames.take();
         self.queue_latest(&mut frames);
@@ -449,7 +456,7 @@ impl Outbox {
         frames
     }
 
-    /// Puts frames back that could not be delivered, before any that came since.
+    /// Puts back frames that could not be delivered, ahead of any queued since.
     pub(crate) fn put_back(&self, undelivered: Vec<Frame>) {
         undelivered.iter().for_each(|frame| self.count(frame));
         let since = self.frames.take().into_frames();
@@ -464,19 +471,19 @@ impl Outbox {
         }
     }
 
-    /// The waker of the transport's task, for a stream that has room again later.
+    /// The waker of the transport's task, for a stream to use once it has room again.
     pub(super) fn with_waker<R>(&self, with: impl FnOnce(&Waker) -> R) -> R {
         with(self.transport.borrow().as_ref().unwrap_or(Waker::noop()))
     }
 
-    /// Wakes the transport's task: there is something for it to do.
+    /// Wakes the transport's task because it has something to do.
     pub(super) fn wake(&self) {
         if let Some(transport) = &*self.transport.borrow() {
             transport.wake_by_ref();
         }
     }
 
-    /// Wakes a poll that waits for frames, of which there are some now.
+    /// Wakes a poll that waits for frames.
     pub(super) fn wake_poll(&self) {
         if let Some(poll) = self.transport.take() {
             self.offered(0, true);
@@ -496,7 +503,7 @@ mod tests {
         Frame::of(Opcode::Text, &vec![b'x'; length])
     }
 
-    /// Writes as much as a peer takes who has room for `room` bytes.
+    /// Writes as much as fits for a peer with `room` bytes of room.
     fn write(outbox: &Outbox, mut room: usize) -> Vec<u8> {
         let mut taken = vec![];
         let (all, result) = outbox.write(|pieces| {
@@ -513,12 +520,12 @@ mod tests {
         taken
     }
 
-    /// As much time passes as makes of a client that has not read one that does not.
+    /// Lets enough time pass for a client that has not read to count as not reading.
     fn stall(outbox: &Outbox) {
         outbox.stalled.set(outbox.stalled.get().and_then(|since| since.checked_sub(GRACE)));
     }
 
-    /// A push of a list of some 100 KB, as a history is one.
+    /// A push with a list of about 100 KB, like a history.
     fn history() -> Frame {
         let mut list = PayloadList::new();
         (0..100).for_each(|_| list.push("x".repeat(1_000)).unwrap());
@@ -711,7 +718,7 @@ mod tests {
         assert_eq!(outbox.end(), Some(End::Written));
     }
 
-    /// A short frame, or one whose payload is a piece of its own.
+    /// A short frame, and one whose payload is a separate piece.
     fn any_frame() -> impl Strategy<Value = Frame> {
         let any = prop_oneof![4 => 0usize..200, 1 => 32_000usize..70_000].prop_map(|length| {
             let payload = Payload::raw_json(format!("{{\"x\":\"{}\"}}", "x".repeat(length))).unwrap();

@@ -1,4 +1,4 @@
-//! Why a socket does not want a client.
+//! The refusal of a client by a socket.
 
 use std::{any::type_name, fmt};
 
@@ -6,13 +6,12 @@ use actix_web::http::StatusCode;
 
 use crate::channel::{BoxError, chain};
 
-/// The application does not want this client: what [`SocketHandler::connect`](crate::SocketHandler::connect) says instead
-/// of a socket.
+/// The error that [`SocketHandler::connect`](crate::SocketHandler::connect) returns to refuse a client.
 ///
-/// The client sees the status, 403 by default as in Phoenix, and nothing else. The reason goes to the log, in
-/// `event=refused reason=application … why="…"`.
+/// The client sees only the status, 403 by default as in Phoenix. The reason is written to the log, in `event=refused
+/// reason=application … why="…"`.
 ///
-/// Any error, and any text, becomes a refusal by `?`:
+/// Any error or text converts to a refusal by `?`:
 ///
 /// ```
 /// use actix_web::http::StatusCode;
@@ -27,29 +26,30 @@ use crate::channel::{BoxError, chain};
 /// }
 /// ```
 ///
-/// It is no `std::error::Error` itself, as `anyhow::Error` is none: else it could not be made of all that are.
+/// Like `anyhow::Error`, it does not implement `std::error::Error`: otherwise it could not implement `From` for every
+/// error.
 #[derive(Debug)]
 pub struct Refused {
     why: BoxError,
     status: StatusCode,
-    /// It is the server that is wrong, not the client.
+    /// Whether the server is at fault rather than the client.
     is_fault: bool,
 }
 
 impl Refused {
-    /// Refuses with 403. The text goes to the log, where it is quoted and cut after 256 bytes; the client does not see it.
+    /// Refuses with 403. The text goes to the log, quoted and cut after 256 bytes; the client does not see it.
     #[must_use]
     pub fn because(why: impl Into<String>) -> Self {
         why.into().into()
     }
 
-    /// Answers with another status, such as 401.
+    /// Sets another status, such as 401.
     ///
-    /// phoenix.js treats all statuses alike: it tries again. Over long polling a 403 is in the body of the answer, as in
-    /// Phoenix, and any other is the status of the answer itself.
+    /// phoenix.js treats all statuses alike and tries again. On long polling, a 403 is sent in the body of the answer,
+    /// as in Phoenix; any other status is the status of the answer itself.
     ///
     /// # Panics
-    /// If the status is not one of an error, 400 to 599. In `connect`, a panic is answered with 500.
+    /// If the status is not an error, 400 to 599. In `connect`, a panic is answered with 500.
     #[must_use]
     pub fn with_status(self, status: StatusCode) -> Self {
         assert!(
@@ -65,7 +65,7 @@ impl Refused {
         self.status
     }
 
-    /// The application did not give its `App` what its socket needs.
+    /// The application's `App` lacks data that its socket needs.
     pub(crate) fn missing<T>() -> Self {
         let why = format!("there is no {} in the app_data of the App", type_name::<T>());
         Self { why: why.into(), status: StatusCode::INTERNAL_SERVER_ERROR, is_fault: true }
@@ -82,7 +82,7 @@ impl<E: Into<BoxError>> From<E> for Refused {
     }
 }
 
-/// The reason, with all that caused it.
+/// The reason with all its causes.
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&chain(&*self.why))

@@ -1,12 +1,12 @@
-//! What the log calls a connection.
+//! The name of a connection in the log.
 
 use std::fmt;
 
 use super::Quoted;
 use crate::pubsub::SubscriberKey;
 
-/// The number of a connection, and behind it the socket's id, if it has one: `7 id="users:1"`. Written as `conn={conn}`, so
-/// that each line of a connection has both.
+/// A connection's number, followed by the socket's id if it has one: `7 id="users:1"`. Written as `conn={conn}`, so
+/// each log line of a connection has both.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Conn<'a> {
     pub(crate) number: SubscriberKey,

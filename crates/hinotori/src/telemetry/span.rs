@@ -1,26 +1,27 @@
-//! Spans of `tracing` around the callbacks of an application, with the feature `tracing`; without it there are none.
+//! Spans of `tracing` around the application's callbacks. Without the feature `tracing` there are none.
 //!
-//! A span lasts for one callback, is entered whenever the callback is polled, and has the level info. What the application
-//! logs or traces in it, and the tasks it starts with `tracing::Instrument`, belong to the client and the message.
+//! A span lasts for one callback, is entered whenever the callback is polled, and has the level info. Whatever the
+//! application logs or traces within it, and tasks that it starts with `tracing::Instrument`, are associated with the
+//! client and the message.
 
 use std::future::Future;
 
 use super::Conn;
 
-/// What the span says. Its fields are `callback`, `conn`, `id`, `topic` and `event`, those that there are.
+/// The fields of the span: those of `callback`, `conn`, `id`, `topic` and `event` that are known.
 #[derive(Debug, Clone, Copy)]
 #[cfg_attr(not(feature = "tracing"), expect(dead_code, reason = "there are no spans"))]
 pub(crate) struct Span<'a> {
     /// The name of the method.
     pub(crate) callback: &'static str,
-    /// `connect` is asked before there is a connection.
+    /// `None` for `connect`, which runs before there is a connection.
     pub(crate) conn: Option<Conn<'a>>,
     pub(crate) topic: Option<&'a str>,
     pub(crate) event: Option<&'a str>,
 }
 
 impl Span<'_> {
-    /// A callback in its span.
+    /// Runs a callback in its span.
     #[cfg(feature = "tracing")]
     pub(crate) fn around<F: Future>(self, callback: F) -> impl Future<Output = F::Output> + use<F> {
         use tracing::{Instrument, Level, Span, field, info_span, span_enabled};
@@ -43,7 +44,7 @@ impl Span<'_> {
         callback.instrument(span)
     }
 
-    /// The callback itself.
+    /// Returns the callback unchanged.
     #[cfg(not(feature = "tracing"))]
     pub(crate) fn around<F: Future>(self, callback: F) -> F {
         callback

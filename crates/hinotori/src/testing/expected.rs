@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-/// What [`assert_push`](super::TestSocket::assert_push) and the other assertions take: a value that the payload must equal, one
-/// that it must be [`like`], or a closure that says whether it is right.
+/// The argument of [`assert_push`](super::TestSocket::assert_push) and the other assertions: a value that the payload
+/// must equal, a value that it must be [`like`], or a closure that checks it.
 ///
 /// ```
 /// use hinotori::testing::{Expected, like};
@@ -15,14 +15,14 @@ use serde_json::Value;
 /// assert!((|payload: &Value| payload["id"].is_u64()).fits(&payload));
 /// ```
 pub trait Expected {
-    /// Whether a payload is what is expected.
+    /// Whether a payload matches.
     fn fits(&self, payload: &Value) -> bool;
 
-    /// What is expected, for the message of an assertion that fails.
+    /// Describes the expectation in the message of a failed assertion.
     fn describe(&self) -> String;
 }
 
-/// The very payload.
+/// Matches exactly this payload.
 impl Expected for Value {
     fn fits(&self, payload: &Value) -> bool {
         self == payload
@@ -33,7 +33,7 @@ impl Expected for Value {
     }
 }
 
-/// What a closure says is right; it needs the type of its argument: `|payload: &Value| …`.
+/// Matches if a closure returns true. The closure must name the type of its argument: `|payload: &Value| …`.
 impl<F: Fn(&Value) -> bool> Expected for F {
     fn fits(&self, payload: &Value) -> bool {
         self(payload)
@@ -48,8 +48,8 @@ impl<F: Fn(&Value) -> bool> Expected for F {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Like(Value);
 
-/// A payload that has at least these keys, on every level, with values like these; lists are of the same length (Phoenix's
-/// patterns in `assert_push`).
+/// Matches a payload that has at least these keys on every level, with matching values; arrays must have the same
+/// length (Phoenix's patterns in `assert_push`).
 #[must_use]
 pub fn like(pattern: Value) -> Like {
     Like(pattern)

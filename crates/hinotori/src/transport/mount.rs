@@ -1,4 +1,4 @@
-//! A socket at a path of a server, and its settings.
+//! A socket mounted at a path, and its settings.
 
 use std::{rc::Rc, sync::Arc, time::Duration};
 
@@ -49,20 +49,20 @@ pub struct SocketOptions {
     pub compress: bool,
     /// Topics that one socket may have joined at a time. 100 by default, as in Phoenix.
     pub max_channels: usize,
-    /// Bytes that may wait for a client that does not read, before it is cut off. 1 MiB by default. Raise it if clients
-    /// on slow lines get large bursts.
+    /// Bytes that may wait for a client that does not read before it is disconnected. 1 MiB by default. Raise it if
+    /// clients on slow connections get large bursts.
     ///
-    /// Only what waits behind the frame that is being written counts, so one message of any size fits beyond the limit.
-    /// The pieces of a [`PayloadList`](crate::PayloadList) do not count. A client that has read anything within the
-    /// last second may have 16 times the limit waiting. A WebSocket client that has taken nothing for 10 s while more
-    /// than the limit waits, lists included, is cut off.
+    /// Only what waits behind the frame being written counts, so one message of any size fits beyond the limit. The
+    /// pieces of a [`PayloadList`](crate::PayloadList) do not count. A client that has taken 1/16 of the limit within
+    /// the last 0.3 s may have 16 times the limit waiting. A WebSocket client that takes less than 1/16 of the limit
+    /// for 10 s while more than the limit waits, lists included, is disconnected.
     pub outbox_limit: usize,
-    /// Messages, heartbeats and pings that a client may send per second on average. 0 by default: any number. Messages
-    /// above the rate get an error reply, `{"reason":"too many messages"}`. A client that sends more than twice the
-    /// rate is closed with 1008. Set it to a few times what a user can cause.
+    /// Messages, heartbeats and pings that a client may send per second on average. 0, the default, is unlimited.
+    /// Messages above the rate get an error reply, `{"reason":"too many messages"}`. A client that sends more than
+    /// twice the rate is closed with 1008. Set it to a few times what a user can cause.
     pub max_message_rate: u32,
-    /// Messages that a client may send at once before `max_message_rate` counts; at least 1. 100 by default: when
-    /// phoenix.js reconnects, it joins all its topics and sends what it kept.
+    /// Messages that a client may send at once before `max_message_rate` applies; at least 1. 100 by default, because
+    /// phoenix.js joins all its topics and sends what it buffered when it reconnects.
     pub max_message_burst: u32,
 }
 
@@ -85,7 +85,7 @@ impl Default for SocketOptions {
     }
 }
 
-/// Each sets the field of its name.
+/// Each method sets the field of the same name.
 impl SocketOptions {
     /// Sets [`timeout`](#structfield.timeout).
     #[must_use]

@@ -1,4 +1,4 @@
-//! Timers of a channel, seen by its client while time is paused.
+//! A channel's timers, as its client sees them while time is paused.
 
 use tokio::time::{Instant, advance, pause, sleep};
 
@@ -16,7 +16,7 @@ impl SocketHandler for PlainSocket {
     }
 }
 
-/// Pushes `ring` when it goes off, and takes its time for it if it is told to.
+/// Pushes `ring` when its timer fires; takes a while to handle it if asked to.
 #[derive(Default)]
 struct Alarm {
     last: Option<TimerRef>,
@@ -102,7 +102,7 @@ async fn a_timer_whose_messages_take_longer_than_its_period_does_not_keep_the_ch
     say(&mut client, "every, slowly", json!({})).await;
     for _ in 0..3 {
         advance(MINUTE).await;
-        // handled behind one message of the timer, which sleeps
+        // queued behind a timer message whose callback sleeps
         let push = client.push("alarm", "echo", json!({})).unwrap();
         advance(MINUTE * 2).await;
         client.assert_reply(push, Status::Ok, json!({})).await;
