@@ -217,9 +217,13 @@ impl<C: Channel> Task<C> {
         let Broadcast { topic, event, payload, .. } = &*broadcast;
         let (payload, context) = (payload.clone(), &mut self.context);
         let outcome = if topic == self.membership.topic() {
-            guard::<C, _>(&self.membership, channel.handle_out(event, payload, context)).await
+            let callback = channel.handle_out(event, payload, context);
+            let callback = span(&self.membership, "handle_out", Some(event)).around(callback);
+            guard::<C, _>(&self.membership, callback).await
         } else {
-            guard::<C, _>(&self.membership, channel.handle_broadcast(topic, event, payload, context)).await
+            let callback = channel.handle_broadcast(topic, event, payload, context);
+            let callback = span(&self.membership, "handle_broadcast", Some(event)).around(callback);
+            guard::<C, _>(&self.membership, callback).await
         };
         self.membership.handled_heard(&broadcast);
         outcome
