@@ -1,0 +1,147 @@
+//! docs/RECIPES.md: its code is that of the examples, and each of them does what it says there.
+
+use std::{fs, path::Path};
+
+use serde_json::{Value, json};
+
+use crate::{
+    PATIENCE,
+    client::Client,
+    folder::Folder,
+    server::{Launch, Server},
+};
+
+const RECIPES: &str = include_str!("../../docs/RECIPES.md");
+
+/// The blocks of code of this language in a text.
+fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
+    let begin = format!("```{language}\n");
+    text.split(begin.as_str()).skip(1).map(|rest| rest.split_once("\n```").unwrap().0).collect()
+}
+
+/// The same, whatever its indentation.
+fn flush(code: &str) -> String {
+    code.lines().map(str::trim_start).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn every_recipe_quotes_its_example_word_for_word() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/hinotori/examples");
+    let recipes: Vec<_> = RECIPES.split("\n## ").skip(1).collect();
+    assert!(!recipes.is_empty());
+    for recipe in recipes {
+        let (title, text) = recipe.split_once('\n').unwrap();
+        let link = text
+            .split_once("](../crates/hinotori/examples/")
+            .unwrap_or_else(|| panic!("{title} has no example"))
+            .1;
+        let example = fs::read_to_string(examples.join(link.split_once(')').unwrap().0)).unwrap();
+        let quotes = blocks(text, "rust");
+        assert!(!quotes.is_empty(), "{title} quotes nothing");
+        for quote in quotes {
+            assert!(flush(&example).contains(&flush(quote)), "{title}: its example does not have\n{quote}");
+        }
+        assert!(RECIPES.contains(&format!("[{title}](#")), "{title} is not in the contents");
+    }
+}
+
+/// A client of a recipe, in one topic.
+struct Member {
+    client: Client,
+    topic: &'static str,
+}
+
+impl Member {
+    /// Joins with the ref `"1"`: the response.
+    fn join(server: &Server, query: &str, topic: &'static str, payload: &Value) -> (Self, Value) {
+        let mut client = Client::open(server.port, &format!("/socket/websocket?vsn=2.0.0&{query}"));
+        client.send(&json!(["1", "1", topic, "phx_join", payload]));
+        let mut reply = client.message();
+        let response = reply[4]["response"].take();
+        assert_eq!(reply, json!(["1", "1", topic, "phx_reply", { "status": "ok", "response": null }]));
+        (Self { client, topic }, response)
+    }
+
+    fn push(&mut self, event: &str, payload: &Value) {
+        self.client.send(&json!(["1", "2", self.topic, event, payload]));
+    }
+
+    /// The next thing that comes is this broadcast.
+    fn hears(&self, event: &str, payload: &Value) {
+        self.client.expect(&json!([null, null, self.topic, event, payload]));
+    }
+
+    /// The next thing that comes is this, for this client alone.
+    fn gets(&self, event: &str, payload: &Value) {
+        self.client.expect(&json!(["1", null, self.topic, event, payload]));
+    }
+
+    /// The next thing that comes is the end of the channel.
+    fn crashes(&self) {
+        self.client.expect(&json!(["1", "1", self.topic, "phx_error", { "reason": "channel_crash" }]));
+    }
+}
+
+/// Enters a room of `room_actor`, in which the texts and the members are these.
+fn enter_room(server: &Server, texts: &Value, members: u32) -> Member {
+    let (member, _) = Member::join(server, "", "room:a/b", &json!({}));
+    member.hears("members", &json!({ "count": members }));
+    member.gets("texts", &json!({ "texts": texts }));
+    member
+}
+
+#[test]
+fn a_room_is_one_for_all_workers_and_notices_who_leaves() {
+    let folder = Folder::new();
+    let server = Launch::example("room_actor").set("DATA_DIR", folder.path().display()).start();
+    let mut ann = enter_room(&server, &json!([]), 1);
+    let bob = enter_room(&server, &json!([]), 2);
+    ann.hears("members", &json!({ "count": 2 }));
+    for (number, text) in ["one", "two"].into_iter().enumerate() {
+        ann.push("say", &json!({ "text": text }));
+        for member in [&ann, &bob] {
+            member.hears("said", &json!({ "number": number, "text": text }));
+        }
+    }
+    let carol = enter_room(&server, &json!(["one", "two"]), 3);
+    // a connection that is cut says no goodbye
+    drop(carol);
+    bob.hears("members", &json!({ "count": 3 }));
+    bob.hears("members", &json!({ "count": 2 }));
+}
+
+#[test]
+fn a_room_that_is_empty_is_saved_and_ends_and_the_next_client_finds_its_texts() {
+    let folder = Folder::new();
+    let server =
+        Launch::example("room_actor").set("DATA_DIR", folder.path().display()).set("ROOM_TTL", 300).start();
+    let mut ann = enter_room(&server, &json!([]), 1);
+    ann.push("say", &json!({ "text": "one" }));
+    ann.hears("said", &json!({ "number": 0, "text": "one" }));
+    drop(ann);
+    server.log_line(|line| line.ends_with("room:a/b is saved"));
+    enter_room(&server, &json!(["one"]), 1);
+}
+
+#[test]
+fn a_room_that_crashes_ends_its_channels_and_the_next_join_starts_it_as_it_was_saved() {
+    let folder = Folder::new();
+    let server = Launch::example("room_actor").set("DATA_DIR", folder.path().display()).start();
+    let mut ann = enter_room(&server, &json!([]), 1);
+    ann.push("crash", &json!({}));
+    ann.crashes();
+    enter_room(&server, &json!([]), 1);
+}
+
+#[test]
+fn rooms_are_saved_at_sigterm() {
+    let folder = Folder::new();
+    let start = || Launch::example("room_actor").set("DATA_DIR", folder.path().display()).start();
+    let mut server = start();
+    let mut ann = enter_room(&server, &json!([]), 1);
+    ann.push("say", &json!({ "text": "one" }));
+    ann.hears("said", &json!({ "number": 0, "text": "one" }));
+    server.signal("TERM");
+    assert!(server.wait_exit(PATIENCE).success());
+    enter_room(&start(), &json!(["one"]), 1);
+}
