@@ -66,6 +66,12 @@ impl Member {
         self.client.send(&json!(["1", "2", self.topic, event, payload]));
     }
 
+    /// The next thing that comes is the reply to the last event.
+    fn is_answered(&self, status: &str, response: &Value) {
+        let reply = json!({ "status": status, "response": response });
+        self.client.expect(&json!(["1", "2", self.topic, "phx_reply", reply]));
+    }
+
     /// The next thing that comes is this broadcast.
     fn hears(&self, event: &str, payload: &Value) {
         self.client.expect(&json!([null, null, self.topic, event, payload]));
@@ -144,4 +150,31 @@ fn rooms_are_saved_at_sigterm() {
     server.signal("TERM");
     assert!(server.wait_exit(PATIENCE).success());
     enter_room(&start(), &json!(["one"]), 1);
+}
+
+#[test]
+fn messages_are_in_the_database_after_a_restart_and_a_failed_query_is_a_reply() {
+    let folder = Folder::new();
+    let start = || Launch::example("database").set("DATA_DIR", folder.path().display()).start();
+    let message = json!({ "room": "room:a", "text": "鳥" });
+    let server = start();
+    let (mut ann, joined) = Member::join(&server, "", "room:a", &json!({}));
+    assert_eq!(joined, json!({ "messages": [] }));
+    ann.push("post", &json!({ "text": "鳥" }));
+    ann.hears("message", &message);
+    ann.is_answered("ok", &json!({}));
+    drop(server);
+
+    let server = start();
+    assert_eq!(Member::join(&server, "", "room:b", &json!({})).1, json!({ "messages": [] }));
+    let (mut ann, joined) = Member::join(&server, "", "room:a", &json!({}));
+    assert_eq!(joined, json!({ "messages": [message] }));
+    // a folder in the place of the file: every query fails
+    let file = folder.path().join("messages.jsonl");
+    fs::remove_file(&file).unwrap();
+    fs::create_dir(&file).unwrap();
+    ann.push("post", &json!({ "text": "lost" }));
+    ann.is_answered("error", &json!({ "reason": "not saved, try again" }));
+    ann.push("post", &json!({}));
+    ann.is_answered("error", &json!({ "reason": "invalid payload: missing field `text`" }));
 }
