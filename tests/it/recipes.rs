@@ -178,3 +178,29 @@ fn messages_are_in_the_database_after_a_restart_and_a_failed_query_is_a_reply() 
     ann.push("post", &json!({}));
     ann.is_answered("error", &json!({ "reason": "invalid payload: missing field `text`" }));
 }
+
+#[test]
+fn an_error_of_the_client_is_a_reply_and_one_of_the_server_a_crash() {
+    let server = Launch::example("errors").start();
+    let (mut ann, _) = Member::join(&server, "", "account", &json!({}));
+    ann.push("withdraw", &json!({ "amount": 30 }));
+    ann.is_answered("ok", &json!({ "balance": 70 }));
+    ann.push("withdraw", &json!({ "amount": 90 }));
+    ann.is_answered("error", &json!({ "reason": "only 70 left" }));
+    ann.push("withdraw", &json!({ "amount": "all" }));
+    let reply = ann.client.message();
+    assert_eq!(reply[4]["status"], "error", "{reply}");
+    let reason = reply[4]["response"]["reason"].as_str().unwrap();
+    assert!(reason.starts_with("invalid payload: ") && reason.contains("amount"), "{reason}");
+    // all of this has changed nothing
+    ann.push("withdraw", &json!({ "amount": 70 }));
+    ann.is_answered("ok", &json!({ "balance": 0 }));
+    ann.push("export", &json!({ "path": "/no/such/file" }));
+    ann.crashes();
+    server.log_line(|line| line.contains("writing the export") && line.contains("No such file"));
+
+    let (mut bob, _) = Member::join(&server, "", "account", &json!({}));
+    bob.push("deposit", &json!({}));
+    bob.crashes();
+    server.log_line(|line| line.contains("no such event: deposit"));
+}
