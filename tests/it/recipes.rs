@@ -86,6 +86,24 @@ impl Member {
     fn crashes(&self) {
         self.client.expect(&json!(["1", "1", self.topic, "phx_error", { "reason": "channel_crash" }]));
     }
+
+    /// Whatever comes next, without the references of presences, which differ each time.
+    fn presences(&self) -> (String, Value) {
+        let message = self.client.message();
+        let event = message[3].as_str().unwrap().to_owned();
+        (event, without_refs(message[4].clone()))
+    }
+}
+
+fn without_refs(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let kept = map.into_iter().filter(|(key, _)| !key.starts_with("phx_ref"));
+            Value::Object(kept.map(|(key, value)| (key, without_refs(value))).collect())
+        }
+        Value::Array(values) => values.into_iter().map(without_refs).collect(),
+        other => other,
+    }
 }
 
 /// Enters a room of `room_actor`, in which the texts and the members are these.
@@ -203,4 +221,36 @@ fn an_error_of_the_client_is_a_reply_and_one_of_the_server_a_crash() {
     bob.push("deposit", &json!({}));
     bob.crashes();
     server.log_line(|line| line.contains("no such event: deposit"));
+}
+
+#[test]
+fn an_invisible_user_is_seen_by_staff_alone() {
+    let server = Launch::example("invisible").start();
+    let enter = |user: &str, invisible: bool, staff: bool| {
+        let payload = json!({ "invisible": invisible, "staff": staff });
+        Member::join(&server, &format!("user={user}"), "room:lobby", &payload).0
+    };
+    let meta = |invisible: bool| json!({ "metas": [{ "invisible": invisible }] });
+    let diff = |joins: Value, leaves: Value| {
+        ("presence_diff".to_owned(), json!({ "joins": joins, "leaves": leaves }))
+    };
+    let state = |state: Value| ("presence_state".to_owned(), state);
+
+    let ann = enter("ann", false, false);
+    // intercepted, the diff waits until the callback that tracks has ended
+    assert_eq!(ann.presences(), state(json!({ "ann": meta(false) })));
+    assert_eq!(ann.presences(), diff(json!({ "ann": meta(false) }), json!({})));
+    let staff = enter("staff", false, true);
+    assert_eq!(ann.presences(), diff(json!({ "staff": meta(false) }), json!({})));
+    let seen = [staff.presences(), staff.presences()];
+    assert_eq!(seen[0], state(json!({ "ann": meta(false), "staff": meta(false) })));
+
+    let ghost = enter("ghost", true, false);
+    assert_eq!(staff.presences(), diff(json!({ "ghost": meta(true) }), json!({})));
+    assert_eq!(ghost.presences(), state(json!({ "ann": meta(false), "staff": meta(false) })));
+    drop(ghost);
+    assert_eq!(staff.presences(), diff(json!({}), json!({ "ghost": meta(true) })));
+    // all that ann hears of it is nothing
+    let _carol = enter("carol", false, false);
+    assert_eq!(ann.presences(), diff(json!({ "carol": meta(false) }), json!({})));
 }
