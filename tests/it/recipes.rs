@@ -254,3 +254,33 @@ fn an_invisible_user_is_seen_by_staff_alone() {
     let _carol = enter("carol", false, false);
     assert_eq!(ann.presences(), diff(json!({ "carol": meta(false) }), json!({})));
 }
+
+#[test]
+fn friends_see_each_other_come_change_and_go_and_strangers_do_not() {
+    let server = Launch::example("friends").start();
+    let enter = |user: &str, friends: &[&str]| {
+        Member::join(&server, &format!("user={user}"), "friends", &json!({ "friends": friends })).0
+    };
+    let meta = |status: &str| json!({ "metas": [{ "status": status }] });
+    let diff = |joins: Value, leaves: Value| {
+        ("presence_diff".to_owned(), json!({ "joins": joins, "leaves": leaves }))
+    };
+    let state = |state: Value| ("presence_state".to_owned(), state);
+
+    let ann = enter("ann", &["bob", "bob"]);
+    assert_eq!(ann.presences(), state(json!({})));
+    let carol = enter("carol", &[]);
+    assert_eq!(carol.presences(), state(json!({})));
+    let mut bob = enter("bob", &["ann"]);
+    assert_eq!(bob.presences(), state(json!({ "ann": meta("free") })));
+    assert_eq!(ann.presences(), diff(json!({ "bob": meta("free") }), json!({})));
+    bob.push("status", &json!({ "status": "busy" }));
+    assert_eq!(ann.presences(), diff(json!({ "bob": meta("busy") }), json!({ "bob": meta("free") })));
+    drop(bob);
+    assert_eq!(ann.presences(), diff(json!({}), json!({ "bob": meta("busy") })));
+    // a presence is no channel that a stranger could join
+    let mut carol = carol.client;
+    carol.send(&json!(["2", "2", "online:ann", "phx_join", {}]));
+    let refused = json!({ "status": "error", "response": { "reason": "unmatched topic" } });
+    carol.expect(&json!([null, "2", "online:ann", "phx_reply", refused]));
+}
