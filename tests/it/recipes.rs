@@ -284,3 +284,96 @@ fn friends_see_each_other_come_change_and_go_and_strangers_do_not() {
     let refused = json!({ "status": "error", "response": { "reason": "unmatched topic" } });
     carol.expect(&json!([null, "2", "online:ann", "phx_reply", refused]));
 }
+
+#[test]
+fn a_board_that_was_ported_behaves_as_in_elixir() {
+    let server = Launch::example("desk").start();
+    let enter = |user: &str, role: &str| {
+        let payload = json!({ "role": role });
+        let (member, joined) = Member::join(&server, &format!("user={user}"), "board:roadmap", &payload);
+        assert_eq!(joined, json!({ "user": user }));
+        let (diff, state) = (member.presences(), member.presences());
+        assert_eq!(diff.1["joins"], json!({ user: { "metas": [{ "role": role }] } }));
+        assert_eq!(state.0, "presence_state");
+        member
+    };
+    let card = |column: &str| json!({ "id": 1, "text": "docs", "author": "ann", "column": column });
+    let mine =
+        |mine: bool| json!({ "id": 1, "text": "docs", "author": "ann", "column": "new", "mine": mine });
+
+    let mut ann = enter("ann", "editor");
+    ann.gets("cards", &json!({ "cards": [] }));
+    let mut bob = enter("bob", "viewer");
+    bob.gets("cards", &json!({ "cards": [] }));
+    assert_eq!(ann.presences().0, "presence_diff");
+
+    bob.push("add", &json!({ "text": "docs" }));
+    bob.is_answered("error", &json!({ "reason": "viewers only look" }));
+    ann.push("add", &json!({ "text": "" }));
+    ann.is_answered("error", &json!({ "reason": "a text has 1 to 200 bytes" }));
+    ann.push("add", &json!({ "text": "docs" }));
+    ann.is_answered("ok", &json!({ "id": 1 }));
+    ann.gets("card_added", &mine(true));
+    bob.gets("card_added", &mine(false));
+
+    ann.push("move", &json!({ "id": 1, "column": "done" }));
+    ann.is_answered("error", &json!({ "reason": "lock it first" }));
+    for id in [1, 2] {
+        ann.push("lock", &json!({ "id": id }));
+        ann.is_answered("ok", &json!({}));
+        bob.hears("locked", &json!({ "id": id, "user": "ann" }));
+    }
+    ann.push("move", &json!({ "id": 2, "column": "done" }));
+    ann.is_answered("error", &json!({ "reason": "no such card" }));
+    ann.push("move", &json!({ "id": 1, "column": "done" }));
+    ann.hears("card_moved", &card("done"));
+    ann.is_answered("ok", &json!({}));
+    bob.hears("card_moved", &card("done"));
+    bob.hears("unlocked", &json!({ "id": 1 }));
+
+    bob.push("mute", &json!({ "user": "ann" }));
+    bob.is_answered("ok", &json!({}));
+    ann.push("add", &json!({ "text": "more" }));
+    ann.is_answered("ok", &json!({ "id": 2 }));
+    // the card of who is muted does not come, and a lock ends with the channel of who holds it
+    drop(ann);
+    let mut rest = [bob.presences(), bob.presences()];
+    rest.sort_by(|a, b| a.0.cmp(&b.0));
+    assert_eq!(rest[0].1["leaves"], json!({ "ann": { "metas": [{ "role": "editor" }] } }));
+    assert_eq!(rest[1], ("unlocked".to_owned(), json!({ "id": 2 })));
+}
+
+#[test]
+fn cursors_and_inboxes_that_were_ported_behave_as_in_elixir() {
+    let server = Launch::example("desk").start();
+    let cursor = |user: &str| Member::join(&server, &format!("user={user}"), "cursors:roadmap", &json!({})).0;
+    let (mut ann, bob) = (cursor("ann"), cursor("bob"));
+    ann.push("at", &json!({ "x": 1.5, "y": 2.0 }));
+    bob.hears("at", &json!({ "user": "ann", "x": 1.5, "y": 2.0 }));
+    drop(ann);
+    bob.hears("gone", &json!({ "user": "ann" }));
+
+    let (mut ann, _) = Member::join(&server, "user=ann", "inbox:ann", &json!({}));
+    let (bob, _) = Member::join(&server, "user=bob", "inbox:bob", &json!({}));
+    for sent in 1..=2 {
+        ann.push("send", &json!({ "to": "bob", "text": "hi" }));
+        ann.is_answered("ok", &json!({ "sent": sent }));
+        bob.hears("message", &json!({ "from": "ann", "text": "hi" }));
+    }
+    ann.client.send(&json!(["2", "2", "inbox:bob", "phx_join", {}]));
+    let refused = json!({ "status": "error", "response": { "reason": "unauthorized" } });
+    ann.client.expect(&json!(["2", "2", "inbox:bob", "phx_reply", refused]));
+}
+
+#[test]
+fn a_port_has_as_many_lines_as_the_recipe_says() {
+    let recipe = RECIPES.split("\n## ").find(|recipe| recipe.starts_with("Porting")).unwrap();
+    let lines = |language| blocks(recipe, language).into_iter().map(|block| block.lines().count());
+    let rows: Vec<&str> = recipe.lines().filter(|line| line.starts_with("| `")).collect();
+    let [elixir, rust] = ["elixir", "rust"].map(|language| lines(language).collect::<Vec<_>>());
+    assert_eq!((elixir.len(), rust.len()), (3, 3));
+    for ((elixir, rust), name) in elixir.iter().zip(&rust).zip(["board:*", "cursors:*", "inbox:*"]) {
+        let row = format!("| `{name}` | {elixir} | {rust} |");
+        assert!(rows.iter().any(|line| line.starts_with(&row)), "no row begins with {row}");
+    }
+}
