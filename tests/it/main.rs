@@ -67,6 +67,7 @@ mod tls;
 mod everywhere;
 mod examples;
 mod proxies;
+mod recipes;
 
 // the packages, not the servers
 mod crates;

@@ -58,6 +58,8 @@ pub(crate) const VARIABLES: &[&str] = &[
     "DRAIN_INTERVAL",
     "DRAIN_DEADLINE",
     "HTTP_SERVER",
+    "DATA_DIR",
+    "ROOM_TTL",
 ];
 
 /// A server about to be started.
