@@ -2,11 +2,12 @@
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
+    io,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use rusqlite::{Connection, FileControl, MAIN_DB, TransactionBehavior};
+use rusqlite::{Connection, FileControl, MAIN_DB, OpenFlags, TransactionBehavior};
 
 use super::OpenError;
 
@@ -29,7 +30,8 @@ impl Database {
     pub(super) fn open(file: &Path) -> Result<Self, OpenError> {
         let lock = lock(file)?;
         let failed = |error| OpenError::Sqlite(file.to_owned(), error);
-        let mut connection = Connection::open(file).map_err(failed)?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+        let mut connection = Connection::open_with_flags(file, flags).map_err(failed)?;
         connection.busy_timeout(LOCKED).map_err(failed)?;
         migrate(&mut connection, file)?;
         let mode: String = connection
@@ -46,7 +48,7 @@ impl Database {
 /// Locks a file beside the database: SQLite has locks of its own on the database, and leaves it open to those who read,
 /// such as a backup.
 fn lock(file: &Path) -> Result<File, OpenError> {
-    let mut name = file.as_os_str().to_owned();
+    let mut name = real(file).map_err(|error| OpenError::Io(file.to_owned(), error))?.into_os_string();
     name.push("-lock");
     let name = PathBuf::from(name);
     let opened = OpenOptions::new().create(true).truncate(false).write(true).open(&name);
@@ -56,6 +58,15 @@ fn lock(file: &Path) -> Result<File, OpenError> {
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse(file.to_owned())),
         Err(TryLockError::Error(error)) => Err(OpenError::Io(name, error)),
     }
+}
+
+/// The path without links, so that a file has one lock whatever name leads to it.
+fn real(file: &Path) -> io::Result<PathBuf> {
+    if file.exists() {
+        return file.canonicalize();
+    }
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Ok(folder.canonicalize()?.join(file.file_name().unwrap_or_default()))
 }
 
 fn migrate(connection: &mut Connection, file: &Path) -> Result<(), OpenError> {

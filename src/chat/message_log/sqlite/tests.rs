@@ -95,6 +95,17 @@ fn a_second_server_is_refused_until_the_first_is_gone_and_readers_are_not() {
     let why = refusal(&folder.file());
     assert!(why.contains("chat.db") && why.contains("another server has it open"), "{why}");
     assert_eq!(stored(&folder.file()), [1]);
+    for link in ["link.db", "folder"] {
+        let link = folder.file().with_file_name(link);
+        let of_folder = link.extension().is_none();
+        std::os::unix::fs::symlink(
+            if of_folder { folder.file().parent().unwrap().into() } else { folder.file() },
+            &link,
+        )
+        .unwrap();
+        let why = refusal(&if of_folder { link.join("chat.db") } else { link });
+        assert!(why.contains("another server has it open"), "{why}");
+    }
     drop(lobby);
     assert_eq!(open(&folder.file()).history.messages(), 1);
 }
