@@ -1,8 +1,8 @@
-//! Where messages are kept: a log of posts and likes that says in which order they came, and what became of each.
+//! Where messages are stored: a log that orders posts and likes.
 //!
-//! The log decides ids and counts; it tells nobody. [`MessageStore`](super::MessageStore) hands it commands, and applies
-//! and broadcasts what it has committed. [`Memory`] keeps nothing beyond the process, [`Sqlite`] keeps a file. `suite.rs` is
-//! what both must do.
+//! The log assigns ids and counts likes. It broadcasts nothing: [`MessageStore`](super::MessageStore) submits commands, and
+//! applies and broadcasts what the log has committed. [`Memory`] stores nothing beyond the process,
+//! [`Sqlite`](sqlite::Sqlite) stores a file. `suite.rs` tests what both must do.
 
 mod error;
 mod keep;
@@ -36,28 +36,27 @@ pub(crate) use meters::Meters;
 
 /// Keeps messages and gives them their ids, which count from 1 without a gap.
 pub(crate) trait MessageLog: fmt::Debug + Send + 'static {
-    /// Gives the newest messages within the limit, the oldest first, and is ready for commands. To be called once, before
-    /// anything else.
+    /// Returns the newest messages within the limit, the oldest first. Must be called once, before anything else.
     ///
     /// # Errors
     /// [`OpenError`] if what is stored cannot be read.
     fn open(&mut self, limit: Limit) -> Result<Vec<Message>, OpenError>;
 
-    /// Takes a command, without waiting for anything: commands are carried out in the order in which they come. If what
-    /// became of it is known at once, it is returned; else `done` is told, once, by another thread.
+    /// Submits a command. Never blocks. Commands are carried out in the order in which they are submitted. Returns the
+    /// outcome if it is known at once; otherwise another thread passes it to `done`, once.
     ///
     /// # Errors
-    /// [`Busy`] if too many commands wait, or the log is closed. It is not carried out then.
+    /// [`Busy`] if too many commands wait, or the log is closed. The command is not carried out.
     fn submit(&mut self, command: Command, done: Done) -> Result<Option<Settled>, Busy>;
 
-    /// Carries out what waits and closes what is open. It takes no more commands.
+    /// Carries out the commands that wait, and closes the log. Later commands are refused.
     fn close(&mut self);
 }
 
 /// What a log can be asked to do.
 ///
-/// It comes with what the history has of the message that it refers to. That is all that [`Memory`] knows of it, and
-/// saves [`Sqlite`] a look into the file.
+/// It carries what the history has of the message that it refers to. [`Memory`] has no other source, and
+/// [`Sqlite`](sqlite::Sqlite) need not read the file for it.
 #[derive(Debug)]
 pub(crate) enum Command {
     /// Adds a message.
@@ -91,29 +90,29 @@ pub(crate) enum Committed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Busy;
 
-/// Whom to tell what became of a command.
+/// Receives the outcome of a command.
 pub(crate) struct Done {
     claim: Claim,
     reply: Reply,
     sink: Sink,
 }
 
-/// Takes what became of commands, in the order in which they were committed.
+/// Receives outcomes, in the order of the commits.
 pub(crate) type Sink = Arc<dyn Fn(Settled) + Send + Sync>;
 
-/// Where whoever asked waits. True if there was such a message.
+/// Answers the caller: whether the message exists.
 pub(crate) type Reply = oneshot::Sender<Result<bool, StoreError>>;
 
-/// A command of which it is known what became.
+/// A command with its outcome.
 #[derive(Debug)]
 pub(crate) struct Settled {
     /// What was done, or why not.
     pub(crate) outcome: Result<Committed, LogError>,
-    /// Whoever asked for it.
+    /// The caller.
     pub(crate) reply: Reply,
 }
 
-/// Decides who is first: the log, which begins to carry the command out, or whoever asked, who gives up.
+/// Decides a race: either the log begins to carry a command out, or its caller gives up first.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Claim(Arc<AtomicBool>);
 
@@ -129,7 +128,7 @@ impl Done {
         Self { claim, reply, sink }
     }
 
-    /// Whether the command is still to be carried out. If so, whoever asked waits for the outcome from now on.
+    /// Whether the command must be carried out. If so, its caller can no longer give up.
     fn begin(&self) -> bool {
         self.claim.take()
     }

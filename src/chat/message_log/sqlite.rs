@@ -1,14 +1,14 @@
-//! Messages in a database of SQLite, which one server has for itself.
+//! Messages in an SQLite database, which belongs to one server.
 //!
-//! One thread writes: it takes what waits, up to 256 commands, and commits it as one transaction, so that one `fsync` serves all
-//! of them. Nothing is acknowledged before its commit. Every command is settled once: by the writer, or by whoever asked,
-//! who gives up before the writer has begun with it.
+//! One thread writes. It takes the commands that wait, up to 256, and commits them as one transaction, so they share one
+//! `fsync`. Nothing is acknowledged before its commit. Every command is settled once: by the writer, or by its caller,
+//! which may give up until the writer begins.
 //!
 //! | what happens | what was acknowledged | what waits |
 //! |---|---|---|
 //! | the process is killed | is there | may be there |
 //! | the power fails | is there (`synchronous=FULL`) | may be there |
-//! | the disk is full | is there | is answered with an error; the next batch is tried anew |
+//! | the disk is full | is there | is answered with an error; the next batch is tried again |
 //! | another process locks the database | is there | waits, and is answered with an error after 5 s |
 //!
 //! # Source
