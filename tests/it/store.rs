@@ -80,8 +80,7 @@ struct Seen {
 }
 
 /// Posts, or likes the first message, again and again until the connection ends. Each post waits for the one before it.
-fn presses_on(server: &Server, name: &str, likes: bool) -> Seen {
-    let (mut guest, messages) = Guest::enter(server);
+fn presses_on((mut guest, messages): (Guest, Vec<Value>), name: &str, likes: bool) -> Seen {
     let mut seen = Seen { messages, likes: 0 };
     let ask = |guest: &mut Guest, n: usize| match likes {
         true => guest.push("like_message", &json!({ "message_id": 1 })),
@@ -118,10 +117,9 @@ fn presses_on(server: &Server, name: &str, likes: bool) -> Seen {
     }
 }
 
-/// Waits until the server has so many messages more, and kills it.
-fn kill_after(server: &Server, messages: u64) {
+/// Waits until someone who watches has seen so many messages more, and kills the server.
+fn kill_after(server: &Server, (watcher, history): (Guest, Vec<Value>), messages: u64) {
     let until = Instant::now() + PATIENCE;
-    let (watcher, history) = Guest::enter(server);
     let first = ids(&history).last().copied().unwrap_or(0);
     loop {
         let message = watcher.client.message();
@@ -141,13 +139,19 @@ fn kill_9_under_load_loses_nothing_that_anyone_saw() {
     let mut liked = 0;
     for round in 0..amount("CHAOS_KILLS", 3) {
         let server = database.start();
+        // before anyone posts: a broadcast may come before the history that a join pushes
+        let watcher = Guest::enter(&server);
+        let guests: Vec<_> = (0..=POSTERS).map(|_| Guest::enter(&server)).collect();
         let seen: Vec<Seen> = thread::scope(|scope| {
-            let server = &server;
-            let clients: Vec<_> = (0..=POSTERS)
-                .map(|n| scope.spawn(move || presses_on(server, &format!("{round}:{n}"), n == POSTERS)))
+            let clients: Vec<_> = guests
+                .into_iter()
+                .enumerate()
+                .map(|(n, guest)| {
+                    scope.spawn(move || presses_on(guest, &format!("{round}:{n}"), n == POSTERS))
+                })
                 .collect();
             // a different moment of the group commit each time
-            kill_after(server, 150 + 37 * round);
+            kill_after(&server, watcher, 150 + 37 * round);
             clients.into_iter().map(|client| client.join().unwrap()).collect()
         });
         drop(server);
