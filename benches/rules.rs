@@ -77,7 +77,7 @@ fn rules(c: &mut Criterion) {
     let mut group = c.benchmark_group("session");
     let join = decoded(br#"["3","3","chat:lobby","phx_join",{}]"#);
     let joined = || {
-        let mut session = Session::new(100);
+        let mut session = Session::<()>::new(100);
         if let Some(Effect::Start { channel, .. }) = session.receive(join.clone(), 0, |_| true).first() {
             session.joined(*channel, Joined::Ok(Payload::empty()), |_| true);
         }

@@ -1,8 +1,8 @@
-"""Measures the chat against the floor (`phxload floor`), in turn, and writes what came out as JSON.
+"""Measures the chat and the floor (`phxload floor`) in turn, and writes the results as JSON.
 
-The server has one core of the machine and the load the other, unless a part says otherwise. Every figure of the server is its
-own CPU time and memory; each run is repeated, with the floor in between, so that a machine that is busy with other things
-slows both. Only the standard library is used. `make bench` builds what is measured and runs this.
+The server runs on one core of the machine and the load on the other, unless a part says otherwise. All figures are the server's
+own CPU time and memory. Runs are repeated, alternating with the floor, so that a busy machine slows both. Only the standard
+library is used. `make bench` builds the servers and runs this script.
 """
 
 import argparse
@@ -22,14 +22,14 @@ import tables
 from quiet import Quiet
 from servers import BUILT, LOAD_CORE, ROOT, SERVER_CORE, Chat, Floor, certificate, instructions, system_calls
 
-# descriptors that a server needs for other things than clients
+# descriptors that a server needs for purposes other than clients
 SPARE = 100
-# a text to be compressed: a thousand characters as people write them
+# a text to compress: a thousand characters of ordinary prose
 PROSE = (ROOT / "LICENSE").read_text()
 
 
 class Bench:
-    """What is compared, and how often."""
+    """The sides that are compared, and how often."""
 
     def __init__(self, options):
         self.pairs, self.secs = options.pairs, options.secs
@@ -40,7 +40,7 @@ class Bench:
         self.quiet = Quiet()
 
     def rounds(self, run, sides=None, count=None, needs_quiet=True):
-        """All sides in turn, again and again, each time with fresh servers."""
+        """Runs all sides in turn, repeatedly, each time with fresh servers."""
         sides = self.sides if sides is None else sides
         rows = {name: [] for name in sides}
         for _ in range(count or self.pairs):
@@ -59,16 +59,16 @@ def measure(start, *arguments, **settings):
 
 
 def delivery(bench):
-    """CPU a delivery, at 50,000 deliveries a second, whatever the number of subscribers."""
+    """CPU per delivery, at 50,000 deliveries per second for each number of subscribers."""
     fanout = lambda subscribers: ["fanout", "-n", subscribers, "--rate", 50_000 / subscribers, "--secs", bench.secs]
     return {subscribers: bench.loads(*fanout(subscribers)) for subscribers in (100, 1_000, 10_000)}
 
 
 def saturation(bench):
-    """3,000 and 6,000 messages a second offered to 1,000 subscribers."""
+    """3,000 and 6,000 messages per second offered to 1,000 subscribers."""
     fanout = lambda rate: ["fanout", "-n", 1_000, "--rate", rate, "--secs", bench.secs]
     offered = {rate: bench.loads(*fanout(rate), sides=bench.chats) for rate in (3_000, 6_000)}
-    # most of what the floor is offered it loses, which takes long and says little
+    # the floor loses most of what it is offered, which takes long and shows little
     offered[3_000] |= bench.loads(*fanout(3_000), sides={"floor": Floor}, count=1)
     return offered
 
@@ -78,17 +78,17 @@ def heartbeat(bench):
 
 
 def connect(bench):
-    """CPU a connect and join, and what a connection holds that does nothing then."""
+    """CPU per connect and join, and the memory of a connection that is idle afterwards."""
     return bench.loads("connect", "-n", 10_000)
 
 
 def storm(bench):
-    """Clients that connect and join all at once."""
+    """Many clients that connect and join at the same time."""
     return {clients: bench.loads("storm", "-n", clients) for clients in (5_000, 10_000)}
 
 
 def memory(bench):
-    """What a connection holds after it was used, and over TLS. Memory hardly varies, whatever else the machine does."""
+    """Memory of a connection after use, and over TLS. It hardly varies with the load of the machine."""
     idle, few = ["connect", "-n", 10_000], {"count": min(bench.pairs, 3), "needs_quiet": False}
     tls = certificate()
 
@@ -105,14 +105,14 @@ def memory(bench):
 
 
 def connections(bench):
-    """Memory by the number of idle connections, up to what the limit of descriptors allows."""
+    """Memory by the number of idle connections, up to the limit on descriptors."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1] - SPARE
     sizes = [n for n in (1_000, 2_500, 5_000, 10_000, 25_000, 50_000) if n < limit]
     sizes += [limit // 500 * 500] if limit < 50_000 else []
     return {n: bench.loads("connect", "-n", n, count=1, needs_quiet=False) for n in sizes}
 
 
-# for each kind of work: the load, what says how much of it, a little and more of that, and how many units one is
+# for each kind of work: the load, its option for the amount, a small and a large amount, and the units of work per 1
 WORK = {
     "delivery": (["fanout", "-n", 1_000, "--rate", 0], "--count", 20, 120, 1_000),
     "heartbeat": (["rtt", "-c", 50], "--count", 20, 220, 50),
@@ -122,29 +122,29 @@ WORK = {
 
 
 def difference(bench, count):
-    """What a unit of work takes: what more work takes than a little, so that the server's start and end do not count."""
+    """Cost per unit of work: the difference between a large and a small amount, which excludes the server's start and end."""
 
     def unit(start, arguments, amount, few, many, each):
         few_took, many_took = (count(start, *arguments, amount, number) for number in (few, many))
         names = set(few_took) | set(many_took)
         return {name: (many_took.get(name, 0) - few_took.get(name, 0)) / ((many - few) * each) for name in names}
 
-    # whatever else the machine does, these come out the same: no quiet moment is waited for
+    # these do not depend on the load of the machine, so there is no wait for a quiet moment
     return {kind: {name: [unit(start, *work)] for name, start in bench.sides.items()} for kind, work in WORK.items()}
 
 
 def user_instructions(bench):
-    """Instructions in user space, by callgrind."""
+    """Instructions in user space, counted by callgrind."""
     return difference(bench, lambda *work: {"instructions": instructions(*work)})
 
 
 def calls(bench):
-    """System calls by name, by strace."""
+    """System calls by name, counted by strace."""
     return difference(bench, system_calls)
 
 
 def deflate(bench):
-    """A broadcast to 1,000, with permessage-deflate and without: CPU and bytes on the wire."""
+    """A broadcast to 1,000 clients, with and without permessage-deflate: CPU and bytes on the wire."""
 
     def broadcast(text, offer):
         payload = json.dumps({"message": f"$T {text}"})
@@ -161,7 +161,7 @@ def deflate(bench):
 
 
 def history(bench):
-    """Joins that are sent a history."""
+    """Joins whose clients are sent a history."""
 
     def join(start, messages):
         with start() as chat:
@@ -190,7 +190,7 @@ def fairness(bench):
         with start() as server:
             arguments = ["rtt", "-c", 10, "--pause", 10, "--secs", bench.secs]
             alone = server.measure(*arguments)
-            # the load reads half a million deliveries a second: it must not hold up the clock of those who ask
+            # the load reads half a million deliveries per second and must not delay the clock of the clients that ask
             flood = server.load("fanout", "-n", 1_000, "--rate", 500, "--secs", bench.secs + 3, nice=19)
             time.sleep(2.5)
             return {"alone": alone, "beside": server.measure(*arguments), "flood": flood()}
@@ -262,7 +262,7 @@ def main():
             print(f"{name}: left out, as {reason}", file=sys.stderr)
             continue
         begin = time.monotonic()
-        # as JSON has it: keys are texts
+        # as in JSON: keys are strings
         results[name] = json.loads(json.dumps(part(bench)))
         results.setdefault("others", {})[name] = others = bench.quiet.report()
         options.out.parent.mkdir(parents=True, exist_ok=True)

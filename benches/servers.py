@@ -1,4 +1,4 @@
-"""The servers that are measured, each a process on a core of its own, and the load on the other core."""
+"""The measured servers, each in a process on its own core, and the load on the other core."""
 
 import json
 import os
@@ -13,17 +13,17 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILT = ROOT / "target/release/realtime-chat"
 LOAD = ROOT / "target/loadgen/release/phxload"
-# certificates, and what valgrind and strace write
+# certificates, and the output of valgrind and strace
 SCRATCH = ROOT / "target/bench"
 SERVER_CORE, LOAD_CORE = "0", "1"
-# how often a process is looked at that is waited for, in seconds
+# how often a process is polled while waiting for it, in seconds
 POLL = 0.25
-# how long a server may take to listen or to end, in seconds; valgrind makes everything some fifty times slower
+# how long a server may take to listen or to end, in seconds; valgrind slows it down by a factor of about fifty
 PATIENCE = 60
 
 
 class Server:
-    """A process under test, for as long as the block lasts."""
+    """A process under test, for the duration of a `with` block."""
 
     def __init__(self, command, cores=SERVER_CORE, env=None, under=()):
         self.process = subprocess.Popen(
@@ -41,20 +41,20 @@ class Server:
         self.end()
 
     def settle(self):
-        """Waits until it has nothing to do any more."""
+        """Waits until it is idle."""
         cpu, before = self.cpu(), -1
         while cpu > before:
             time.sleep(POLL)
             before, cpu = cpu, self.cpu()
 
     def cpu(self):
-        """CPU time so far, in ticks of 10 ms."""
+        """CPU time used so far, in ticks of 10 ms."""
         stat = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text()
         user, system = stat.rpartition(")")[2].split()[11:13]
         return int(user) + int(system)
 
     def stop(self):
-        """Ends it in an orderly way when it has nothing to do: whatever watches it writes its report then."""
+        """Shuts it down cleanly once it is idle, so that the tool that watches it writes its report."""
         self.settle()
         self.process.send_signal(signal.SIGTERM)
         self.end()
@@ -114,7 +114,7 @@ class Floor(Server):
 
 
 def certificate():
-    """Settings of a chat that serves TLS, with an ECDSA key."""
+    """Settings for a chat that serves TLS, with an ECDSA key."""
     SCRATCH.mkdir(parents=True, exist_ok=True)
     files = {"TLS_CERT": str(SCRATCH / "cert.pem"), "TLS_KEY": str(SCRATCH / "key.pem")}
     subprocess.run([LOAD, "certificate", "--cert", files["TLS_CERT"], "--key", files["TLS_KEY"]], check=True)
@@ -122,7 +122,7 @@ def certificate():
 
 
 def instructions(start, *arguments):
-    """Instructions that a server runs in user space, from its start to its end."""
+    """Instructions that a server executes in user space, from its start to its end."""
     SCRATCH.mkdir(parents=True, exist_ok=True)
     log = SCRATCH / "callgrind.log"
     out = SCRATCH / "callgrind.out"
@@ -137,11 +137,11 @@ def system_calls(start, *arguments):
     SCRATCH.mkdir(parents=True, exist_ok=True)
     out = SCRATCH / "strace.out"
     out.unlink(missing_ok=True)
-    # -D: the server stays the process that was started, and strace is detached from it
+    # -D: the started process remains the server, and strace runs as a detached grandchild
     with start(under=["strace", "-D", "-f", "-c", "-o", out]) as server:
         server.measure(*arguments)
         server.stop()
-    # % time, seconds, microseconds a call, calls, errors (or nothing), name
+    # % time, seconds, microseconds per call, calls, errors (or nothing), name
     row = re.compile(r"^ *[\d.]+ +[\d.]+ +\d+ +(\d+) +(?:\d+ +)?(\w+)$", re.MULTILINE)
     calls = {name: int(number) for number, name in row.findall(wait_for(out, "total"))}
     del calls["total"]
@@ -149,7 +149,7 @@ def system_calls(start, *arguments):
 
 
 def wait_for(file, text):
-    """What a file says once it holds a text."""
+    """Returns the content of a file once it contains a text."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         if text in (content := file.read_text()):

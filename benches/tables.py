@@ -1,10 +1,10 @@
-"""Tables of what run.py has measured: a part's for the terminal, all of them for docs/BENCHMARKS.md."""
+"""Tables of the results of run.py: one part's for the terminal, all of them for docs/BENCHMARKS.md."""
 
 import statistics
 
 NAMES = {"before": "before", "ours": "hinotori", "floor": "floor"}
 KIB = "kib_per_connection"
-# how much a delivery may cost, whatever the number of subscribers, in costs of the floor's
+# the most that a delivery may cost, for any number of subscribers, as a multiple of the floor's
 DELIVERY = 1.05
 
 
@@ -13,7 +13,7 @@ def median(runs, key):
 
 
 def spread(values, digits):
-    """The median, and in parentheses the least and the most."""
+    """The median, with the minimum and the maximum in parentheses."""
     texts = [f"{value:,.{digits}f}" for value in (min(values), statistics.median(values), max(values))]
     low, middle, high = texts
     return middle if low == high else f"{middle} ({low}–{high})"
@@ -24,7 +24,7 @@ def of(rows, side, key, digits, scale=1):
 
 
 def ratios(rows, key, side="ours"):
-    """Of each pair by itself, as both of its sides ran one after the other."""
+    """The ratio to the floor within each pair, whose two sides ran one after the other."""
     return [run[key] / floor[key] for run, floor in zip(rows[side], rows["floor"])]
 
 
@@ -37,7 +37,7 @@ def table(head, lines):
 
 
 class Row:
-    """A line of the main table: what all sides took, and what hinotori may."""
+    """A row of the main table: the results of all sides, and the target for hinotori."""
 
     def __init__(self, what, rows, key, digits, phoenix="", scale=1, at_most=None, of_floor=None, at_least=None,
                  notes=None):
@@ -45,7 +45,7 @@ class Row:
         self.at_most, self.of_floor, self.at_least, self.notes = at_most, of_floor, at_least, notes
 
     def bound(self):
-        """What is asked for, and whether it is so."""
+        """The target, and whether it is met."""
         if self.of_floor:
             return f"≤ {self.of_floor} ×", statistics.median(ratios(self.rows, self.key)) <= self.of_floor
         middle = median(self.rows["ours"], self.key) / self.scale
@@ -60,7 +60,7 @@ class Row:
         note = lambda side: self.notes(self.rows[side]) if self.notes and side in self.rows else ""
         cells = [of(self.rows, side, self.key, self.digits, self.scale) + note(side) for side in sides]
         bound, is_kept = self.bound()
-        # the floor is no bound of how much can be delivered, as it makes one write for each delivery
+        # the floor is not an upper bound for deliveries, because it makes one write per delivery
         to_the_floor = "" if self.at_least else ratio(self.rows, self.key)
         return [self.what, self.phoenix, *cells, to_the_floor, bound + ("" if is_kept else ", **missed**")]
 
@@ -161,12 +161,12 @@ def machine_table(results):
 
 
 def chats(rows):
-    """The sides that are chats, the one before first."""
+    """The sides that are chats, with `before` first."""
     return [side for side in ("before", "ours") if side in rows]
 
 
 def label(rows, text, side):
-    """A line's first cell: it says which chat only if there are two."""
+    """A row's first cell; it names the chat only if there are two."""
     return text if len(chats(rows)) == 1 else f"{text}, {NAMES[side]}"
 
 
@@ -214,7 +214,7 @@ def connections_table(results):
     )
 
 
-# fewer calls than this a unit of work are left out
+# system calls with fewer than this many per unit of work are left out
 RARE = 0.005
 
 
@@ -285,7 +285,7 @@ def fairness_table(results):
     return table(["heartbeats of ten other sockets", "p50, ms", "p99, ms", "max, ms", "deliveries per second, thousands"], lines)
 
 
-# by the names of the markers in docs/BENCHMARKS.md: those of parts, but for the first two
+# by marker name in docs/BENCHMARKS.md, which is the name of a part except for the first two
 TABLES = {
     "machine": machine_table,
     "main": main_table,
@@ -301,12 +301,12 @@ TABLES = {
 
 
 def parts_of(name):
-    """The parts that a table is made of."""
+    """The parts that a table consists of."""
     return list(ROWS) if name == "main" else [name]
 
 
 def brief(part, results):
-    """What a part came to, for the terminal."""
+    """The results of a part, for the terminal."""
     shown = [main_table(results, [part])] if part in ROWS else []
     shown += [TABLES[part](results)] if part in TABLES else []
     return "\n\n".join(shown)

@@ -140,29 +140,26 @@ impl Settings {
 
     /// How clients are disconnected at shutdown.
     pub(crate) fn drainer(&self) -> Drainer {
-        Drainer {
-            grace: Duration::from_millis(self.drain_grace),
-            batch_size: self.drain_batch,
-            batch_interval: Duration::from_millis(self.drain_interval),
-            shutdown: Duration::from_millis(self.drain_deadline as u64),
-        }
+        Drainer::default()
+            .grace(Duration::from_millis(self.drain_grace))
+            .batch_size(self.drain_batch)
+            .batch_interval(Duration::from_millis(self.drain_interval))
+            .shutdown(Duration::from_millis(self.drain_deadline as u64))
     }
 
     /// The settings of the chat's socket.
     pub(crate) fn socket(&self) -> SocketOptions {
-        SocketOptions {
-            timeout: Duration::from_millis(self.idle_timeout as u64),
-            check_origin: self.check_origin.clone(),
-            trusted_proxies: self.trusted_proxies.clone(),
-            longpoll: (self.longpoll_window > 0).then(|| Duration::from_millis(self.longpoll_window)),
-            max_frame_size: self.max_frame_size,
-            max_message_size: self.max_message_size,
-            compress: self.compress,
-            outbox_limit: self.outbox_limit,
-            max_message_rate: self.max_message_rate,
-            max_message_burst: self.max_message_burst,
-            ..SocketOptions::default()
-        }
+        SocketOptions::default()
+            .timeout(Duration::from_millis(self.idle_timeout as u64))
+            .check_origin(self.check_origin.clone())
+            .trusted_proxies(self.trusted_proxies.clone())
+            .longpoll((self.longpoll_window > 0).then(|| Duration::from_millis(self.longpoll_window)))
+            .max_frame_size(self.max_frame_size)
+            .max_message_size(self.max_message_size)
+            .compress(self.compress)
+            .outbox_limit(self.outbox_limit)
+            .max_message_rate(self.max_message_rate)
+            .max_message_burst(self.max_message_burst)
     }
 }
 

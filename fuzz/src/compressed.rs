@@ -6,14 +6,15 @@ use hinotori_protocol::wire::{
 };
 use miniz_oxide::inflate::{TINFLStatus, decompress_to_vec_with_limit};
 
-/// More than any input of 4 KiB can say without being a bomb.
+/// More than any input of 4 KiB inflates to without being a bomb.
 const LIMIT: usize = 64 * 1024;
 
-/// What a client leaves out at the end of a message, and the end of a stream.
+/// What a client omits at the end of a message, and the end of a stream.
 const TAIL: [u8; 9] = [0, 0, 0xff, 0xff, 1, 0, 0, 0xff, 0xff];
 
-/// The first byte chooses a client's window, the second a limit, the rest is a payload. What is read keeps to the limit, is
-/// the same whatever the limit, and what another reader finds. As a message, the rest comes back from its compressed form.
+/// The first byte selects a client's window, the second a limit, and the rest is a payload. Checks that the result
+/// stays within the limit, does not depend on the limit, and agrees with another implementation. Also compresses the
+/// rest as a message and inflates it again.
 pub fn inflate(data: &[u8]) {
     let Some((&[bits, limit], payload)) = data.split_first_chunk::<2>() else { return };
     let limit = usize::from(limit) * 8;
@@ -30,13 +31,13 @@ pub fn inflate(data: &[u8]) {
     if !payload.is_empty() {
         let other = decompress_to_vec_with_limit(&[payload, &TAIL].concat(), LIMIT);
         match (&read, other) {
-            // the other reader stops at the end of a stream, behind which a message may go on
+            // the other implementation stops at the end of a stream, but a message may continue after it
             (Ok(message), other) => assert!(message.starts_with(&other.expect("it is DEFLATE"))),
             (Err(InflateError::TooBig), Err(error)) => assert_eq!(error.status, TINFLStatus::HasMoreOutput),
             (Err(_), _) => {}
         }
     }
-    // with what was read before
+    // together with what was read before
     let mut client = client(bits);
     for message in [b"before", payload, payload] {
         comes_back(&mut client, message);
@@ -49,7 +50,7 @@ fn client(bits: u8) -> Inflate {
     Agreement::negotiate([offer.as_bytes()]).expect("the offer can be met").inflate()
 }
 
-/// A message that is compressed within any window inflates to the same.
+/// Checks that a message compressed with any window inflates to the same message.
 fn comes_back(client: &mut Inflate, message: &[u8]) {
     let frame = Frame::of(Opcode::Binary, message);
     for window in Window::ALL {

@@ -1,4 +1,4 @@
-//! Messages of clients, in each form in which they come.
+//! Client messages in each of their encodings.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -22,8 +22,8 @@ pub fn v2_binary(data: &[u8]) {
     binary(&Bytes::copy_from_slice(data));
 }
 
-/// Text says what serde_json reads in it. If it decodes, it has names within bounds and a payload that others can read, and
-/// says the same when it is sent on.
+/// Checks that decoding text agrees with serde_json. If the text decodes, its names are within bounds, its payload is
+/// valid JSON, and it still says the same when it is sent on.
 fn text(serializer: Serializer, text: &Bytes) {
     let checked = ByteString::try_from(text.clone());
     let decoded = checked.ok().and_then(|text| serializer.decode_text(&text).ok());
@@ -58,7 +58,8 @@ fn unweighed(message: Message) -> Message {
     Message { weight: 0, ..message }
 }
 
-/// A payload that was passed on unread is JSON to any parser, as deep as any takes it; a number may be too great for some.
+/// Checks that a payload passed on without parsing is JSON for any parser that supports its depth; some numbers may be
+/// too large for some parsers.
 fn readable(payload: &Payload) {
     let json = payload.as_json().expect("text has JSON");
     if let Err(error) = serde_json::from_slice::<serde_json::Value>(&json) {
@@ -78,7 +79,7 @@ fn readable(payload: &Payload) {
     }
 }
 
-/// Bytes that decode are exactly the parts of what came, and go out with the same parts.
+/// Checks that bytes that decode consist of exactly the decoded parts, and are sent on with the same parts.
 fn binary(data: &Bytes) {
     let Ok(message) = Serializer::V2.decode_binary(data) else { return };
     let Message { join_ref, reference, topic, event, payload, .. } = &message;
@@ -115,7 +116,8 @@ fn binary(data: &Bytes) {
     }
 }
 
-/// The first byte chooses the version, the rest is the body: no line is lost or made up, and each is what it was.
+/// The first byte selects the version, and the rest is the body. Checks that no line is lost or made up and that each
+/// is unchanged.
 pub fn longpoll_body(data: &[u8]) {
     let Some((version, body)) = data.split_first() else { return };
     let serializer = if version % 2 == 0 { Serializer::V1 } else { Serializer::V2 };

@@ -10,15 +10,16 @@ use hinotori_protocol::token::{Token, TokenError};
 static TOKEN: LazyLock<Token> =
     LazyLock::new(|| Token::new("fuzz", &[&[7; 32], &[8; 32]]).expect("the secrets are long enough"));
 
-/// Signs nothing here: a fuzzer that reads comparisons would find what [`TOKEN`] has signed, and hand it in as its own.
+/// This key signs nothing here: a fuzzer that reads comparisons would find what [`TOKEN`] has signed and submit it as
+/// its own.
 static STRANGER: LazyLock<Token> =
     LazyLock::new(|| Token::new("fuzz", &[&[9; 32]]).expect("the secret is long enough"));
 
 const NOW: SystemTime = SystemTime::UNIX_EPOCH;
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// Nothing that was not signed verifies; what was signed verifies as it was, and not with a single bit changed. The first
-/// three bytes say where and how to change it, the rest is a token, and what to sign.
+/// Checks that nothing verifies that was not signed, and that what was signed verifies unchanged and fails if one of its
+/// bytes is changed. The first three bytes select that byte and its change; the rest is a token and the data to sign.
 pub fn token(data: &[u8]) {
     let Some((&[high, low, change], text)) = data.split_first_chunk::<3>() else { return };
     let text = String::from_utf8_lossy(text);

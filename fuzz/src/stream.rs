@@ -9,11 +9,12 @@ use hinotori_protocol::{
 const MAX_FRAME: usize = 100;
 const MAX_MESSAGE: usize = 500;
 
-/// The longest control frame, which has a limit of its own, and its header.
+/// The longest control frame, which has its own limit, plus its header.
 const CONTROL: usize = 125 + 14;
 
-/// The first byte says how the rest is cut. What is read does not depend on that, nothing comes after the end, and no
-/// more is held than a frame and a message, whether messages may be compressed or not.
+/// The first byte selects how the rest is cut into reads. Checks that the result does not depend on the cuts, that
+/// nothing is read after the end, and that no more than one frame and one message is held, with and without
+/// compression.
 pub fn frames(data: &[u8]) {
     let Some((&size, bytes)) = data.split_first() else { return };
     let pieces: Vec<&[u8]> = bytes.chunks(usize::from(size).max(1)).collect();

@@ -12,7 +12,7 @@ pub(crate) struct ChatChannel;
 /// The channel's message to itself.
 #[derive(Debug)]
 pub(crate) enum Info {
-    /// The client has joined, and is sent the history.
+    /// The client has joined and is to be sent the history.
     AfterJoin,
 }
 
@@ -26,7 +26,7 @@ impl Channel for ChatChannel {
     }
 
     async fn handle_in(&mut self, event: &str, payload: Payload, cx: &mut Context<Self>) -> Result {
-        // anything but an object has none of the fields, and is answered accordingly
+        // anything other than an object has none of the fields and gets the corresponding error
         let fields = payload.parse().unwrap_or_default();
         match event {
             "new_message" => new_message(&fields, cx).await,

@@ -8,13 +8,13 @@ use hinotori::{Payload, PayloadError, PayloadList};
 
 use super::message::{Message, event};
 
-/// What is known of one message.
+/// What is kept about one message.
 #[derive(Debug)]
 struct Entry {
     id: u64,
-    /// The content's place in the JSON, with its quotes.
+    /// The position of the content in the JSON, including its quotes.
     content: Range<usize>,
-    /// Where the number of likes begins.
+    /// The position of the number of likes.
     likes_at: usize,
     likes: u64,
 }
@@ -22,9 +22,9 @@ struct Entry {
 /// How much history is kept.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limit {
-    /// Messages, at least 1.
+    /// The number of messages, at least 1.
     pub(crate) messages: usize,
-    /// Bytes of their JSON, which is what each client that joins is sent.
+    /// Bytes of the messages' JSON, which is what each client that joins is sent.
     pub(crate) bytes: usize,
 }
 
@@ -50,7 +50,7 @@ impl History {
         let json = message.json();
         let event = event(&json)?;
         self.messages.push(Payload::raw_json(json)?)?;
-        // nothing below can fail: a panic above leaves the history unchanged
+        // nothing below can fail, and a panic above leaves the history unchanged
         self.entries.push_back(Entry {
             id: message.id(),
             content: message.content(),

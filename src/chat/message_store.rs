@@ -71,7 +71,7 @@ impl fmt::Debug for MessageStore {
     }
 }
 
-/// The metrics of what is kept.
+/// Metrics about what is kept.
 #[derive(Debug, Clone)]
 struct Size {
     messages: IntGauge,

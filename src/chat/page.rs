@@ -27,7 +27,7 @@ pub(crate) struct Page {
     folder: PathBuf,
 }
 
-/// The page's files are not there.
+/// A file that the page needs is missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NotBuilt {
     missing: PathBuf,
@@ -47,7 +47,7 @@ impl fmt::Display for NotBuilt {
 impl std::error::Error for NotBuilt {}
 
 impl Page {
-    /// The page in `folder`.
+    /// Loads the page from `folder`.
     ///
     /// # Errors
     /// [`NotBuilt`] with the first file that is missing.

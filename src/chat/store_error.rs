@@ -7,10 +7,10 @@ use hinotori::{PayloadError, supervise::Crashed};
 
 use super::message_log::{Busy, LogError};
 
-/// Why the store did not do what it was asked.
+/// Why the store did not do what it was asked to.
 #[derive(Debug)]
 pub(crate) enum StoreError {
-    /// It crashed on the message, which may have been carried out in part; everything else that it holds is unchanged.
+    /// It crashed on the message, which may have been carried out in part. All its other data is unchanged.
     Crashed(Crashed),
     /// It is gone, or its queue is.
     Mailbox(MailboxError),

@@ -6,13 +6,13 @@ use actix_web::web::Data;
 use super::{ChatChannel, LOBBY, Like, MessageStore, Post, StoreError};
 use hinotori::{ConnectInfo, Params, Refused, Routes, SocketHandler};
 
-/// What every socket of the chat needs; the program puts it into its `App`, as `app_data` of a
-/// [`Data`], which all sockets share.
+/// What every socket of the chat needs. The program adds it to its `App` with `app_data`, as a [`Data`] that all
+/// sockets share.
 #[derive(Debug, Clone)]
 pub(crate) struct Chat {
     /// The store of the messages.
     pub(crate) store: Addr<MessageStore>,
-    /// Characters (Unicode scalar values) that a message may have.
+    /// The maximum length of a message in characters (Unicode scalar values).
     pub(crate) message_max: usize,
 }
 
@@ -42,11 +42,7 @@ pub(crate) struct UserSocket {
 
 impl SocketHandler for UserSocket {
     async fn connect(_params: &Params, info: &ConnectInfo<'_>) -> Result<Self, Refused> {
-        let chat = info.app_data::<Data<Chat>>().ok_or_else(|| {
-            log::error!("event=misconfigured what=\"the chat is not in the App's app_data\"");
-            Refused
-        })?;
-        Ok(Self { chat: chat.clone() })
+        Ok(Self { chat: info.data::<Data<Chat>>()?.clone() })
     }
 
     fn channels(routes: &mut Routes<Self>) {

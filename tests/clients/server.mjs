@@ -1,7 +1,7 @@
 // Starts the real server for tests, on a port that the system chooses, and lets them kill it and start it again there.
 import { spawn } from "node:child_process"
 import { once } from "node:events"
-import { resolve } from "node:path"
+import { dirname, resolve } from "node:path"
 import { createInterface } from "node:readline"
 
 const root = resolve(import.meta.dirname, "../..")
@@ -22,6 +22,11 @@ export class Server {
   /** The example `reference`, which has a channel for every rule of the protocol. */
   static reference(env = {}) {
     return Server.#start(reference, env)
+  }
+
+  /** The example `yjs`, which is built beside `reference`. */
+  static yjs(env = {}) {
+    return Server.#start(resolve(dirname(reference), "yjs"), env)
   }
 
   static async #start(bin, env) {

@@ -114,4 +114,9 @@ fn a_feature_that_is_off_leaves_its_crates_out() {
     assert_eq!((among(&neither, &tls), among(&neither, &metrics)), (vec![], vec![]));
     let testing = tree("hinotori", &["--no-default-features", "--features", "testing"]);
     assert_eq!(testing, neither, "`testing` adds no dependency");
+    let with = |feature: &str| tree("hinotori", &["--no-default-features", "--features", feature]);
+    assert_eq!(with("tracing"), neither, "actix-web has `tracing` already");
+    for (feature, crates) in [("phoenix-token", &["pbkdf2"][..]), ("cookies", &["cookie"])] {
+        assert_eq!((among(&with(feature), crates), among(&neither, crates)), (crates.to_vec(), vec![]));
+    }
 }

@@ -1,8 +1,9 @@
 //! The examples of the library: what each of them says that it shows is what a client sees.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path, time::SystemTime};
 
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
+use hinotori_protocol::phoenix_token::PhoenixToken;
 use serde_json::{Value, json};
 
 use crate::{
@@ -47,7 +48,10 @@ fn every_example_says_how_to_run_it_and_does_run() {
         let name = file.file_stem().unwrap().to_str().unwrap();
         let text = fs::read_to_string(file).unwrap();
         let intro: Vec<_> = text.lines().take_while(|line| line.starts_with("//!")).collect();
-        assert!(intro.join("\n").contains(&format!("`cargo run --example {name}`")), "{name}: {intro:?}");
+        let intro = intro.join("\n");
+        let run = format!("`cargo run --example {name}");
+        let rest = intro.split_once(&run).unwrap_or_else(|| panic!("{name} without {run}`: {intro}")).1;
+        assert!(rest.starts_with('`') || rest.starts_with(" --features "), "{name}: {intro}");
         Launch::example(name).start();
     }
     assert!(files.len() >= 7, "found only {files:?}");
@@ -236,6 +240,97 @@ fn token_login_closes_every_socket_of_who_logs_out_and_nobody_elses() {
     for other in &mut others {
         other.beat();
     }
+}
+
+#[test]
+fn jwt_login_admits_the_token_that_it_handed_out_and_answers_any_other_with_401() {
+    let server = Launch::example("jwt_login").start();
+    let token = login(&server, "ann");
+    assert_eq!(upgrade_by_auth_token(&server, &token).status, 101);
+    assert_eq!(upgrade_by_param(&server, &token).status, 101);
+    let mut ann = enter(&server, &format!("token={token}"), "inbox:ann", &json!({}));
+    ann.send(&json!(["2", "2", "inbox:bob", "phx_join", {}]));
+    let refused = json!({ "status": "error", "response": { "reason": "unauthorized" } });
+    ann.expect(&json!(["2", "2", "inbox:bob", "phx_reply", refused]));
+
+    let stranger = login(&Launch::example("jwt_login").start(), "ann");
+    for other in ["", "ann", "a.b.c", &stranger, &format!("{token}A")] {
+        assert_eq!(upgrade_by_auth_token(&server, other).status, 401, "{other}");
+        assert_eq!(upgrade_by_param(&server, other).status, 401, "{other}");
+    }
+    let none = Upgrade::request(server.port, "/socket/websocket?vsn=2.0.0", &[]).unwrap();
+    assert_eq!(none.status, 401);
+    server.log_line(|line| {
+        line.contains("reason=application") && line.ends_with("status=401 why=\"there is no token\"")
+    });
+}
+
+/// JWTs by another hand, for SECRET=0123456789abcdef0123456789abcdef, with the status that each deserves.
+const JWTS: [(&str, u16, &str); 7] = [
+    (
+        "good until 2100",
+        101,
+        "eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbm4iLCJhdWQiOiJpbmJveCIsImV4cCI6NDEwMjQ0NDgwMH0.qrRRMigFrE55sUhgLnCQb42PUbnzHa3GBQXIvDUUcLE",
+    ),
+    (
+        "expired in 2020",
+        401,
+        "eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbm4iLCJhdWQiOiJpbmJveCIsImV4cCI6MTU3NzgzNjgwMH0.LjzVDQnjg8HIdQRlLXhA8-mypAe6eCQYaFUmD4o-PIw",
+    ),
+    (
+        "for another audience",
+        401,
+        "eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbm4iLCJhdWQiOiJzaG9wIiwiZXhwIjo0MTAyNDQ0ODAwfQ.tEQ_Fkqq9y0Yf_wYSCBkN9cI0McN6TrgI0ehdfjeUWg",
+    ),
+    (
+        "without an end",
+        401,
+        "eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbm4iLCJhdWQiOiJpbmJveCJ9.m1KBq17mg9sUUhqLiNj_zBp-JoiwhogJ0iq4VaAKGgE",
+    ),
+    (
+        "by another algorithm",
+        401,
+        "eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzUxMiJ9.eyJzdWIiOiJhbm4iLCJhdWQiOiJpbmJveCIsImV4cCI6NDEwMjQ0NDgwMH0.FYSoNb-EtijlOMmJq_uwF1boRZko4DJ8B9nmHTC9ritNWLJT8MfyEljhdmE2SmKMpHX__vvlhrSkC6cto5sL9w",
+    ),
+    (
+        "not signed at all",
+        401,
+        "eyJ0eXAiOiJKV1QiLCJhbGciOiJub25lIn0.eyJzdWIiOiJhbm4iLCJhdWQiOiJpbmJveCIsImV4cCI6NDEwMjQ0NDgwMH0.",
+    ),
+    (
+        "with text for an end",
+        401,
+        "eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbm4iLCJhdWQiOiJpbmJveCIsImV4cCI6IjQxMDI0NDQ4MDAifQ.PEVcYJA66VDYZO9279xJ7Sn5qp-z7PUXBrH-21e7sUM",
+    ),
+];
+
+#[test]
+fn jwt_login_takes_tokens_of_whoever_has_the_secret_and_checks_all_that_they_say() {
+    let server = Launch::example("jwt_login").set("SECRET", "0123456789abcdef0123456789abcdef").start();
+    for (what, status, token) in JWTS {
+        assert_eq!(upgrade_by_auth_token(&server, token).status, status, "{what}");
+    }
+}
+
+#[test]
+fn phoenix_login_admits_who_is_logged_in_at_phoenix_and_knows_who_it_is() {
+    let secret = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    let server = Launch::example("phoenix_login").set("SECRET_KEY_BASE", secret).start();
+    let tokens = PhoenixToken::new(secret, "user socket").unwrap();
+    // to the byte what Phoenix signs: see `phoenix_tokens`
+    let sign = |data: Value| tokens.sign(&data, SystemTime::now()).unwrap();
+    let user = json!({ "id": 7, "role": "admin" });
+    let mut client = Client::over(upgrade_by_auth_token(&server, &sign(user.clone())));
+    client.send(&json!(["1", "1", "me", "phx_join", {}]));
+    client.expect(&json!(["1", "1", "me", "phx_reply", { "status": "ok", "response": user }]));
+
+    for data in [json!(7), json!({ "id": 7 }), json!({ "id": 7, "role": "root" })] {
+        assert_eq!(upgrade_by_auth_token(&server, &sign(data)).status, 403);
+    }
+    let elsewhere = PhoenixToken::new(&secret.replace('0', "1"), "user socket").unwrap();
+    let foreign = elsewhere.sign(&user, SystemTime::now()).unwrap();
+    assert_eq!(upgrade_by_auth_token(&server, &foreign).status, 403);
+    server.log_line(|line| line.ends_with("status=403 why=\"the token is invalid\""));
 }
 
 #[test]

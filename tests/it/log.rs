@@ -255,6 +255,30 @@ fn a_connection_is_a_line_at_debug_and_none_by_default() {
 }
 
 #[test]
+fn each_line_of_a_connection_has_the_id_of_its_socket_quoted_and_bounded() {
+    let server = Launch::reference().set("RUST_LOG", "debug").start();
+    let evil = "x%22%0Aevent=forged+".repeat(100);
+    let mut client = Client::open(server.port, &format!("/auth/websocket?vsn=2.0.0&user_id={evil}"));
+    client.send(&json!(["1", "1", "room:1", "phx_join", {}]));
+    client.message();
+    client.send(&json!(["1", "2", "room:1", "no_such_event", {}]));
+    client.message();
+    client.text("no [json");
+    client.closes(1011);
+    line(&server, "event=disconnected conn=0");
+    let log = log_to_the_end(server);
+    let of_client = log.lines().filter(|line| line.contains(" conn=0"));
+    let begin = " conn=0 id=\"users:x\\\"\\nevent=forged x";
+    let names: Vec<_> = of_client
+        .map(|line| {
+            assert!(line.contains(begin) && line.len() < 700, "{line}");
+            event(line).unwrap().1[0].1.clone()
+        })
+        .collect();
+    assert_eq!(names, ["connected", "joined", "handled", "crashed", "closed", "disconnected"], "{log}");
+}
+
+#[test]
 fn a_refusal_is_one_line_that_says_why_and_to_whom() {
     let server = Launch::reference().start();
     let refused = |path: &str, headers: &[(&str, &[&str])]| {
@@ -281,7 +305,10 @@ fn a_refusal_is_one_line_that_says_why_and_to_whom() {
         refused(socket, &[("Sec-WebSocket-Key", &[])]),
         begin("handshake", socket) + " missing=\"'sec-websocket-key' header is absent\""
     );
-    assert_eq!(refused("/auth/websocket?deny=true", &[]), begin("application", auth));
+    assert_eq!(
+        refused("/auth/websocket?deny=true", &[]),
+        begin("application", auth) + " status=403 why=\"told to\""
+    );
     assert_eq!(refused("/auth/websocket?deny=crash", &[]), begin("crash", auth));
     let crashed = last(&server.log(), "crashed");
     assert_eq!(crashed, "event=crashed of=connect why=\"panicked: connect told to crash\"");

@@ -68,9 +68,11 @@ mod tls;
 mod everywhere;
 mod examples;
 mod proxies;
+mod recipes;
 
 // the packages, not the servers
 mod crates;
+mod phoenix_tokens;
 
 /// How long to wait for anything that must come, before the test fails. Far above what a busy machine needs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);

@@ -37,6 +37,7 @@ pub(crate) const VARIABLES: &[&str] = &[
     "MESSAGE_MAX",
     "CHECK_ORIGIN",
     "SECRET",
+    "SECRET_KEY_BASE",
     "RUST_LOG",
     "RUST_BACKTRACE",
     "RUST_LIB_BACKTRACE",
@@ -59,6 +60,8 @@ pub(crate) const VARIABLES: &[&str] = &[
     "DRAIN_INTERVAL",
     "DRAIN_DEADLINE",
     "HTTP_SERVER",
+    "DATA_DIR",
+    "ROOM_TTL",
 ];
 
 /// A server about to be started.

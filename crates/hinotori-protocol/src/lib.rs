@@ -13,16 +13,22 @@
 //! | [`presence`] | who is present on a topic, and the diffs that tell it |
 //! | [`reason`] | why a client is refused or disconnected, with the close codes |
 //! | [`token`] | signed tokens that a client carries |
+//! | `phoenix_token` | the same as Phoenix signs them, with the feature `phoenix-token` |
+//! | `term` | Erlang terms as JSON, with the feature `phoenix-token` |
 //!
 //! # Source
 //! Phoenix 1.8.12; each module names its files. RFC 6455 for frames and close codes.
 
 pub mod frames;
 pub mod params;
+#[cfg(feature = "phoenix-token")]
+pub mod phoenix_token;
 pub mod presence;
 pub mod rate;
 pub mod reason;
 pub mod session;
+#[cfg(feature = "phoenix-token")]
+pub mod term;
 pub mod token;
 pub mod wire;
 

@@ -136,7 +136,7 @@ pub enum Ended {
 ///     wire::{Payload, Serializer, Status},
 /// };
 ///
-/// let mut session = Session::new(100);
+/// let mut session = Session::<()>::new(100);
 /// let join = Serializer::V2.decode_text(&r#"["1","1","room:lobby","phx_join",{}]"#.into())?;
 /// let effects = session.receive(join, 0, |topic| topic == "room:lobby");
 /// let [Effect::Start { channel, .. }] = effects[..] else { panic!("{effects:?}") };
@@ -146,24 +146,28 @@ pub enum Ended {
 /// assert!(matches!(effects[..], [Effect::Reply { status: Status::Ok, .. }]));
 /// # Ok::<_, hinotori_protocol::wire::DecodeError>(())
 /// ```
+///
+/// It keeps a `handle` of the caller's for each membership, from [`attach`](Self::attach) until the membership is over, so
+/// that nobody has to keep a second list of them.
 #[derive(Debug)]
-pub struct Session {
+pub struct Session<M = ()> {
     /// Few, and nearly always one: a list is smaller and faster than a map.
-    entries: Vec<Entry>,
+    entries: Vec<Entry<M>>,
     max_channels: usize,
     /// Bytes of the messages that wait for memberships to be joined or over.
     waiting: usize,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct Entry<M> {
     topic: ByteString,
     channel: ChannelId,
     join_ref: Ref,
     state: State,
+    handle: Option<M>,
 }
 
-impl Entry {
+impl<M> Entry<M> {
     /// Whether this is the topic's membership.
     fn is_of(&self, topic: &str) -> bool {
         self.topic == topic && !matches!(self.state, State::Overdue)
@@ -203,10 +207,27 @@ struct Joining {
     waiting: Waiting,
 }
 
-impl Session {
+impl<M> Session<M> {
     /// A session that holds at most `max_channels` topics.
     pub fn new(max_channels: usize) -> Self {
         Self { entries: vec![], max_channels, waiting: 0 }
+    }
+
+    /// Keeps the caller's handle of a channel that it [starts](Effect::Start).
+    pub fn attach(&mut self, channel: ChannelId, handle: M) {
+        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.channel == channel) {
+            entry.handle = Some(handle);
+        }
+    }
+
+    /// The handle of a channel that is not over.
+    pub fn handle(&self, channel: ChannelId) -> Option<&M> {
+        self.entries.iter().find(|entry| entry.channel == channel)?.handle.as_ref()
+    }
+
+    /// The handles of all channels that are not over.
+    pub fn handles(&self) -> impl Iterator<Item = &M> {
+        self.entries.iter().filter_map(|entry| entry.handle.as_ref())
     }
 
     /// A message from the client, which arrived at the time `now` of any monotonic clock. `is_routed` says whether a
@@ -300,7 +321,13 @@ impl Session {
         let state = State::Joining(Box::new(Joining { reference, replaces, waiting: VecDeque::new() }));
         // most sockets join one topic: ten thousand of them should not keep room for three more each
         self.entries.reserve_exact(1);
-        self.entries.push(Entry { topic: topic.clone(), channel, join_ref: join_ref.clone(), state });
+        self.entries.push(Entry {
+            topic: topic.clone(),
+            channel,
+            join_ref: join_ref.clone(),
+            state,
+            handle: None,
+        });
         // "join_ref: join_ref || ref": if the client gave none, what the channel sends still names its join
         let join_ref = if join_ref == Ref::Null { joined_by } else { join_ref };
         Effect::Start { channel, join_ref, topic, payload }
@@ -409,7 +436,7 @@ impl Session {
         self.waiting
     }
 
-    fn remove(&mut self, channel: ChannelId) -> Option<Entry> {
+    fn remove(&mut self, channel: ChannelId) -> Option<Entry<M>> {
         let index = self.entries.iter().position(|entry| entry.channel == channel)?;
         Some(self.entries.swap_remove(index))
     }

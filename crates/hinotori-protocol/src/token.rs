@@ -5,7 +5,7 @@
 //!
 //! The layout is that of a Phoenix token, `SFMyNTY.<base64url of the content>.<base64url of an HMAC-SHA256>`. But the
 //! content is JSON where Phoenix has Erlang terms, and the key is derived with HMAC where Phoenix uses PBKDF2. So
-//! neither server reads the other's tokens: if you run both, let one of them issue and verify tokens, or share a JWT.
+//! neither server reads the other's tokens: if you run both, use `PhoenixToken` (feature `phoenix-token`), or share a JWT.
 //!
 //! # Source
 //! Phoenix `lib/phoenix/token.ex`; Plug.Crypto `lib/plug/crypto/message_verifier.ex`.
@@ -26,7 +26,7 @@ use crate::wire::PayloadError;
 const HEADER: &str = "SFMyNTY";
 
 /// The shortest secret, in bytes. A shorter one could be guessed; 32 random bytes are as strong as the signature.
-const MIN_SECRET: usize = 32;
+pub(crate) const MIN_SECRET: usize = 32;
 
 /// Signs and verifies the tokens of one purpose. It has no clock: the caller passes the current time.
 ///
@@ -73,9 +73,9 @@ impl Token {
     /// [`PayloadError::Encode`] if the data does not serialize to JSON.
     pub fn sign(&self, data: &impl Serialize, now: SystemTime) -> Result<String, PayloadError> {
         let content = serde_json::to_vec(&(data, millis(now))).map_err(PayloadError::Encode)?;
-        let signed = format!("{HEADER}.{}", URL_SAFE_NO_PAD.encode(content));
-        let mac = self.keys.first().map(|key| key.clone().chain_update(&signed).finalize().into_bytes());
-        Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(mac.unwrap_or_default())))
+        // `new` wants one
+        let key = self.keys.first().unwrap_or_else(|| unreachable!("there is a secret"));
+        Ok(seal(&content, key))
     }
 
     /// The data of a token that was signed with one of the secrets, for the same purpose, at most `max_age` before
@@ -90,14 +90,7 @@ impl Token {
         max_age: Duration,
         now: SystemTime,
     ) -> Result<T, TokenError> {
-        let token = token.ok_or(TokenError::Missing)?;
-        let (signed, mac) = token.rsplit_once('.').ok_or(TokenError::Invalid)?;
-        let mac = URL_SAFE_NO_PAD.decode(mac).map_err(|_| TokenError::Invalid)?;
-        // compares in constant time
-        let is_ours = self.keys.iter().any(|key| key.clone().chain_update(signed).verify_slice(&mac).is_ok());
-        let content = signed.strip_prefix(HEADER).and_then(|rest| rest.strip_prefix('.')).filter(|_| is_ours);
-        let content =
-            URL_SAFE_NO_PAD.decode(content.ok_or(TokenError::Invalid)?).map_err(|_| TokenError::Invalid)?;
+        let content = open(token.ok_or(TokenError::Missing)?, &self.keys)?;
         let (data, signed_at): (T, u64) =
             serde_json::from_slice(&content).map_err(|_| TokenError::Invalid)?;
         if u128::from(millis(now).saturating_sub(signed_at)) > max_age.as_millis() {
@@ -107,13 +100,30 @@ impl Token {
     }
 }
 
-fn keyed(secret: &[u8]) -> Hmac<Sha256> {
+/// A token of this content.
+pub(crate) fn seal(content: &[u8], key: &Hmac<Sha256>) -> String {
+    let signed = format!("{HEADER}.{}", URL_SAFE_NO_PAD.encode(content));
+    let mac = key.clone().chain_update(&signed).finalize().into_bytes();
+    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(mac))
+}
+
+/// The content of a token that was sealed with one of these keys.
+pub(crate) fn open(token: &str, keys: &[Hmac<Sha256>]) -> Result<Vec<u8>, TokenError> {
+    let (signed, mac) = token.rsplit_once('.').ok_or(TokenError::Invalid)?;
+    let mac = URL_SAFE_NO_PAD.decode(mac).map_err(|_| TokenError::Invalid)?;
+    // compares in constant time
+    let is_ours = keys.iter().any(|key| key.clone().chain_update(signed).verify_slice(&mac).is_ok());
+    let content = signed.strip_prefix(HEADER).and_then(|rest| rest.strip_prefix('.')).filter(|_| is_ours);
+    URL_SAFE_NO_PAD.decode(content.ok_or(TokenError::Invalid)?).map_err(|_| TokenError::Invalid)
+}
+
+pub(crate) fn keyed(secret: &[u8]) -> Hmac<Sha256> {
     // HMAC takes keys of any length (RFC 2104 §2), so this cannot fail
     Hmac::new_from_slice(secret).unwrap_or_else(|_| unreachable!("HMAC takes keys of any length"))
 }
 
 /// Milliseconds since the Unix epoch; 0 before it.
-fn millis(time: SystemTime) -> u64 {
+pub(crate) fn millis(time: SystemTime) -> u64 {
     let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
 }
@@ -126,6 +136,7 @@ impl fmt::Debug for Token {
 
 /// Why a token was not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TokenError {
     /// There is no token.
     Missing,

@@ -37,14 +37,12 @@ async fn main() -> std::io::Result<()> {
     let endpoint = Endpoint::new();
     let sockets = endpoint.clone();
     let server = Server::new(&endpoint, move || {
-        let options = SocketOptions {
-            check_origin: CheckOrigin::Off,
-            max_frame_size: LIMIT,
-            max_message_size: LIMIT,
-            outbox_limit: LIMIT,
-            ..SocketOptions::default()
-        };
-        let deflate = SocketOptions { compress: true, ..options.clone() };
+        let options = SocketOptions::default()
+            .check_origin(CheckOrigin::Off)
+            .max_frame_size(LIMIT)
+            .max_message_size(LIMIT)
+            .outbox_limit(LIMIT);
+        let deflate = options.clone().compress(true);
         App::new()
             .configure(sockets.raw_socket::<Echo>("/echo", options))
             .configure(sockets.raw_socket::<Echo>("/deflate", deflate))

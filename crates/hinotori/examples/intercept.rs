@@ -89,7 +89,7 @@ struct UserSocket {
 
 impl SocketHandler for UserSocket {
     async fn connect(params: &Params, _info: &ConnectInfo<'_>) -> Result<Self, Refused> {
-        let user = params.get("user").filter(|user| !user.is_empty()).ok_or(Refused)?.to_owned();
+        let user = params.get("user").filter(|user| !user.is_empty()).ok_or("there is no user")?.to_owned();
         Ok(Self { user })
     }
 

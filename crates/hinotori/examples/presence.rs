@@ -75,8 +75,8 @@ struct UserSocket {
 
 impl SocketHandler for UserSocket {
     async fn connect(params: &Params, info: &ConnectInfo<'_>) -> Result<Self, Refused> {
-        let user = params.get("user").filter(|user| !user.is_empty()).ok_or(Refused)?.to_owned();
-        let presence = info.app_data::<Presence>().ok_or(Refused)?.clone();
+        let user = params.get("user").filter(|user| !user.is_empty()).ok_or("there is no user")?.to_owned();
+        let presence = info.data::<Presence>()?.clone();
         Ok(Self { user, presence })
     }
 

@@ -34,7 +34,7 @@ struct Data {
 
 impl Data {
     fn of(info: &ConnectInfo<'_>) -> Result<Self, Refused> {
-        info.app_data::<Self>().cloned().ok_or(Refused)
+        info.data::<Self>().cloned()
     }
 }
 
@@ -197,7 +197,7 @@ struct AuthSocket {
 impl SocketHandler for AuthSocket {
     async fn connect(params: &Params, info: &ConnectInfo<'_>) -> Result<Self, Refused> {
         match params.get("deny") {
-            Some("true" | "reason") => return Err(Refused),
+            Some("true" | "reason") => return Err(Refused::because("told to")),
             Some("crash") => panic!("connect told to crash"),
             _ => {}
         }
@@ -321,27 +321,22 @@ fn setting<T: std::str::FromStr>(name: &str, default: T) -> T {
 async fn main() -> std::io::Result<()> {
     env_logger::init();
     log_panics();
-    let drainer = Drainer {
-        grace: Duration::from_millis(setting("DRAIN_GRACE", 0)),
-        batch_size: setting("DRAIN_BATCH", 10_000),
-        batch_interval: Duration::from_millis(setting("DRAIN_INTERVAL", 2_000)),
-        shutdown: Duration::from_millis(setting("DRAIN_DEADLINE", 30_000)),
-    };
+    let drainer = Drainer::default()
+        .grace(Duration::from_millis(setting("DRAIN_GRACE", 0)))
+        .batch_size(setting("DRAIN_BATCH", 10_000))
+        .batch_interval(Duration::from_millis(setting("DRAIN_INTERVAL", 2_000)))
+        .shutdown(Duration::from_millis(setting("DRAIN_DEADLINE", 30_000)));
     let endpoint =
         Endpoint::builder().max_connections(setting("MAX_CONNECTIONS", usize::MAX)).drainer(drainer).build();
     let data = Data { presence: Presence::new(&endpoint), endpoint: endpoint.clone() };
     let sockets = endpoint.clone();
     let app = move || {
-        let options = SocketOptions { check_origin: CheckOrigin::Off, ..SocketOptions::default() };
-        let idle = SocketOptions {
-            timeout: Duration::from_millis(700),
-            longpoll: Some(Duration::from_millis(600)),
-            ..options.clone()
-        };
-        let small = SocketOptions { max_frame_size: 1_000, longpoll: None, ..options.clone() };
-        let deflate = SocketOptions { compress: true, longpoll: None, ..options.clone() };
+        let options = SocketOptions::default().check_origin(CheckOrigin::Off);
+        let idle = options.clone().timeout(Duration::from_millis(700)).longpoll(Duration::from_millis(600));
+        let small = options.clone().max_frame_size(1_000).longpoll(None);
+        let deflate = options.clone().compress(true).longpoll(None);
         let origins = "//localhost,//*.example.com".parse().unwrap_or_default();
-        let auth = SocketOptions { check_origin: origins, auth_token: true, ..SocketOptions::default() };
+        let auth = SocketOptions::default().check_origin(origins).auth_token(true);
         App::new()
             .app_data(data.clone())
             .route("/", web::get().to(async || "ok"))

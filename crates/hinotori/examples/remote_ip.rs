@@ -55,7 +55,7 @@ async fn main() -> std::io::Result<()> {
     let endpoint = Endpoint::new();
     let sockets = endpoint.clone();
     let server = Server::new(&endpoint, move || {
-        let options = SocketOptions { trusted_proxies: proxies.clone(), ..SocketOptions::default() };
+        let options = SocketOptions::default().trusted_proxies(proxies.clone());
         App::new().configure(sockets.socket::<UserSocket>("/socket", options))
     })
     .bind((host, port))?;

@@ -63,13 +63,8 @@ struct UserSocket {
 
 impl SocketHandler for UserSocket {
     async fn connect(params: &Params, info: &ConnectInfo<'_>) -> Result<Self, Refused> {
-        let token = info.app_data::<Data<Token>>().ok_or(Refused)?;
         let signed = info.auth_token().or_else(|| params.get("token"));
-        let name = token.verify(signed, MAX_AGE).map_err(|error| {
-            log::info!("no login: {error}");
-            Refused
-        })?;
-        Ok(Self { name })
+        Ok(Self { name: info.data::<Token>()?.verify(signed, MAX_AGE)? })
     }
 
     fn id(&self) -> Option<String> {
@@ -108,7 +103,7 @@ async fn main() -> io::Result<()> {
     let endpoint = Endpoint::new();
     let sockets = Data::new(endpoint.clone());
     let server = Server::new(&endpoint, move || {
-        let options = SocketOptions { auth_token: true, ..SocketOptions::default() };
+        let options = SocketOptions::default().auth_token(true);
         App::new()
             .app_data(token.clone())
             .app_data(sockets.clone())

@@ -26,6 +26,7 @@ const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 /// How clients are disconnected when the server shuts down; see
 /// [`EndpointBuilder::drainer`](crate::EndpointBuilder::drainer).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Drainer {
     /// How long clients are still accepted after `/readyz` has turned to 503: as long as a load balancer needs to see
     /// that. Zero by default, as in Phoenix: the listening sockets are then closed at once, which a load balancer
@@ -47,6 +48,33 @@ impl Default for Drainer {
     fn default() -> Self {
         let (batch_interval, shutdown) = (Duration::from_secs(2), Duration::from_secs(30));
         Self { grace: Duration::ZERO, batch_size: 10_000, batch_interval, shutdown }
+    }
+}
+
+/// Each sets the field of its name.
+impl Drainer {
+    /// Sets [`grace`](#structfield.grace).
+    #[must_use]
+    pub fn grace(self, grace: Duration) -> Self {
+        Self { grace, ..self }
+    }
+
+    /// Sets [`batch_size`](#structfield.batch_size).
+    #[must_use]
+    pub fn batch_size(self, batch_size: usize) -> Self {
+        Self { batch_size, ..self }
+    }
+
+    /// Sets [`batch_interval`](#structfield.batch_interval).
+    #[must_use]
+    pub fn batch_interval(self, batch_interval: Duration) -> Self {
+        Self { batch_interval, ..self }
+    }
+
+    /// Sets [`shutdown`](#structfield.shutdown).
+    #[must_use]
+    pub fn shutdown(self, shutdown: Duration) -> Self {
+        Self { shutdown, ..self }
     }
 }
 

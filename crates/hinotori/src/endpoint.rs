@@ -1,6 +1,7 @@
-//! A server's sockets: mounts them on an actix-web `App`, and reaches all of them. `shutdown.rs` describes how they end.
+//! A server's sockets: mounts them on an actix-web `App`, and reaches all of them. `shutdown.rs` describes how they
+//! end.
 //!
-//! An endpoint is built once and then frozen: its settings are those of its [`EndpointBuilder`], and hold for every clone.
+//! An endpoint is built once and then frozen: its settings come from its [`EndpointBuilder`] and apply to every clone.
 
 use std::{fmt, rc::Rc, sync::Arc};
 
@@ -17,7 +18,7 @@ use crate::{
     wire::{DISCONNECT, IntoPayload, Payload, PayloadError},
 };
 
-/// The sockets of one server. Make one, clone it into each worker's `App`.
+/// The sockets of one server. Create one and clone it into each worker's `App`.
 ///
 /// ```no_run
 /// use actix_web::App;
@@ -37,16 +38,16 @@ use crate::{
 /// # }
 /// ```
 ///
-/// Settings are made before it is built: see [`Endpoint::builder`]. Clones are the same endpoint.
+/// Settings are made before it is built: see [`Endpoint::builder`]. All clones are the same endpoint.
 #[derive(Clone)]
 pub struct Endpoint {
     frozen: Arc<Frozen>,
 }
 
-/// What all clones of an endpoint share. Nothing here is set again.
+/// What all clones of an endpoint share. It never changes after the build.
 struct Frozen {
     node: Arc<Node>,
-    /// Its long polls.
+    /// The server's long-poll sessions.
     sessions: Arc<Sessions>,
     drainer: Drainer,
 }
@@ -57,7 +58,7 @@ struct Frozen {
 /// use std::time::Duration;
 /// use hinotori::{Drainer, Endpoint};
 ///
-/// let drainer = Drainer { batch_size: 500, batch_interval: Duration::from_millis(500), ..Drainer::default() };
+/// let drainer = Drainer::default().batch_size(500).batch_interval(Duration::from_millis(500));
 /// let endpoint = Endpoint::builder().max_connections(10_000).drainer(drainer).build();
 /// ```
 #[derive(Debug, Clone)]
@@ -68,9 +69,9 @@ pub struct EndpointBuilder {
 }
 
 impl EndpointBuilder {
-    /// Takes at most so many sockets at a time, of all mounts, workers and transports; any number by default. One too many
-    /// is answered with HTTP 503 and `Retry-After` before the application is asked, which sends a load balancer elsewhere;
-    /// phoenix.js tries again by itself.
+    /// Limits how many sockets may be connected at a time, across all mounts, workers and transports. Unlimited by
+    /// default. Connections above the limit are answered with HTTP 503 and `Retry-After` before the application is
+    /// asked, so a load balancer can try another server. phoenix.js retries by itself.
     pub fn max_connections(self, max_connections: usize) -> Self {
         Self { max_connections, ..self }
     }
@@ -80,10 +81,10 @@ impl EndpointBuilder {
         Self { drainer, ..self }
     }
 
-    /// An endpoint without sockets.
+    /// An endpoint with no sockets mounted yet.
     ///
     /// # Panics
-    /// If the system has no random bytes, by which the tokens of long polls are signed.
+    /// If the system cannot supply random bytes for the key that signs long-poll tokens.
     #[must_use]
     pub fn build(self) -> Endpoint {
         let Self { max_connections, drainer } = self;
@@ -96,13 +97,13 @@ impl Endpoint {
     /// An endpoint with the defaults of [`EndpointBuilder`].
     ///
     /// # Panics
-    /// As [`EndpointBuilder::build`].
+    /// Same as [`EndpointBuilder::build`].
     #[must_use]
     pub fn new() -> Self {
         Self::builder().build()
     }
 
-    /// Settings for an endpoint, all at their defaults.
+    /// Settings for an endpoint, initially all at their defaults.
     pub fn builder() -> EndpointBuilder {
         EndpointBuilder { max_connections: usize::MAX, drainer: Drainer::default() }
     }
@@ -115,8 +116,8 @@ impl Endpoint {
         self.frozen.drainer
     }
 
-    /// Mounts a socket for [`App::configure`](actix_web::App::configure), beside the application's own routes: a client of
-    /// phoenix.js connects to `path`. All sockets of an endpoint share their topics.
+    /// Mounts a socket, for [`App::configure`](actix_web::App::configure), alongside the application's own routes.
+    /// phoenix.js clients connect to `path`. All sockets of an endpoint share their topics.
     pub fn socket<S: SocketHandler>(
         &self,
         path: &str,
@@ -124,7 +125,7 @@ impl Endpoint {
     ) -> impl FnOnce(&mut ServiceConfig) + use<S> {
         let path = path.trim_end_matches('/').to_owned();
         let (node, sessions) = (self.node().clone(), self.frozen.sessions.clone());
-        // a pattern that is none shows here, before any worker starts
+        // an invalid pattern is reported here, before any worker starts
         let _ = Routes::<S>::of(node.telemetry.clone());
         move |config| {
             let has_longpoll = options.longpoll.is_some();
@@ -143,7 +144,7 @@ impl Endpoint {
         }
     }
 
-    /// Mounts a socket with a protocol of its own: a WebSocket at `path/websocket`.
+    /// Mounts a socket with a custom protocol: a WebSocket at `path/websocket`.
     pub fn raw_socket<R: RawSocket>(
         &self,
         path: &str,
@@ -161,10 +162,10 @@ impl Endpoint {
         }
     }
 
-    /// Mounts what an operator asks of a server, for [`App::configure`](actix_web::App::configure): `/healthz` answers 200
-    /// while the process is alive, `/readyz` 200 while clients are accepted and 503 from the moment a drain begins, and, with
-    /// the feature `metrics`, `/metrics` the metrics of this endpoint in Prometheus' text format. On an `App` of its own they
-    /// stay reachable while the server of the sockets drains.
+    /// Mounts the routes for operators, for [`App::configure`](actix_web::App::configure). `/healthz` answers 200 while
+    /// the process is alive. `/readyz` answers 200 while clients are accepted, and 503 from the moment a drain begins.
+    /// With the feature `metrics`, `/metrics` serves this endpoint's metrics in the Prometheus text format. Mounted on
+    /// a separate `App`, they stay reachable while the sockets' server drains.
     ///
     /// ```
     /// let endpoint = hinotori::Endpoint::new();
@@ -175,7 +176,7 @@ impl Endpoint {
         move |config| ops::configure(&node, config)
     }
 
-    /// Where the metrics of this endpoint are, for those of the application beside them. Needs the feature `metrics`.
+    /// The registry of this endpoint's metrics, to which the application can add its own. Needs the feature `metrics`.
     ///
     /// ```
     /// use hinotori::prometheus::IntGauge;
@@ -192,13 +193,14 @@ impl Endpoint {
         self.node().telemetry.registry()
     }
 
-    /// The topics of this server, for those who only broadcast.
+    /// The server's topics, for code that only broadcasts.
     #[must_use]
     pub fn pubsub(&self) -> &PubSub {
         &self.node().pubsub
     }
 
-    /// Sends an event to all who have joined a topic, from HTTP handlers and background tasks.
+    /// Sends an event to everyone who has joined or subscribed to a topic. Use it in HTTP handlers and background
+    /// tasks.
     ///
     /// ```
     /// let endpoint = hinotori::Endpoint::new();
@@ -208,17 +210,17 @@ impl Endpoint {
     /// ```
     ///
     /// # Errors
-    /// As [`PubSub::broadcast`].
+    /// Same as [`PubSub::broadcast`].
     pub fn broadcast(&self, topic: &str, event: &str, payload: impl IntoPayload) -> Result<(), PayloadError> {
         self.pubsub().broadcast(topic, event, payload)
     }
 
-    /// Sends an event to all who have joined a topic or subscribed to it, except one. Use it in a task or an actor that
-    /// broadcasts what a channel has done: the channel knows already. A channel that broadcasts to another topic passes its
-    /// [`Context`](crate::Context) as `from`; for its own topic there is
+    /// Sends an event to everyone who has joined or subscribed to a topic, except one. Use it in a task or an actor
+    /// that broadcasts a channel's change, which that channel already knows. A channel that broadcasts to another topic
+    /// passes its [`Context`](crate::Context) as `from`; for its own topic there is
     /// [`Context::broadcast_from`](crate::Context::broadcast_from).
     ///
-    /// All subscriptions of `from` to the topic are left out, including those of
+    /// All of `from`'s subscriptions to the topic are skipped, including those made by
     /// [`Context::subscribe`](crate::Context::subscribe). Other channels of the same client get the broadcast.
     ///
     /// ```
@@ -232,7 +234,7 @@ impl Endpoint {
     /// ```
     ///
     /// # Errors
-    /// As [`PubSub::broadcast`].
+    /// Same as [`PubSub::broadcast`].
     pub fn broadcast_from(
         &self,
         from: &impl Spared,
@@ -249,9 +251,9 @@ impl Endpoint {
         self.pubsub().subscribe(topic)
     }
 
-    /// Closes every socket whose [`id`](SocketHandler::id) this is, with code 1001; phoenix.js connects again and is asked for
-    /// its credentials anew: what let it in, such as a token, should not do so again. The same as broadcasting `disconnect`
-    /// to the topic `id`.
+    /// Closes every socket with this [`id`](SocketHandler::id), with code 1001. phoenix.js then reconnects and must
+    /// present its credentials again, so first revoke whatever admitted it, such as a token. Broadcasting `disconnect`
+    /// to the topic `id` does the same.
     pub fn disconnect(&self, id: &str) {
         if let Err(error) = self.pubsub().broadcast(id, DISCONNECT, Payload::empty()) {
             let (id, why) = (Quoted(id), error.to_string());

@@ -65,7 +65,28 @@
 //! |---|---|---|
 //! | `tls` | yes | TLS without a proxy: `Server::bind_tls`, `Certificate`; adds rustls and ring |
 //! | `metrics` | yes | `/metrics` in the Prometheus text format, `Endpoint::registry`; adds prometheus |
+//! | `cookies` | no | `ConnectInfo::cookie`; adds cookie |
+//! | `tracing` | no | a `tracing` span around each callback, with the client, the topic and the event; adds no crate to those of actix-web |
+//! | `phoenix-token` | no | `PhoenixToken`: verifies and signs the tokens of a Phoenix server; adds pbkdf2 |
 //! | `testing` | no | the module `testing`: channel tests without a network; adds no dependency |
+//!
+//! # Other crates in the API
+//! Signatures use types of these crates on purpose, and of no others. A new major version of one of them is a breaking change
+//! of this crate.
+//!
+//! | crate | where | why |
+//! |---|---|---|
+//! | actix-web 4, with its actix-http 3 and actix-service 2 | [`Endpoint::socket`], [`Endpoint::serve`], [`Server`], [`on_connect()`], [`ConnectInfo::headers`], [`Refused::with_status`] | sockets are part of an actix-web `App` |
+//! | actix 0.13 | [`supervise`] | it supervises actors of actix |
+//! | bytes 1 | [`Payload::binary`], [`Payload::raw_json`], [`RawMessage::Binary`] | a payload is shared, not copied |
+//! | serde 1, serde_json 1 | [`IntoPayload`], [`Payload::parse`], [`Params::as_map`], [`Presence`], [`Token`] | payloads are JSON |
+//! | prometheus 0.14, as `hinotori::prometheus` | `Endpoint::registry` (feature `metrics`) | an application registers its own metrics there |
+//! | rustls 0.23, as `hinotori::rustls` | `Certificate`, `Server::bind_tls`, `ConnectInfo::peer_certificate` (feature `tls`) | an application may need other settings than those of `Certificate` |
+//!
+//! # Systems
+//! The library builds wherever actix-web does. It is developed and tested on Linux. Off Unix it stops at Ctrl+C instead of
+//! SIGTERM and SIGINT; `TCP_USER_TIMEOUT` and `SO_REUSEADDR` are set only where they exist with this meaning. It compiles for
+//! Windows (`x86_64-pc-windows-gnu`), but is neither run nor tested there.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -79,10 +100,13 @@ mod endpoint;
 mod node;
 mod ops;
 mod per_thread;
+#[cfg(feature = "phoenix-token")]
+mod phoenix_token;
 mod presence;
 mod pubsub;
 mod server;
 mod shutdown;
+mod signals;
 mod socket;
 pub mod supervise;
 mod tasks;
@@ -95,17 +119,21 @@ mod tls;
 mod token;
 mod transport;
 
-pub use channel::{BoxError, Channel, Context, Exit, Handle, Join, Reply, ReplyRef, Result};
+pub use channel::{BoxError, Channel, Context, Exit, Handle, Join, Reply, ReplyRef, Result, TimerRef};
 pub use drainer::Drainer;
 pub use endpoint::{Endpoint, EndpointBuilder};
+#[cfg(feature = "phoenix-token")]
+pub use phoenix_token::{KeyDigest, KeyOptions, PhoenixToken};
 pub use presence::{Presence, PresenceBuilder, PresenceDiff, PresenceError, Presences};
 #[cfg(feature = "metrics")]
 pub use prometheus;
 pub use pubsub::{Broadcast, Lagged, PubSub, Spared, Subscription};
+#[cfg(feature = "tls")]
+pub use rustls;
 pub use server::Server;
 pub use socket::{
-    ConnectInfo, InvalidProxy, Params, RawContext, RawMessage, RawSocket, Refused, Routes, SocketHandler,
-    TrustedProxies,
+    CloseReason, ConnectInfo, ConnectionRef, InvalidProxy, Params, RawContext, RawMessage, RawSocket,
+    Refused, Routes, SocketHandler, TrustedProxies,
 };
 pub use tcp::on_connect;
 #[cfg(feature = "tls")]
@@ -113,7 +141,8 @@ pub use tls::{Certificate, CertificateError};
 pub use token::{Token, TokenError, WeakSecret};
 pub use transport::{AllowedOrigin, CheckOrigin, InvalidOrigin, SocketOptions};
 pub use wire::{
-    IntoPayload, InvalidPattern, InvalidPayload, Pattern, Payload, PayloadError, PayloadList, Status,
+    EventError, IntoPayload, InvalidPattern, InvalidPayload, Pattern, Payload, PayloadError, PayloadList,
+    Status,
 };
 
 /// Compiles and runs the code of the README.

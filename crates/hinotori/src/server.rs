@@ -220,7 +220,7 @@ where
         self.bound.iter().map(|bound| bound.address).collect()
     }
 
-    /// Serves until SIGTERM or SIGINT, then drains as [`Endpoint::serve`] describes.
+    /// Serves until SIGTERM or SIGINT (off Unix: Ctrl+C), then drains as [`Endpoint::serve`] describes.
     ///
     /// # Errors
     /// `InvalidInput` if it was not bound to an address; otherwise the system's error if the workers cannot be started

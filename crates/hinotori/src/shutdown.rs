@@ -18,7 +18,7 @@ use actix_web::{
 use socket2::SockRef;
 use tokio::sync::watch;
 
-use crate::{drainer::Drainer, endpoint::Endpoint, node::Node, telemetry::Quoted};
+use crate::{drainer::Drainer, endpoint::Endpoint, node::Node, signals::told_to_stop, telemetry::Quoted};
 
 /// The accepting thread pauses a moment after it was told to. It would log an error for each listener that is shut down before
 /// that.
@@ -36,7 +36,7 @@ impl Endpoint {
         self.drainer().drain(self.node()).await
     }
 
-    /// Runs an `actix_web::HttpServer` until it ends or the process gets SIGTERM or SIGINT. Then `/readyz` answers 503,
+    /// Runs an `actix_web::HttpServer` until it ends or the process gets SIGTERM or SIGINT (off Unix: Ctrl+C). Then `/readyz` answers 503,
     /// no more connections are accepted, every client is disconnected as the [`Drainer`] says, and the server stops
     /// when plain HTTP requests have been answered, which may take 4 s. [`Server::run`](crate::Server::run) does all of
     /// this itself.
@@ -180,16 +180,6 @@ impl Doors {
             }
         }
     }
-}
-
-/// Waits for SIGTERM or SIGINT and returns its name.
-async fn told_to_stop() -> io::Result<&'static str> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    Ok(tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    })
 }
 
 #[cfg(test)]

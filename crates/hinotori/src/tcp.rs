@@ -21,7 +21,14 @@ const USER_TIMEOUT: Duration = Duration::from_secs(20);
 /// (Linux): the kernel drops a peer that accepts no data for 20 s. Its socket ends long before, but only this frees the
 /// connection. Both also apply to TLS connections of rustls 0.23 (`HttpServer::bind_rustls_0_23`); streams of any other
 /// type are left as they are.
-pub fn on_connect(connection: &dyn Any, _: &mut Extensions) {
+///
+/// Of a TLS connection it also keeps the client's certificates, if there are any, for
+/// [`ConnectInfo::peer_certificate`](crate::ConnectInfo).
+pub fn on_connect(connection: &dyn Any, data: &mut Extensions) {
+    #[cfg(feature = "tls")]
+    crate::tls::keep_certificates(connection, data);
+    #[cfg(not(feature = "tls"))]
+    let _ = data;
     let stream = connection.downcast_ref::<TcpStream>();
     #[cfg(feature = "tls")]
     let stream = stream.or_else(|| crate::tls::tcp(connection));

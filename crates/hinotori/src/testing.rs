@@ -1,9 +1,19 @@
-//! Tests of channels without a network: a client in the same thread, on the real socket, channels and broadcasts.
+//! Tests channels without a network: the test and its client run on one thread, with the real socket, channels and
+//! broadcasts.
 //!
-//! Behind the feature `testing`, for `[dev-dependencies]`: `hinotori = { version = "…", features = ["testing"] }`.
+//! Enable the feature `testing` in `[dev-dependencies]`: `hinotori = { version = "…", features = ["testing"] }`.
+//!
+//! # Time
+//! Assertions and channel timers use tokio's clock, which a test can pause and advance (`tokio::time::pause()`, with
+//! tokio's feature `test-util`), so an hour passes instantly. While paused, time also advances whenever the runtime is
+//! idle, so assertions do not wait for other threads, such as the one that sends the diffs of a
+//! [`Presence`](crate::Presence): pause time after those have arrived. The system's clock is used for how long a
+//! callback may take to end ([`Channel::SHUTDOWN`](crate::Channel::SHUTDOWN)) and for how long a client may be silent.
 //!
 //! # Source
 //! Phoenix `lib/phoenix/test/channel_test.ex`, 1.8.12.
+
+mod expected;
 
 use std::{
     cell::RefCell,
@@ -15,35 +25,43 @@ use std::{
 };
 
 use actix_web::{rt, test::TestRequest};
+pub use expected::{Expected, Like, like};
 use serde_json::{Value, json};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
     channel::BoxError,
     endpoint::Endpoint,
     pubsub::{Broadcast, Subscriber, SubscriberKey},
     socket::{
-        Accepted, ConnectInfo, Connected, Connection, Line, Params, Peer, Refused, Routes, SocketHandler,
-        TrustedProxies,
+        Accepted, CloseReason, ConnectInfo, Connected, Connection, End, Line, Params, Peer, Refused, Routes,
+        SocketHandler,
     },
-    telemetry::Transport,
+    telemetry::{Span, Transport},
     transport::SocketOptions,
-    wire::{Frame, IntoPayload, Message, PHX_JOIN, PHX_LEAVE, PHX_REPLY, Payload, Ref, Serializer, Status},
+    wire::{
+        Frame, IntoPayload, Message, Opcode, PHX_JOIN, PHX_LEAVE, PHX_REPLY, Payload, Ref, Serializer, Status,
+    },
 };
 
-/// How long an assertion waits for what must come.
+/// How long an assertion waits for an expected message.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How long a refutation waits for what must not come; Phoenix's default.
+/// How long a refutation waits for a message that must not arrive; Phoenix's default.
 const REFUTE: Duration = Duration::from_millis(100);
 
-/// A client of a socket, in a test.
+/// The codes for a connection that ended without a close frame, and for a close frame without a code (RFC 6455 §7.4.1).
+const ABNORMAL: u16 = 1006;
+const NO_STATUS: u16 = 1005;
+
+/// Builds a test client of a socket.
 ///
 /// ```
 /// # use hinotori::{Channel, ConnectInfo, Context, Join, Params, Payload, Refused, Reply, Routes, SocketHandler};
 /// # struct UserSocket;
 /// # impl SocketHandler for UserSocket {
 /// #     async fn connect(_: &Params, _: &ConnectInfo<'_>) -> Result<Self, Refused> { Ok(Self) }
+/// #     fn id(&self) -> Option<String> { Some("users:7".to_owned()) }
 /// #     fn channels(routes: &mut Routes<Self>) { routes.channel::<Room>("room:*"); }
 /// # }
 /// # struct Room;
@@ -59,17 +77,19 @@ const REFUTE: Duration = Duration::from_millis(100);
 /// #         Reply::ok(payload)
 /// #     }
 /// # }
-/// use hinotori::{Endpoint, Status, testing::ChannelTest};
+/// use hinotori::{Endpoint, Status, testing::{ChannelTest, like}};
 /// use serde_json::json;
 ///
 /// # actix_web::rt::System::new().block_on(async {
 /// let endpoint = Endpoint::new();
 /// let mut client = ChannelTest::new(&endpoint).connect::<UserSocket>().await?;
 /// client.subscribe_and_join("room:1", json!({})).await?;
-/// let push = client.push("room:1", "shout", json!({ "n": 1 }))?;
-/// client.assert_reply(push, Status::Ok, json!({ "n": 1 })).await;
-/// client.assert_broadcast("shout", json!({ "n": 1 })).await;
+/// let push = client.push("room:1", "shout", json!({ "n": 1, "at": "noon" }))?;
+/// client.assert_reply(push, Status::Ok, json!({ "n": 1, "at": "noon" })).await;
+/// client.assert_broadcast("shout", like(json!({ "n": 1 }))).await;
 /// client.refute_push("shout").await;
+/// endpoint.disconnect("users:7");
+/// client.assert_closed(1001).await;
 /// # Ok::<_, hinotori::BoxError>(())
 /// # }).unwrap();
 /// ```
@@ -78,14 +98,20 @@ pub struct ChannelTest {
     request: TestRequest,
     params: String,
     auth_token: Option<String>,
+    options: SocketOptions,
 }
 
 impl ChannelTest {
     /// A client that will connect to a socket of this endpoint.
     #[must_use]
     pub fn new(endpoint: &Endpoint) -> Self {
-        let (params, auth_token) = (String::new(), None);
-        Self { endpoint: endpoint.clone(), request: TestRequest::default(), params, auth_token }
+        Self {
+            endpoint: endpoint.clone(),
+            request: TestRequest::default(),
+            params: String::new(),
+            auth_token: None,
+            options: SocketOptions::default(),
+        }
     }
 
     /// Connect params, as a query string.
@@ -95,42 +121,56 @@ impl ChannelTest {
         self
     }
 
-    /// What the application puts into its `App`.
+    /// Adds data that the application puts into its `App`.
     #[must_use]
     pub fn app_data<T: 'static>(mut self, data: T) -> Self {
         self.request = self.request.app_data(data);
         self
     }
 
-    /// A header of the connect request.
+    /// Adds a header to the connect request.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.request = self.request.insert_header((name, value));
         self
     }
 
-    /// The token of `new Socket(url, {authToken})`.
+    /// Sets the token of `new Socket(url, {authToken})`.
     #[must_use]
     pub fn auth_token(mut self, token: &str) -> Self {
         self.auth_token = Some(token.to_owned());
         self
     }
 
+    /// Sets the socket's options, such as how many channels it may join, how much may be queued for it, and its trusted
+    /// proxies. Options that concern only a transport have no effect.
+    #[must_use]
+    pub fn options(mut self, options: SocketOptions) -> Self {
+        self.options = options;
+        self
+    }
+
     /// Connects.
     ///
     /// # Errors
-    /// [`Refused`] if the socket does not want the client, or the endpoint has no place for it.
-    pub async fn connect<S: SocketHandler>(self) -> Result<TestSocket, Refused> {
+    /// [`ConnectRefused`] if the socket refuses the client, the params are not a query string, or the endpoint is at
+    /// its connection limit.
+    pub async fn connect<S: SocketHandler>(self) -> Result<TestSocket, ConnectRefused> {
         let request = self.request.to_http_request();
-        let params = Params::parse(&self.params).ok_or(Refused)?;
-        let info = ConnectInfo::new(&request, self.auth_token.as_deref(), &TrustedProxies::default());
-        let socket = S::connect(&params, &info).await?;
+        let params =
+            Params::parse(&self.params).ok_or_else(|| Refused::because("the params are no query string"))?;
+        let info = ConnectInfo::new(&request, self.auth_token.as_deref(), &self.options.trusted_proxies);
+        let span = Span { callback: "connect", conn: None, topic: None, event: None };
+        let socket = span.around(S::connect(&params, &info)).await?;
         let id = socket.id();
         let node = self.endpoint.node().clone();
         let routes = Routes::<S>::of(node.telemetry.clone());
         let router = Box::new(Connected { socket: Rc::new(socket), routes: Rc::new(routes) });
-        let limits = SocketOptions::default().limits();
-        let seat = node.connections.seat().ok_or(Refused)?;
+        let limits = self.options.limits();
+        let seat = node
+            .connections
+            .seat()
+            .ok_or_else(|| Refused::because("the endpoint has no place for the client"))?;
         let accepted = Accepted { serializer: Serializer::V2, id, router, seat };
         let connection = Connection::open(accepted, limits, Transport::WebSocket, node);
         rt::spawn(end_when_closed(connection.line().clone(), Rc::downgrade(&connection)));
@@ -139,13 +179,14 @@ impl ChannelTest {
             next_ref: 0,
             join_refs: vec![],
             received: vec![],
+            close_code: None,
             ear: Rc::default(),
             ears: vec![],
         })
     }
 }
 
-/// Ends a client that the server closes, as its transport would.
+/// Ends a client that the server closes, as a transport would.
 async fn end_when_closed(line: Rc<Line>, connection: Weak<Connection>) {
     poll_fn(|cx| line.poll_closing(cx)).await;
     if let Some(connection) = connection.upgrade() {
@@ -159,12 +200,12 @@ impl std::fmt::Debug for ChannelTest {
     }
 }
 
-/// A message that was pushed; names the reply that belongs to it.
+/// Identifies a pushed message and its reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "a reply can be asserted by it"]
 pub struct Pushed(Ref);
 
-/// What a client received.
+/// A message that a client received.
 #[derive(Debug, Clone, PartialEq)]
 struct Received {
     join_ref: Value,
@@ -174,21 +215,23 @@ struct Received {
     payload: Value,
 }
 
-/// A connected client, in a test.
+/// A connected client in a test.
 #[derive(Debug)]
 pub struct TestSocket {
     connection: Rc<Connection>,
     next_ref: u64,
-    /// The join_ref of each topic that was joined.
+    /// The join_ref of each joined topic.
     join_refs: Vec<(String, Ref)>,
-    /// What has come and has not been asserted.
+    /// What has arrived and has not been asserted yet.
     received: Vec<Received>,
+    /// The code of the close frame, if it has arrived.
+    close_code: Option<u16>,
     ear: Rc<Ear>,
-    /// Where it listens: topics, and the keys by which it is subscribed.
+    /// The topics it listens to, and the keys of its subscriptions.
     ears: Vec<(String, SubscriberKey)>,
 }
 
-/// A client that is dropped is gone.
+/// Dropping a client counts as a [lost](CloseReason::Lost) connection.
 impl Drop for TestSocket {
     fn drop(&mut self) {
         self.connection.gone();
@@ -198,7 +241,7 @@ impl Drop for TestSocket {
     }
 }
 
-/// Hears what is broadcast to the topics that were joined, whoever intercepts it.
+/// Records the broadcasts to joined topics, even if a channel intercepts them.
 #[derive(Debug, Default)]
 struct Ear {
     heard: RefCell<VecDeque<Arc<Broadcast>>>,
@@ -223,14 +266,18 @@ impl TestSocket {
     /// Joins a topic, listens to its broadcasts, and returns the reply.
     ///
     /// # Errors
-    /// [`JoinRefused`] with the reply, if the join was refused.
+    /// [`JoinRefused`] with the reply, if the join was refused or crashed.
+    ///
+    /// # Panics
+    /// If the payload does not serialize, or no reply arrives.
     pub async fn subscribe_and_join(
         &mut self,
         topic: &str,
         payload: impl IntoPayload,
-    ) -> Result<Value, BoxError> {
+    ) -> Result<Value, JoinRefused> {
         let join_ref = self.new_ref();
-        self.send(join_ref.clone(), join_ref.clone(), topic, PHX_JOIN, payload.into_payload()?);
+        let payload = payload.into_payload().unwrap_or_else(|error| panic!("{error}"));
+        self.send(join_ref.clone(), join_ref.clone(), topic, PHX_JOIN, payload);
         match self.reply(Pushed(join_ref.clone())).await {
             (Status::Ok, response) => {
                 self.join_refs.push((topic.to_owned(), join_ref));
@@ -239,7 +286,7 @@ impl TestSocket {
                 self.ears.push((topic.to_owned(), key));
                 Ok(response)
             }
-            (Status::Error, response) => Err(JoinRefused(response).into()),
+            (_, response) => Err(JoinRefused(response)),
         }
     }
 
@@ -263,13 +310,16 @@ impl TestSocket {
         Pushed(reference)
     }
 
-    /// Closes the connection: every channel ends with [`Exit::Closed`](crate::Exit::Closed). As dropping it.
-    pub fn close(self) {}
+    /// Closes the connection, as `socket.disconnect()` does: every channel ends with [`CloseReason::ByClient`].
+    /// Dropping a client instead ends them with [`CloseReason::Lost`].
+    pub fn close(self) {
+        self.connection.line().ends_by(CloseReason::ByClient);
+    }
 
-    /// The reply to a push.
+    /// Returns the reply to a push.
     ///
     /// # Panics
-    /// If none comes.
+    /// If no reply arrives.
     pub async fn reply(&mut self, push: Pushed) -> (Status, Value) {
         let reference = Value::String(push.0.as_text().to_owned());
         let is_reply = |received: &Received| received.event == PHX_REPLY && received.reference == reference;
@@ -280,18 +330,23 @@ impl TestSocket {
         (status, payload["response"].clone())
     }
 
-    /// Asserts that a push is answered so.
+    /// Asserts that a push gets this reply.
     ///
     /// # Panics
-    /// If another reply comes, or none.
-    pub async fn assert_reply(&mut self, push: Pushed, status: Status, response: Value) {
-        assert_eq!(self.reply(push).await, (status, response));
+    /// If another reply arrives, or none.
+    pub async fn assert_reply(&mut self, push: Pushed, status: Status, response: impl Expected) {
+        let (got_status, got) = self.reply(push).await;
+        let expected = response.describe();
+        assert!(
+            got_status == status && response.fits(&got),
+            "expected a reply {status:?} with {expected}, got {got_status:?} with {got}"
+        );
     }
 
-    /// Asserts that a push is not answered.
+    /// Asserts that a push gets no reply.
     ///
     /// # Panics
-    /// If it is.
+    /// If a reply arrives.
     pub async fn refute_reply(&mut self, push: Pushed) {
         let reference = Value::String(push.0.as_text().to_owned());
         let is_reply = |received: &Received| received.event == PHX_REPLY && received.reference == reference;
@@ -299,10 +354,10 @@ impl TestSocket {
         assert_eq!(reply, None, "expected no reply");
     }
 
-    /// The payload of the next `event` that a channel pushes to this client.
+    /// Returns the payload of the next `event` that a channel pushes to this client.
     ///
     /// # Panics
-    /// If none comes.
+    /// If none arrives.
     pub async fn pushed(&mut self, event: &str) -> Value {
         match self.take(|received| is_push(received, event), PATIENCE).await {
             Some(received) => received.payload,
@@ -310,12 +365,13 @@ impl TestSocket {
         }
     }
 
-    /// Asserts that a channel pushes this to this client.
+    /// Asserts that a channel pushes this event with this payload to this client.
     ///
     /// # Panics
-    /// If the next push of the event has another payload, or none comes.
-    pub async fn assert_push(&mut self, event: &str, payload: Value) {
-        assert_eq!(self.pushed(event).await, payload);
+    /// If the next push of the event has another payload, or none arrives.
+    pub async fn assert_push(&mut self, event: &str, payload: impl Expected) {
+        let got = self.pushed(event).await;
+        assert!(payload.fits(&got), "expected a push of {event:?} with {}, got {got}", payload.describe());
     }
 
     /// Asserts that no channel pushes this event to this client.
@@ -327,10 +383,10 @@ impl TestSocket {
         assert_eq!(push, None, "expected no push of {event:?}");
     }
 
-    /// The payload of the next `event` that is broadcast to a joined topic.
+    /// Returns the payload of the next `event` that is broadcast to a joined topic.
     ///
     /// # Panics
-    /// If none comes.
+    /// If none arrives.
     pub async fn broadcast(&mut self, event: &str) -> Value {
         match self.hear(event, PATIENCE).await {
             Some(broadcast) => json_of(&broadcast),
@@ -338,21 +394,68 @@ impl TestSocket {
         }
     }
 
-    /// Asserts that this is broadcast to a joined topic.
+    /// Asserts that this event is broadcast with this payload to a joined topic.
     ///
     /// # Panics
-    /// If the next broadcast of the event has another payload, or none comes.
-    pub async fn assert_broadcast(&mut self, event: &str, payload: Value) {
-        assert_eq!(self.broadcast(event).await, payload);
+    /// If the next broadcast of the event has another payload, or none arrives.
+    pub async fn assert_broadcast(&mut self, event: &str, payload: impl Expected) {
+        let got = self.broadcast(event).await;
+        let expected = payload.describe();
+        assert!(payload.fits(&got), "expected a broadcast of {event:?} with {expected}, got {got}");
     }
 
     /// Asserts that this event is not broadcast to a joined topic.
     ///
     /// # Panics
-    /// If it is.
+    /// If it is broadcast.
     pub async fn refute_broadcast(&mut self, event: &str) {
         let broadcast = self.hear(event, REFUTE).await;
         assert!(broadcast.is_none(), "expected no broadcast of {event:?}, got {broadcast:?}");
+    }
+
+    /// Stops the client from reading until the next assertion. Like a client on a slow network, it then
+    /// [lags](crate::Context::push_latest).
+    pub fn lag(&mut self) {
+        self.take_in();
+        self.connection.line().outbox().offered(0, false);
+    }
+
+    /// Waits until the server closes the connection, and returns the code: 1001 for [`Endpoint::disconnect`], 1012 when
+    /// it drains. A client that is disconnected because it does not read gets no close frame, which browsers report as
+    /// 1006.
+    ///
+    /// # Panics
+    /// If the server does not close it.
+    pub async fn closed(&mut self) -> u16 {
+        let closed = async {
+            loop {
+                self.take_in();
+                let is_cut = self.connection.line().outbox().end() == Some(End::Cut);
+                match self.close_code.or(is_cut.then_some(ABNORMAL)) {
+                    Some(code) => return code,
+                    None => rt::time::sleep(Duration::from_millis(1)).await,
+                }
+            }
+        };
+        let closed = timeout(PATIENCE, closed).await;
+        closed.unwrap_or_else(|_| panic!("the connection is still open; there are {:#?}", self.received))
+    }
+
+    /// Asserts that the server closes the connection with this code: see [`closed`](TestSocket::closed).
+    ///
+    /// # Panics
+    /// If it is closed with another code, or not at all.
+    pub async fn assert_closed(&mut self, code: u16) {
+        assert_eq!(self.closed().await, code, "the code with which the connection was closed");
+    }
+
+    /// Returns the payload of the next `event` that reaches this client, pushed or broadcast.
+    #[cfg(test)]
+    pub(crate) async fn reached_by(&mut self, event: &str) -> Value {
+        let received = self.take(|received| received.event == event, PATIENCE).await;
+        received
+            .unwrap_or_else(|| panic!("no {event:?} came; instead there are {:#?}", self.received))
+            .payload
     }
 
     fn new_ref(&mut self) -> Ref {
@@ -362,6 +465,7 @@ impl TestSocket {
 
     fn send(&mut self, join_ref: Ref, reference: Ref, topic: &str, event: &str, payload: Payload) {
         let (topic, event) = (topic.to_owned(), event.to_owned());
+        self.connection.line().heard();
         self.connection.receive_message(Message {
             join_ref,
             reference,
@@ -372,7 +476,7 @@ impl TestSocket {
         });
     }
 
-    /// The first message that fits, now or within a time.
+    /// The first message that matches, now or within a time limit.
     async fn take(&mut self, fits: impl Fn(&Received) -> bool, patience: Duration) -> Option<Received> {
         let end = Instant::now() + patience;
         loop {
@@ -380,13 +484,24 @@ impl TestSocket {
                 return Some(self.received.remove(index));
             }
             let outbox = self.connection.line().outbox();
-            timeout_at(end, poll_fn(|cx| outbox.poll_queued(cx))).await.ok()?;
-            let frames = outbox.take_all();
-            if frames.is_empty() {
+            timeout_at(end, poll_fn(|cx| outbox.poll_any(cx))).await.ok()?;
+            if !self.take_in() {
                 return None;
             }
-            self.received.extend(frames.into_iter().filter_map(received));
         }
+    }
+
+    /// Collects what has arrived. False if there was nothing.
+    fn take_in(&mut self) -> bool {
+        let outbox = self.connection.line().outbox();
+        let frames = outbox.take_all();
+        outbox.offered(0, true);
+        let is_any = !frames.is_empty();
+        for frame in frames {
+            self.close_code = self.close_code.or_else(|| close_code(&frame));
+            self.received.extend(received(frame));
+        }
+        is_any
     }
 
     async fn hear(&self, event: &str, patience: Duration) -> Option<Arc<Broadcast>> {
@@ -401,12 +516,20 @@ impl TestSocket {
     }
 }
 
-/// A push of a channel: it carries the join_ref, as no broadcast does.
+/// Whether this is a push from a channel, which has a join_ref; broadcasts have none.
 fn is_push(received: &Received, event: &str) -> bool {
     received.event == event && !received.join_ref.is_null()
 }
 
-/// A message that came, but no close frame.
+/// The code of a close frame.
+fn close_code(frame: &Frame) -> Option<u16> {
+    let first = *frame.pieces().next()?.first()?;
+    let is_close = first & 0x0f == Opcode::Close as u8;
+    let code = || frame.clone().into_message().concat().first_chunk().copied().map(u16::from_be_bytes);
+    is_close.then(|| code().unwrap_or(NO_STATUS))
+}
+
+/// Parses a message; `None` for a close frame.
 fn received(frame: Frame) -> Option<Received> {
     match frame.clone().into_text() {
         Some(text) => {
@@ -417,7 +540,7 @@ fn received(frame: Frame) -> Option<Received> {
     }
 }
 
-/// A binary message: its kind, the lengths of its names, the names, the payload.
+/// A binary message: its kind, the lengths of its names, the names and the payload.
 fn received_bytes(message: &[u8]) -> Option<Received> {
     let (kind, rest) = message.split_first()?;
     let names: &[&str] = match kind {
@@ -440,12 +563,12 @@ fn received_bytes(message: &[u8]) -> Option<Received> {
     if *kind != 1 {
         return Some(Received { join_ref, reference, topic, event, payload: bytes_as_json(rest) });
     }
-    // of a reply, the status is in the place of the event
+    // in a reply, the status takes the place of the event
     let payload = json!({ "status": event, "response": bytes_as_json(rest) });
     Some(Received { join_ref, reference, topic, event: PHX_REPLY.to_owned(), payload })
 }
 
-/// Bytes as an array of numbers, which no payload of JSON is.
+/// Bytes as a JSON array of numbers, which no JSON payload can be.
 fn bytes_as_json(bytes: &[u8]) -> Value {
     bytes.iter().map(|byte| Value::from(*byte)).collect()
 }
@@ -457,7 +580,7 @@ fn json_of(broadcast: &Broadcast) -> Value {
     }
 }
 
-/// A join was refused, with this reply.
+/// The error for a refused join, with its reply.
 #[derive(Debug, Clone, PartialEq)]
 pub struct JoinRefused(pub Value);
 
@@ -468,3 +591,21 @@ impl std::fmt::Display for JoinRefused {
 }
 
 impl std::error::Error for JoinRefused {}
+
+/// The error for a refused connection.
+#[derive(Debug)]
+pub struct ConnectRefused(pub Refused);
+
+impl From<Refused> for ConnectRefused {
+    fn from(refused: Refused) -> Self {
+        Self(refused)
+    }
+}
+
+impl std::fmt::Display for ConnectRefused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the socket refused the client with {}: {}", self.0.status(), self.0)
+    }
+}
+
+impl std::error::Error for ConnectRefused {}

@@ -14,7 +14,7 @@ use crate::wire::PayloadError;
 /// Signs and verifies the tokens of one purpose.
 ///
 /// The layout is that of a Phoenix token, but the content is JSON and the key derivation differs: neither server reads
-/// the other's tokens.
+/// the other's tokens. For those of a Phoenix server there is `PhoenixToken`, with the feature `phoenix-token`.
 ///
 /// ```
 /// use std::time::Duration;

@@ -46,7 +46,7 @@ async fn a_crash_is_an_error_to_its_caller_and_the_address_and_the_messages_stay
     for (log, _folder) in suite::each() {
         let store = MessageStore::start(log, LIMIT, &Endpoint::new()).unwrap();
         posts(&store, "before").await.unwrap();
-        // queued behind the crash: it must not be lost with it
+        // queued behind the crash: it must not be lost in it
         let (crashed, posted) = futures_util::future::join(store.send(Crash), posts(&store, "behind")).await;
         assert!(matches!(crashed.unwrap(), Err(StoreError::Crashed(Crashed))));
         posted.unwrap();
@@ -84,7 +84,7 @@ async fn two_crashes_are_survived_and_counted() {
     }
 }
 
-/// Not a test of its own: the process that the next test looks at.
+/// Not a test of its own: the child process of the next test.
 #[actix_web::test]
 #[ignore = "ends the process"]
 async fn crash_until_the_process_ends() {

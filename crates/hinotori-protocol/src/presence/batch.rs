@@ -11,9 +11,9 @@ use super::state::{Entry, Id, Present};
 /// The two halves of one `presence_diff`. No presence is in both.
 #[derive(Debug, Default)]
 pub struct Diff {
-    /// Who has come, or has a new meta.
+    /// Presences that have joined or have a new meta.
     pub joins: Present,
-    /// Who has left, or had a meta that is replaced.
+    /// Presences that have left or had their meta replaced.
     pub leaves: Present,
 }
 

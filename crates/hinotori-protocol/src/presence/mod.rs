@@ -1,10 +1,10 @@
-//! Presence as a data type: who is on a topic, and the diffs that tell it.
+//! Presence as a data type: who is on a topic, and the diffs that describe changes.
 //!
-//! A [`State`] holds the presences of one topic, a [`Batch`] gathers its changes until they are broadcast, and
-//! [`by_key`] gives both the shape that clients get. There is no lock, no clock and no broadcast here.
+//! A [`State`] holds the presences of one topic, a [`Batch`] collects its changes until they are broadcast, and
+//! [`by_key`] turns both into the shape that clients get. There are no locks, clocks or broadcasts here.
 //!
 //! # Source
-//! Phoenix `lib/phoenix/presence.ex`, 1.8.12; `assets/js/phoenix/presence.js` for what clients make of it.
+//! Phoenix `lib/phoenix/presence.ex`, 1.8.12; `assets/js/phoenix/presence.js` for how clients interpret it.
 
 mod batch;
 mod presences;

@@ -105,7 +105,7 @@ impl<O: Eq + Hash> State<O> {
         self.owned.is_empty()
     }
 
-    /// Whether an owner has been here and has not ended.
+    /// Whether an owner is known and has not ended.
     pub fn knows(&self, owner: &O) -> bool {
         self.owned.contains_key(owner)
     }

@@ -6,6 +6,7 @@ use super::{event::MAX_NAME, json::Fault};
 
 /// A message that does not decode. It closes its socket (1011) and no other.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum DecodeError {
     /// Text that is not JSON, or JSON that must not be forwarded.
     Json(Fault),

@@ -96,9 +96,8 @@ impl<'a> Reader<'a> {
             return Ok(None);
         }
         let mut reader = Self { text, at: at + 1, close, is_over: false };
-        if let (byte, at) = token(text.as_bytes(), at + 1)
-            && byte == close
-        {
+        let (byte, at) = token(text.as_bytes(), at + 1);
+        if byte == close {
             reader.end(at + 1)?;
         }
         Ok(Some(reader))

@@ -1,4 +1,4 @@
-//! A JSON array that changes a little and is sent often, such as the history of a chat.
+//! A JSON array that changes a little and is sent often, such as a chat's history.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -12,10 +12,10 @@ const PIECE: usize = 16 * 1024;
 
 /// A JSON array whose encoded elements are kept in pieces of about 16 KiB.
 ///
-/// A [payload](Self::payload) made of it copies none of them: ten thousand clients that are sent a list of 10 MB share
-/// those bytes. A change replaces one piece, and payloads made before and after it share the others. So a client may
-/// take as long as it needs to read a long list, as long as it keeps reading: the list's bytes do not count toward the
-/// limit of what may wait for it.
+/// A [payload](Self::payload) made from it copies none of them: ten thousand clients that are sent a list of 10 MB
+/// share its bytes. A change replaces one piece, and payloads made before and after it share the others. The list's
+/// bytes do not count toward the limit of what may wait for a client, so a client can take as long as it needs to read
+/// a long list, provided it keeps reading.
 ///
 /// ```
 /// use hinotori_protocol::wire::PayloadList;
@@ -33,7 +33,7 @@ const PIECE: usize = 16 * 1024;
 #[derive(Debug, Default)]
 pub struct PayloadList {
     pieces: VecDeque<Piece>,
-    /// How many elements have been taken from the front.
+    /// How many elements have been removed from the front.
     popped: u64,
     len: usize,
     bytes: usize,
@@ -42,7 +42,7 @@ pub struct PayloadList {
 /// Consecutive elements, each after a comma.
 #[derive(Debug)]
 struct Piece {
-    /// The position of its first element, counted from the first element that the list ever had.
+    /// The position of its first element, counting every element the list has ever had.
     first: u64,
     text: Bytes,
     /// The index of each element's comma.
@@ -96,13 +96,13 @@ impl PayloadList {
         Self::default()
     }
 
-    /// How many elements it has.
+    /// The number of elements.
     #[must_use]
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether it has no elements.
+    /// Whether the list is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
@@ -133,7 +133,7 @@ impl PayloadList {
         Ok(())
     }
 
-    /// Adds an element, to a piece of at most `most` bytes.
+    /// Adds an element to a piece of at most `most` bytes.
     fn push_json(&mut self, json: &[u8], most: usize) {
         if !self.pieces.back().is_some_and(|last| last.has_room_for(json, most)) {
             self.pieces.push_back(Piece::new(self.popped + self.len as u64));
@@ -170,19 +170,19 @@ impl PayloadList {
         let Some(old) = self.pieces.get(at) else { return Ok(false) };
         let mut new = Self { popped: old.first, ..Self::default() };
         for (index, kept) in old.elements().enumerate() {
-            // an element that has grown a little does not break its piece in two
+            // an element that has grown a little does not split its piece
             new.push_json(if index == within { &json } else { kept }, 2 * PIECE);
         }
         self.bytes = self.bytes + json.len() - old.get(within).map_or(0, <[u8]>::len);
         self.pieces.remove(at);
         for piece in new.pieces.into_iter().rev() {
-            // one, unless elements have grown
+            // one piece, unless elements have grown
             self.pieces.insert(at, piece);
         }
         Ok(true)
     }
 
-    /// The list as the object `{"<key>":[…]}`. Takes time by the number of pieces, not of elements.
+    /// The list as the object `{"<key>":[…]}`. Takes time proportional to the number of pieces, not of elements.
     #[must_use]
     pub fn payload(&self, key: &str) -> Payload {
         let opening = format!("{{{}:[", serde_json::Value::from(key));
@@ -222,7 +222,7 @@ mod tests {
         list
     }
 
-    /// How many pieces of `after` are not in `before`, with the two around them.
+    /// How many pieces of `after` are not in `before`, counting the two around them.
     fn new_pieces(before: &[Bytes], after: &[Bytes]) -> usize {
         let before: HashSet<*const u8> = before.iter().map(|piece| piece.as_ptr()).collect();
         after[1..].iter().filter(|piece| !before.contains(&piece.as_ptr())).count()

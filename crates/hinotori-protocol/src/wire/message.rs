@@ -147,6 +147,7 @@ impl Message {
 /// The status of a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Status {
     /// phoenix.js calls the hooks of `receive("ok", …)`.
     Ok,

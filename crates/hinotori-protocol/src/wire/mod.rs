@@ -22,6 +22,7 @@ mod payload;
 mod serializer;
 mod share;
 mod topic;
+mod typed;
 mod v1;
 mod v2;
 
@@ -36,3 +37,4 @@ pub use message::{Message, Outgoing, Ref, Status};
 pub use payload::{IntoPayload, InvalidPayload, Payload, PayloadError};
 pub use serializer::Serializer;
 pub use topic::{InvalidPattern, Pattern};
+pub use typed::EventError;

@@ -102,8 +102,7 @@ impl Payload {
     /// # Errors
     /// [`InvalidPayload`], which names the field, if the payload is binary or is not a `T`.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, InvalidPayload> {
-        let json =
-            self.as_json().ok_or_else(|| InvalidPayload::new("expected JSON, got a binary payload"))?;
+        let json = self.as_json().ok_or_else(InvalidPayload::binary)?;
         let read = serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_slice(&json));
         let read = read.or_else(|error| match with_last_keys(&json, &error) {
             Some(value) => serde_path_to_error::deserialize(value),
@@ -160,7 +159,7 @@ impl Eq for Payload {}
 
 /// The JSON with only the last of equal keys, if these caused `error`: types derived with serde refuse them, while
 /// maps, values and other receivers take the last one.
-fn with_last_keys(
+pub(super) fn with_last_keys(
     json: &[u8],
     error: &serde_path_to_error::Error<serde_json::Error>,
 ) -> Option<serde_json::Value> {
@@ -169,7 +168,7 @@ fn with_last_keys(
 }
 
 /// `path: what is wrong there`, without serde_json's line and column.
-fn describe(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
+pub(super) fn describe(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
     let text = error.inner().to_string();
     let text = text.split(" at line ").next().unwrap_or_default();
     match error.path().to_string().as_str() {
@@ -200,8 +199,13 @@ impl fmt::Debug for Payload {
 pub struct InvalidPayload(Wrong);
 
 impl InvalidPayload {
-    fn new(wrong: impl Into<String>) -> Self {
+    pub(super) fn new(wrong: impl Into<String>) -> Self {
         Self(Wrong(wrong.into()))
+    }
+
+    /// Bytes, where JSON is read.
+    pub(super) fn binary() -> Self {
+        Self::new("expected JSON, got a binary payload")
     }
 
     /// The invalid payload behind an error: the error itself, or its cause.
@@ -249,6 +253,7 @@ impl Error for Wrong {}
 
 /// A value that cannot be sent as a payload.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum PayloadError {
     /// The value does not serialize to JSON, such as a map whose keys are not strings.
     Encode(serde_json::Error),

@@ -1,4 +1,4 @@
-//! What a socket tells its channels.
+//! What a socket sends to its channels.
 
 use std::sync::Arc;
 
@@ -11,21 +11,21 @@ use crate::{
 /// See the module.
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// A message of the client, and its [`Message::cost`].
+    /// A message from the client, and its [`Message::cost`].
     In(Message, usize),
     /// A broadcast that the channel intercepts.
     Out(Arc<Broadcast>),
     /// A broadcast on a topic to which the channel itself is subscribed.
     Heard(Arc<Broadcast>),
-    /// A reply that was given outside of its callback.
+    /// A reply that was made outside of the message's callback.
     Answer(Ref, Status, Payload),
 }
 
-/// Where a channel gets its commands.
+/// The receiving end of a channel's commands.
 pub(crate) trait Inbox: Send + Sync {
-    /// Queues a command, and says whether the channel still takes any.
+    /// Queues a command. Returns whether the channel still accepts commands.
     fn command(&self, command: Command) -> bool;
-    /// Takes no more: what is queued is handled, and then the channel ends.
+    /// Stops accepting commands: the channel handles what is queued, then ends.
     fn close(&self);
 }
 

@@ -1,4 +1,4 @@
-//! What a callback can reach: its client, its topic, its socket and itself.
+//! What a callback can reach: its client, topic, socket and channel.
 
 use std::{
     fmt,
@@ -9,16 +9,18 @@ use std::{
 };
 
 use super::{
-    Channel, Handle, Inlet, Item, Mailbox, Membership, ReplyRef, Result, UnhandledEvent,
+    Channel, Handle, Inlet, Item, Mailbox, Membership, ReplyRef, Result, TimerRef, UnhandledEvent,
     command::{Command, Inbox},
     timers::Timers,
 };
 use crate::{
     pubsub::{Keyed, PubSub, SubscriberKey},
-    wire::{IntoPayload, PayloadError, Ref},
+    socket::ConnectionRef,
+    wire::{IntoPayload, Payload, PayloadError, Ref},
 };
 
-/// Beside the channel's own state in each of its callbacks; Phoenix's `socket` there.
+/// Passed to each callback of a channel, next to the channel's own state. It corresponds to the `socket` in Phoenix's
+/// callbacks.
 ///
 /// ```
 /// use std::time::Duration;
@@ -27,7 +29,7 @@ use crate::{
 /// # use hinotori::{ConnectInfo, Params, Refused, Routes, SocketHandler};
 /// # struct UserSocket { name: String }
 /// # impl SocketHandler for UserSocket {
-/// #     async fn connect(_: &Params, _: &ConnectInfo<'_>) -> Result<Self, Refused> { Err(Refused) }
+/// #     async fn connect(_: &Params, _: &ConnectInfo<'_>) -> Result<Self, Refused> { Err(Refused::because("no")) }
 /// #     fn channels(routes: &mut Routes<Self>) { routes.channel::<Game>("game:*"); }
 /// # }
 ///
@@ -76,7 +78,7 @@ use crate::{
 ///
 ///     async fn handle_info(&mut self, info: Info, cx: &mut Context<Self>) -> Result<()> {
 ///         match info {
-///             Info::Tick => cx.send_after(Duration::from_secs(1), Info::Tick),
+///             Info::Tick => _ = cx.send_after(Duration::from_secs(1), Info::Tick),
 ///             Info::Solved(answer) => cx.push("solved", json!({ "answer": answer }))?,
 ///         }
 ///         Ok(())
@@ -112,52 +114,81 @@ impl<C: Channel> Context<C> {
         }
     }
 
-    /// The topic that was joined.
+    /// The topic that the client joined.
     #[must_use]
     pub fn topic(&self) -> &str {
         self.membership.topic()
     }
 
-    /// The socket, as its `connect` made it (Phoenix's socket assigns).
+    /// The socket, as created by its `connect` (the socket's assigns in Phoenix).
     #[must_use]
     pub fn socket(&self) -> &C::Socket {
         &self.socket
     }
 
-    /// Publish and subscribe of the server, for other topics than this one.
+    /// The client's connection.
+    #[must_use]
+    pub fn connection(&self) -> ConnectionRef<'_> {
+        ConnectionRef::new(self.membership.line())
+    }
+
+    /// The server's publish and subscribe, for topics other than this channel's.
     #[must_use]
     pub fn pubsub(&self) -> &PubSub {
         &self.membership.node().pubsub
     }
 
-    /// Sends an event to this client alone.
+    /// Sends an event to this client only.
     ///
     /// # Errors
     /// [`PayloadError`] if the payload is neither bytes nor a JSON object, or if the channel is not joined yet.
     pub fn push(&self, event: &str, payload: impl IntoPayload) -> std::result::Result<(), PayloadError> {
+        self.membership.push(event, &self.pushable(payload)?);
+        Ok(())
+    }
+
+    /// Sends this client an event that supersedes earlier ones. While the client keeps up with reading, this is the
+    /// same as [`push`](Context::push). While it lags, only the newest event per `key` of this channel is kept, up to a
+    /// quarter of [`outbox_limit`](crate::SocketOptions::outbox_limit) in total, and sent once the client has read
+    /// everything queued before. The order relative to other messages is then unspecified. These events never cause the
+    /// client to be disconnected.
+    ///
+    /// # Errors
+    /// Same as [`Context::push`].
+    pub fn push_latest(
+        &self,
+        key: &str,
+        event: &str,
+        payload: impl IntoPayload,
+    ) -> std::result::Result<(), PayloadError> {
+        self.membership.push_latest(key, event, &self.pushable(payload)?);
+        Ok(())
+    }
+
+    fn pushable(&self, payload: impl IntoPayload) -> std::result::Result<Payload, PayloadError> {
         self.assert_joined()?;
         let payload = payload.into_payload()?;
         if payload.is_json() && !payload.is_object() {
             return Err(PayloadError::NotAnObject);
         }
-        self.membership.push(event, &payload);
-        Ok(())
+        Ok(payload)
     }
 
-    /// Sends an event to all who have joined the topic, this client included. Those on this worker thread have it in
-    /// their queues before the call returns, so it comes before a reply of the same callback, unless it is intercepted.
+    /// Sends an event to everyone who has joined the topic, including this client. For subscribers on this worker
+    /// thread, the event is queued before the call returns, so it precedes a reply from the same callback unless it is
+    /// intercepted.
     ///
     /// # Errors
-    /// As [`Context::push`].
+    /// Same as [`Context::push`].
     pub fn broadcast(&self, event: &str, payload: impl IntoPayload) -> std::result::Result<(), PayloadError> {
         self.assert_joined()?;
         self.pubsub().broadcast(self.topic(), event, payload)
     }
 
-    /// Sends an event to all who have joined the topic but this client.
+    /// Sends an event to everyone who has joined the topic except this client.
     ///
     /// # Errors
-    /// As [`Context::push`].
+    /// Same as [`Context::push`].
     pub fn broadcast_from(
         &self,
         event: &str,
@@ -167,21 +198,22 @@ impl<C: Channel> Context<C> {
         self.pubsub().broadcast_from(self, self.topic(), event, payload)
     }
 
-    /// Subscribes the channel itself to a topic, served by the socket or not. All that is broadcast there comes to
-    /// [`Channel::handle_broadcast`], presence diffs too; what is broadcast during a callback comes after it, and after its
-    /// reply. The client is not joined there and notices nothing.
+    /// Subscribes the channel itself to a topic, whether or not the socket serves that topic. Every broadcast there,
+    /// including presence diffs, is passed to [`Channel::handle_broadcast`]. A broadcast made during a callback is
+    /// handled after that callback and its reply. The client does not join the topic and is not notified.
     ///
-    /// A channel that is subscribed several times to a topic hears each broadcast as many times. Subscribed to its own topic,
-    /// which its client receives anyway, the channel hears it in [`Channel::handle_out`]. Subscriptions end with the
-    /// channel. Broadcasts that wait for the channel count as intercepted ones do: once they are more than
-    /// [`SocketOptions::outbox_limit`](crate::SocketOptions::outbox_limit), the client is cut off.
+    /// A channel that subscribes to a topic several times gets each broadcast that many times. A channel that
+    /// subscribes to its own topic gets those broadcasts in [`Channel::handle_out`]; its client still receives them
+    /// directly unless they are intercepted. Subscriptions end with the channel. Broadcasts waiting for the channel are
+    /// limited like intercepted ones: once they exceed
+    /// [`SocketOptions::outbox_limit`](crate::SocketOptions::outbox_limit), the client is disconnected.
     ///
     /// ```
     /// use hinotori::{Channel, Context, Join, Payload, Result};
     /// # use hinotori::{ConnectInfo, Params, Refused, Routes, SocketHandler};
     /// # struct UserSocket { user_id: String }
     /// # impl SocketHandler for UserSocket {
-    /// #     async fn connect(_: &Params, _: &ConnectInfo<'_>) -> Result<Self, Refused> { Err(Refused) }
+    /// #     async fn connect(_: &Params, _: &ConnectInfo<'_>) -> Result<Self, Refused> { Err(Refused::because("no")) }
     /// #     fn channels(routes: &mut Routes<Self>) { routes.channel::<Room>("room:*"); }
     /// # }
     ///
@@ -215,15 +247,53 @@ impl<C: Channel> Context<C> {
         self.membership.subscribe_to(topic);
     }
 
-    /// Ends all subscriptions of the channel to a topic; does nothing if there are none. What was broadcast before is still
-    /// heard. For the channel's own topic this includes the subscription that the join made: the client stays joined, but no
-    /// broadcast reaches it until it joins again.
+    /// Ends all of the channel's subscriptions to a topic; does nothing if there are none. Broadcasts made earlier are
+    /// still delivered. For the channel's own topic, this includes the subscription made by the join: the client stays
+    /// joined but gets no more broadcasts until it joins again.
     pub fn unsubscribe(&self, topic: &str) {
         self.membership.unsubscribe_from(topic);
     }
 
-    /// The right to answer the message being handled later, from anywhere; return [`Reply::none`](super::Reply::none) now. There is none
-    /// outside of `handle_in`.
+    /// Sends an event that supersedes earlier ones, such as a cursor position or a typing indicator, to everyone who
+    /// has joined the topic except this client. Clients that lag get only the newest event per `key`, as with
+    /// [`push_latest`](Context::push_latest).
+    ///
+    /// ```
+    /// # use hinotori::{Channel, ConnectInfo, Context, Join, Params, Payload, Refused, Reply, Routes, SocketHandler};
+    /// # struct UserSocket { name: String }
+    /// # impl SocketHandler for UserSocket {
+    /// #     async fn connect(_: &Params, _: &ConnectInfo<'_>) -> Result<Self, Refused> { Err(Refused::because("no")) }
+    /// #     fn channels(routes: &mut Routes<Self>) { routes.channel::<Board>("board:*"); }
+    /// # }
+    /// # struct Board;
+    /// # impl Channel for Board {
+    /// #     type Socket = UserSocket;
+    /// #     type Info = ();
+    /// #     async fn join(_: &str, _: Payload, _: &mut Context<Self>) -> hinotori::Result<Join<Self>> { Join::ok(Self) }
+    /// async fn handle_in(&mut self, event: &str, payload: Payload, cx: &mut Context<Self>) -> hinotori::Result {
+    ///     match event {
+    ///         "cursor" => cx.broadcast_latest_from(&cx.socket().name, "cursor", payload)?,
+    ///         _ => return cx.unhandled(event),
+    ///     }
+    ///     Reply::none()
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Same as [`Context::push`].
+    pub fn broadcast_latest_from(
+        &self,
+        key: &str,
+        event: &str,
+        payload: impl IntoPayload,
+    ) -> std::result::Result<(), PayloadError> {
+        self.assert_joined()?;
+        self.pubsub().broadcast_latest_from(self, key, self.topic(), event, payload)
+    }
+
+    /// Lets you reply to the current message later, from anywhere; return [`Reply::none`](super::Reply::none) now.
+    /// `None` outside of `handle_in`.
     #[must_use]
     pub fn reply_ref(&self) -> Option<ReplyRef> {
         let reference = self.reference.clone()?;
@@ -231,20 +301,21 @@ impl<C: Channel> Context<C> {
         Some(ReplyRef { channel, reference })
     }
 
-    /// Ready when the channel is to end: its client has left, has joined again or is gone. A callback that takes long should
-    /// come to its end then, before it is [dropped](Channel::SHUTDOWN). The future does not borrow the context, so that it can be
-    /// awaited beside anything else.
+    /// Completes when the channel is asked to end because its client has left, joined again or disconnected. A
+    /// long-running callback should finish then, before it is [dropped](Channel::SHUTDOWN). The future does not borrow
+    /// the context, so you can await it alongside anything else.
     pub fn closed(&self) -> impl Future<Output = ()> + use<C> {
         let membership = self.membership.clone();
         poll_fn(move |cx| membership.poll_ending(cx))
     }
 
-    /// Ends the channel after this callback, also after `join`; a reply that the callback returns goes out first.
+    /// Ends the channel after this callback; can also be called in `join`. If the callback returns a reply, the reply is
+    /// sent first.
     pub fn stop(&mut self) {
         self.stopped = true;
     }
 
-    /// For an event that the channel does not know: crashes it, as Phoenix does where no clause of `handle_in` matches.
+    /// Crashes the channel because of an unknown event, as Phoenix does when no clause of `handle_in` matches.
     ///
     /// # Errors
     /// Always.
@@ -252,18 +323,94 @@ impl<C: Channel> Context<C> {
         Err(UnhandledEvent(event.to_owned()).into())
     }
 
-    /// Sends the channel a message, handled after this callback and all that came before.
+    /// Sends the channel a message. It is handled after this callback and after everything already queued.
     pub fn send_self(&self, info: C::Info) {
-        // a channel that is ending takes no more
+        // fails only if the channel is ending, which then needs no more messages
         let _ = self.mailbox.push(Item::Info(info));
     }
 
-    /// Sends the channel a message when `delay` has passed, if it is not ending then.
-    pub fn send_after(&self, delay: Duration, info: C::Info) {
-        self.timers.start(delay, info);
+    /// Sends the channel a message once `delay` has passed since this call (Erlang's `Process.send_after`). It is not
+    /// delivered if the channel is ending by then.
+    ///
+    /// ```
+    /// # use hinotori::{Channel, ConnectInfo, Context, Join, Params, Payload, Refused, Reply, Routes, SocketHandler};
+    /// use std::time::Duration;
+    /// use hinotori::TimerRef;
+    /// # struct UserSocket;
+    /// # impl SocketHandler for UserSocket {
+    /// #     async fn connect(_: &Params, _: &ConnectInfo<'_>) -> Result<Self, Refused> { Ok(Self) }
+    /// #     fn channels(routes: &mut Routes<Self>) { routes.channel::<Doc>("doc:*"); }
+    /// # }
+    ///
+    /// /// Saves what its client has written when that has paused for a second.
+    /// struct Doc {
+    ///     text: String,
+    ///     save: Option<TimerRef>,
+    /// }
+    ///
+    /// struct Save;
+    ///
+    /// impl Channel for Doc {
+    ///     type Socket = UserSocket;
+    ///     type Info = Save;
+    /// #     async fn join(_: &str, _: Payload, _: &mut Context<Self>) -> hinotori::Result<Join<Self>> {
+    /// #         Join::ok(Doc { text: String::new(), save: None })
+    /// #     }
+    ///
+    ///     async fn handle_in(&mut self, event: &str, payload: Payload, cx: &mut Context<Self>) -> hinotori::Result {
+    ///         match event {
+    ///             "write" => self.text.push_str(&payload.parse::<String>()?),
+    ///             _ => return cx.unhandled(event),
+    ///         }
+    ///         if let Some(save) = self.save.replace(cx.send_after(Duration::from_secs(1), Save)) {
+    ///             cx.cancel_timer(save);
+    ///         }
+    ///         Reply::none()
+    ///     }
+    ///
+    ///     async fn handle_info(&mut self, Save: Save, cx: &mut Context<Self>) -> hinotori::Result<()> {
+    ///         Ok(cx.push("saved", serde_json::json!({ "length": self.text.len() }))?)
+    ///     }
+    /// }
+    /// # #[cfg(feature = "testing")]
+    /// # actix_web::rt::System::new().block_on(async {
+    /// # let endpoint = hinotori::Endpoint::new();
+    /// # let mut client = hinotori::testing::ChannelTest::new(&endpoint).connect::<UserSocket>().await.unwrap();
+    /// # client.subscribe_and_join("doc:1", serde_json::json!({})).await.unwrap();
+    /// # for word in ["to", " ", "be"] {
+    /// #     let _ = client.push("doc:1", "write", word).unwrap();
+    /// # }
+    /// # client.assert_push("saved", serde_json::json!({ "length": 5 })).await;
+    /// # client.refute_push("saved").await;
+    /// # });
+    /// ```
+    ///
+    /// # Panics
+    /// If the channel already has 10,000 pending timers. The panic crashes the channel.
+    pub fn send_after(&self, delay: Duration, info: C::Info) -> TimerRef {
+        self.timers.start(delay, info)
     }
 
-    /// A handle to send this channel messages from other tasks and threads.
+    /// Sends the channel a message every `period` (at least 1 ms) until the timer is canceled or the channel ends. The
+    /// timer keeps its schedule: if a callback takes so long that messages are overdue, they are skipped. At most one
+    /// is waiting at any time.
+    ///
+    /// # Panics
+    /// Same as [`Context::send_after`].
+    pub fn send_every(&self, period: Duration, info: C::Info) -> TimerRef
+    where
+        C::Info: Clone,
+    {
+        self.timers.start_every(period, info)
+    }
+
+    /// Cancels one of this channel's timers: no more of its messages are handled. Returns the time that was left, or
+    /// `None` if the timer has fired or was already canceled (Erlang's `Process.cancel_timer`).
+    pub fn cancel_timer(&self, timer: TimerRef) -> Option<Duration> {
+        self.timers.cancel(timer)
+    }
+
+    /// A handle with which other tasks and threads send this channel messages and observe its end.
     #[must_use]
     pub fn handle(&self) -> Handle<C::Info> {
         let inlet: Weak<dyn Inlet<C::Info>> = Arc::downgrade(&self.mailbox) as _;

@@ -1,47 +1,54 @@
-//! What waits for a channel, or a raw socket, to be handled: in order, one at a time.
+//! The queue of a channel or raw socket, which handles its items in order, one at a time.
 
 use std::{
     collections::VecDeque,
-    fmt,
-    sync::{Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
 };
 
-use crate::pubsub::{Keyed, SubscriberKey};
+use tokio::sync::watch;
 
-/// Items that an empty queue keeps memory for: an idle channel has next to none.
+/// Capacity that an empty queue keeps: an idle channel uses next to no memory.
 const KEPT: usize = 4;
 
 /// One thing to handle.
 #[derive(Debug)]
 pub(crate) enum Item<C, I> {
-    /// Of the library.
+    /// From the library.
     Command(C),
     /// For `handle_info`.
     Info(I),
 }
 
-/// See the module. Filled from any thread, emptied by one task.
+/// See the module. Filled from any thread, drained by one task.
 pub(crate) struct Mailbox<C, I> {
     state: Mutex<State<C, I>>,
 }
 
 struct State<C, I> {
-    /// Boxed, as few wait at a time, and they are of very different sizes.
+    /// Boxed, because few wait at a time and their sizes differ widely.
     queue: VecDeque<Box<Item<C, I>>>,
     is_closed: bool,
     reader: Option<Waker>,
+    /// Dropped when the mailbox closes. Created on first use, because few are needed.
+    open: Option<watch::Sender<()>>,
 }
 
 impl<C, I> Default for Mailbox<C, I> {
     fn default() -> Self {
-        Self { state: Mutex::new(State { queue: VecDeque::new(), is_closed: false, reader: None }) }
+        Self { state: Mutex::new(State::default()) }
+    }
+}
+
+impl<C, I> Default for State<C, I> {
+    fn default() -> Self {
+        Self { queue: VecDeque::new(), is_closed: false, reader: None, open: None }
     }
 }
 
 impl<C, I> Mailbox<C, I> {
     fn state(&self) -> MutexGuard<'_, State<C, I>> {
-        // nothing that holds the lock can panic half way, so what a poisoned one guards is whole
+        // no code that holds the lock can panic halfway, so poisoned data is still consistent
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -61,19 +68,27 @@ impl<C, I> Mailbox<C, I> {
         Ok(())
     }
 
-    /// Takes no more. What is queued is still handled.
+    /// Accepts no more items. Those already queued are still handled.
     pub(crate) fn close(&self) {
-        let reader = {
+        let (reader, open) = {
             let mut state = self.state();
             state.is_closed = true;
-            state.reader.take()
+            (state.reader.take(), state.open.take())
         };
+        drop(open);
         if let Some(reader) = reader {
             reader.wake();
         }
     }
 
-    /// The next item; none once the mailbox is closed and empty.
+    /// A receiver that ends when the mailbox closes; `None` if it is closed.
+    fn watch(&self) -> Option<watch::Receiver<()>> {
+        let mut state = self.state();
+        let is_open = !state.is_closed;
+        is_open.then(|| state.open.get_or_insert_with(|| watch::Sender::new(())).subscribe())
+    }
+
+    /// The next item; `None` once the mailbox is closed and empty.
     pub(crate) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Item<C, I>>> {
         let mut state = self.state();
         match state.queue.pop_front() {
@@ -91,18 +106,20 @@ impl<C, I> Mailbox<C, I> {
         }
     }
 
-    /// Takes no more, and drops what is queued.
+    /// Accepts no more items and drops those that are queued.
     pub(crate) fn clear(&self) {
         self.close();
         let queued = std::mem::take(&mut self.state().queue);
-        // outside of the lock, as what is dropped is the application's
+        // outside of the lock, because this runs the application's drop code
         drop(queued);
     }
 }
 
-/// The end at which messages for `handle_info` come in.
+/// The sending end for `handle_info` messages.
 pub(crate) trait Inlet<I>: Send + Sync {
     fn send(&self, info: I) -> Result<(), I>;
+    /// A receiver that ends when no more messages are accepted; `None` if that is already so.
+    fn watch(&self) -> Option<watch::Receiver<()>>;
 }
 
 impl<C: Send, I: Send> Inlet<I> for Mailbox<C, I> {
@@ -112,72 +129,15 @@ impl<C: Send, I: Send> Inlet<I> for Mailbox<C, I> {
             Item::Command(_) => unreachable!("it is the item that was pushed"),
         })
     }
-}
 
-/// Sends messages to one channel's `handle_info`, and names the channel to
-/// [`Endpoint::broadcast_from`](crate::Endpoint::broadcast_from). Cheap to clone, usable from any thread.
-pub struct Handle<I: Send + 'static> {
-    inlet: Weak<dyn Inlet<I>>,
-    key: SubscriberKey,
-}
-
-impl<I: Send + 'static> Handle<I> {
-    pub(crate) fn new(inlet: Weak<dyn Inlet<I>>, key: SubscriberKey) -> Self {
-        Self { inlet, key }
-    }
-
-    /// Sends a message. `Ok` means that it is queued: it is handled after all that came before it, unless a callback before
-    /// it crashes, or does not end in time after the channel has begun to [end](crate::Channel::SHUTDOWN).
-    ///
-    /// # Errors
-    /// The message itself, if the channel has ended or begun to: its client has left, joined again or is gone.
-    pub fn send(&self, info: I) -> Result<(), I> {
-        match self.inlet.upgrade() {
-            Some(inlet) => inlet.send(info),
-            None => Err(info),
-        }
-    }
-}
-
-impl<I: Send + 'static> Clone for Handle<I> {
-    fn clone(&self) -> Self {
-        Self { inlet: self.inlet.clone(), key: self.key }
-    }
-}
-
-impl<I: Send + 'static> Keyed for Handle<I> {
-    fn key(&self) -> SubscriberKey {
-        self.key
-    }
-}
-
-impl<I: Send + 'static> fmt::Debug for Handle<I> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Handle")
+    fn watch(&self) -> Option<watch::Receiver<()>> {
+        self.watch()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{future::poll_fn, sync::Arc};
-
     use super::*;
-
-    #[actix_web::test]
-    async fn what_was_taken_is_handled_in_order_and_nothing_is_taken_after_the_close() {
-        let mailbox = Arc::new(Mailbox::<(), u32>::default());
-        let handle = Handle::new(Arc::downgrade(&mailbox) as Weak<dyn Inlet<u32>>, SubscriberKey::new());
-        let sender = handle.clone();
-        std::thread::spawn(move || (0..100).for_each(|n| sender.send(n).unwrap())).join().unwrap();
-        mailbox.close();
-        assert_eq!(handle.send(100), Err(100));
-        for n in 0..100 {
-            assert!(matches!(poll_fn(|cx| mailbox.poll_next(cx)).await, Some(Item::Info(next)) if next == n));
-        }
-        assert!(poll_fn(|cx| mailbox.poll_next(cx)).await.is_none());
-        drop(mailbox);
-        assert_eq!(handle.send(101), Err(101));
-    }
 
     #[test]
     fn an_empty_mailbox_keeps_no_memory_for_what_it_held() {

@@ -1,5 +1,5 @@
-//! One client's membership in one topic, from its join to its end: what the channel may say to the client, what the client
-//! and its topic say to the channel, and how long the channel may take to end.
+//! One client's membership in one topic, from its join to its end: messages between the channel, its client and its
+//! topic, and the time limits for ending the channel.
 
 mod further;
 
@@ -25,10 +25,11 @@ use crate::{
     node::Node,
     pubsub::{Broadcast, Local, Subscriber, SubscriberKey},
     socket::{ChannelId, Connection, Ended, Joined, Line, Peer},
+    telemetry::Conn,
     wire::{Message, Outgoing, Payload, Ref, Serializer, Status},
 };
 
-/// A join that a client asks for.
+/// A client's request to join.
 #[derive(Debug)]
 pub(crate) struct JoinRequest {
     pub(crate) channel: ChannelId,
@@ -39,56 +40,57 @@ pub(crate) struct JoinRequest {
 /// See the module.
 pub(crate) struct Membership {
     connection: Weak<Connection>,
-    /// Those of the connection, as close as can be: a broadcast goes from here to ten thousand.
+    /// The connection's line and serializer, stored here so that a broadcast to ten thousand clients follows fewer
+    /// pointers.
     line: Rc<Line>,
     serializer: Serializer,
     request: JoinRequest,
-    /// The channel is no longer the client's: nothing that it says goes out.
+    /// The channel no longer belongs to the client: nothing it sends is delivered.
     muted: Cell<bool>,
     subscribed: Cell<bool>,
     /// Memory of the messages that wait in the channel's mailbox, in bytes.
     load: Cell<usize>,
     inbox: OnceCell<Arc<dyn Inbox>>,
-    /// Broadcasts that the channel wants to see before its client. Boxed, as few channels have any.
+    /// Set if the channel intercepts broadcasts. Boxed, because few channels do.
     intercept: OnceCell<Box<Intercept>>,
-    /// Subscriptions of the channel itself, and what ends with it. Boxed, as few channels have any.
+    /// The channel's own subscriptions and what must end with it. Boxed, because few channels have any.
     further: OnceCell<Box<Further>>,
     ending: RefCell<Ending>,
 }
 
 struct Intercept {
     events: &'static [&'static str],
-    /// Memory of those that wait for the channel, in bytes.
+    /// Memory of the intercepted broadcasts that wait for the channel, in bytes.
     load: Cell<usize>,
 }
 
-/// How far the end of a membership is.
+/// How far a membership has progressed toward its end.
 #[derive(Default)]
 struct Ending {
-    /// Since when, and why, once it has begun.
+    /// When the end began, and why.
     begun: Option<Box<(Instant, End)>>,
-    /// Since when the client no longer waits for its join to be decided, while it is not.
+    /// When the client stopped waiting for a join that is still undecided.
     hurried: Option<Box<Instant>>,
-    /// Those who want to know when either begins.
+    /// Tasks to wake when either of these is set.
     waiting: Vec<Waker>,
-    /// The end of a channel's time.
+    /// The timer for the channel's time limit.
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
 impl Ending {
-    /// Since when a callback that runs has been asked to end.
+    /// When the running callback was asked to end.
     fn since(&self) -> Option<Instant> {
         let (hurried, begun) = (self.hurried.as_deref().copied(), self.begun.as_ref().map(|begun| begun.0));
         hurried.or(begun)
     }
 }
 
-/// Why a channel ends that does not end by itself.
+/// Why a channel is ended from outside.
 #[derive(Debug, Clone)]
 pub(crate) enum End {
-    /// The client leaves; what the reply must carry.
+    /// The client leaves. Holds what the reply must carry.
     Leave(Ref),
-    /// The client is not told.
+    /// The client is not notified.
     Stop(Exit),
 }
 
@@ -113,7 +115,7 @@ impl Membership {
         self.request.channel
     }
 
-    /// What a broadcast spares its sender by.
+    /// The key by which a broadcast skips its sender.
     pub(crate) fn key(&self) -> SubscriberKey {
         self.request.channel.into()
     }
@@ -122,16 +124,20 @@ impl Membership {
         &self.request.topic
     }
 
-    /// What the log calls the connection.
-    pub(crate) fn conn(&self) -> SubscriberKey {
-        self.line.number()
+    /// The connection's name in the log.
+    pub(crate) fn conn(&self) -> Conn<'_> {
+        self.line.conn()
+    }
+
+    pub(crate) fn line(&self) -> &Line {
+        &self.line
     }
 
     pub(crate) fn node(&self) -> &Node {
         self.line.node()
     }
 
-    /// A channel begins to serve the membership.
+    /// Attaches the channel that serves this membership.
     pub(crate) fn started(&self, inbox: Arc<dyn Inbox>, intercept: &'static [&'static str]) {
         // set once, when the channel starts
         let _ = self.inbox.set(inbox);
@@ -141,13 +147,13 @@ impl Membership {
         self.line.started();
     }
 
-    /// The join ended: answers it, then subscribes if it was accepted, with nothing in between. No broadcast comes before
-    /// the answer, and what the channel asks for next is younger than its subscription.
+    /// Completes the join: replies, then subscribes if the join was accepted, with nothing in between. No broadcast
+    /// precedes the reply, and whatever the channel requests next comes after its subscription.
     pub(crate) fn joined(self: &Rc<Self>, how: Joined) {
         let Some(connection) = self.connection.upgrade().filter(|_| !self.muted.get()) else { return };
         let is_accepted = matches!(how, Joined::Ok(_));
         connection.joined(self.id(), how);
-        // a second join that waited for this one may have ended it already
+        // another join of the topic may already have ended this one while it waited
         if !is_accepted {
             self.mute();
         } else {
@@ -172,13 +178,22 @@ impl Membership {
         self.send(Outgoing::Push { join_ref, reference: &Ref::Null, topic, event, payload });
     }
 
+    /// The same for an event that supersedes earlier ones with its key.
+    pub(crate) fn push_latest(&self, key: &str, event: &str, payload: &Payload) {
+        let JoinRequest { join_ref, topic, .. } = &self.request;
+        let message = Outgoing::Push { join_ref, reference: &Ref::Null, topic, event, payload };
+        if let Some(connection) = self.connection.upgrade().filter(|_| !self.muted.get()) {
+            connection.send_latest(self.id(), key, message);
+        }
+    }
+
     fn send(&self, message: Outgoing<'_>) {
         if let Some(connection) = self.connection.upgrade().filter(|_| !self.muted.get()) {
             connection.send(message);
         }
     }
 
-    /// A message of the client.
+    /// Handles a message from the client.
     pub(crate) fn deliver(&self, message: Message) {
         let cost = message.cost();
         if self.inbox.get().is_some_and(|inbox| inbox.command(Command::In(message, cost))) {
@@ -187,21 +202,21 @@ impl Membership {
         }
     }
 
-    /// A message has been handled.
+    /// Called when a message has been handled.
     pub(crate) fn handled(&self, cost: usize) {
         self.load.set(self.load.get() - cost);
         self.line.release(cost);
     }
 
-    /// The channel has handled an intercepted broadcast.
+    /// Called when the channel has handled an intercepted broadcast.
     pub(crate) fn handled_out(&self, broadcast: &Broadcast) {
         if let Some(intercept) = self.intercept.get() {
             intercept.load.set(intercept.load.get() - broadcast.cost());
         }
     }
 
-    /// Begins to end the channel: what is queued is handled, a callback that still runs has the time of a shutdown, counted
-    /// `since` the client wanted that. Only the first reason counts.
+    /// Begins to end the channel. Queued items are still handled, and a running callback gets the shutdown time,
+    /// counted from `since`, when the client asked for the end. Only the first reason counts.
     pub(crate) fn end(&self, end: End, since: Instant) {
         if matches!(end, End::Stop(_)) {
             self.mute();
@@ -213,7 +228,7 @@ impl Membership {
         self.wake_waiting();
     }
 
-    /// The client no longer waits for its join: its callback has the time of a shutdown to decide.
+    /// The client no longer waits for its join: the join callback gets the shutdown time to decide.
     pub(crate) fn hurry(&self) {
         self.ending.borrow_mut().hurried.get_or_insert_with(|| Box::new(Instant::now()));
         self.wake_waiting();
@@ -224,23 +239,23 @@ impl Membership {
         waiting.into_iter().for_each(Waker::wake);
     }
 
-    /// The join has been decided, or was dropped.
+    /// The join has been decided or dropped.
     pub(super) fn decided(&self) {
         let ending = &mut *self.ending.borrow_mut();
         (ending.hurried, ending.deadline) = (None, None);
     }
 
-    /// Whether the channel is to end.
+    /// Whether the channel has been asked to end.
     pub(super) fn is_ending(&self) -> bool {
         self.ending.borrow().begun.is_some()
     }
 
-    /// Why the channel is to end, if it is.
+    /// Why the channel has been asked to end, if it has.
     pub(super) fn why(&self) -> Option<End> {
         self.ending.borrow().begun.as_ref().map(|begun| begun.1.clone())
     }
 
-    /// Ready when a callback that runs should end.
+    /// Ready when a running callback should end.
     pub(super) fn poll_ending(&self, cx: &mut Context<'_>) -> Poll<()> {
         let ending = &mut *self.ending.borrow_mut();
         if ending.since().is_some() {
@@ -252,7 +267,7 @@ impl Membership {
         Poll::Pending
     }
 
-    /// Ready when a callback should have ended for so long.
+    /// Ready when a running callback should have ended this long ago.
     pub(super) fn poll_overdue(&self, shutdown: Duration, cx: &mut Context<'_>) -> Poll<()> {
         std::task::ready!(self.poll_ending(cx));
         let ending = &mut *self.ending.borrow_mut();
@@ -265,7 +280,7 @@ impl Membership {
         deadline.as_mut().poll(cx)
     }
 
-    /// The channel ended by itself, or after a leave: nothing more comes from it, and the client is told.
+    /// The channel ended by itself or after a leave: it sends nothing more, and the client is notified.
     pub(crate) fn ended(&self, how: Ended) {
         if let Some(connection) = self.connection.upgrade().filter(|_| !self.muted.get()) {
             self.mute();
@@ -273,30 +288,31 @@ impl Membership {
         }
     }
 
-    /// The channel has had its time to end: a join of the topic waits for it no longer.
+    /// The channel has used up its time to end: the next join of the topic stops waiting for it.
     pub(super) fn overdue(&self) {
         if let Some(connection) = self.connection.upgrade() {
             connection.overdue(self.id());
         }
     }
 
-    /// The channel's task is gone, with all that waited for it.
+    /// The channel's task has ended, and everything queued for it was dropped.
     pub(super) fn dropped(&self) {
         self.mute();
         self.line.stopped();
         self.line.release(self.load.take());
     }
 
-    /// The channel's last callback is over.
+    /// The channel's last callback has ended.
     pub(super) fn over(&self) {
         if let Some(connection) = self.connection.upgrade() {
             connection.over(self.id());
         }
     }
 
-    /// Nothing goes in or out any more, and nobody is told.
+    /// Stops all traffic in both directions without notifying anyone.
     fn mute(&self) {
         self.muted.set(true);
+        self.line.forget_latest(self.id());
         if self.subscribed.replace(false) {
             self.line.local().unsubscribe(self.topic(), self.key());
         }
@@ -322,8 +338,9 @@ impl Subscriber for Membership {
                 false
             }
             _ => {
-                let frame = broadcast.frame(self.serializer, self.line.window());
-                frame.is_some_and(|frame| self.line.forward(frame))
+                let Some(frame) = broadcast.frame(self.serializer, self.line.window()) else { return false };
+                let keep = |key: &str| self.line.keep_latest(self.id(), key, frame);
+                broadcast.latest.as_deref().is_some_and(keep) || self.line.forward(frame)
             }
         }
     }
@@ -368,7 +385,7 @@ mod tests {
         }
     }
 
-    /// Sees what is `said` before its client, unless it sleeps.
+    /// Intercepts `said`, except while it sleeps.
     struct Filter;
 
     impl Channel for Filter {
@@ -396,7 +413,7 @@ mod tests {
         client
     }
 
-    /// Whether a client was cut off for a channel that is slow.
+    /// Whether a client was disconnected because of a slow channel.
     fn is_cut(endpoint: &Endpoint) -> bool {
         let metrics = TextEncoder::new().encode_to_string(&endpoint.registry().gather()).unwrap();
         metrics.contains("hinotori_connections_closed_total{reason=\"slow_channel\"} 1\n")

@@ -1,14 +1,15 @@
-//! Channels: the code of an application that serves a topic.
+//! Channels: the application code that serves a topic.
 //!
-//! A channel is one client's membership in one topic: it is made when the client joins and dropped when it leaves. Its
-//! callbacks run one at a time, in the order of the client's messages; no channel waits for another. Broadcasts to the
-//! topic go straight to the client, past the callbacks.
+//! A channel is one client's membership in one topic. It is created when the client joins and dropped when the client
+//! leaves. Its callbacks run one at a time, in the order of the client's messages; channels do not wait for one
+//! another. Broadcasts to the topic bypass the callbacks and go straight to the client.
 //!
 //! # Source
 //! Phoenix `lib/phoenix/channel.ex`, 1.8.12.
 
 mod command;
 mod context;
+mod handle;
 mod mailbox;
 mod membership;
 mod reply;
@@ -20,26 +21,27 @@ mod timers;
 use std::{fmt, future::Future, time::Duration};
 
 pub use context::Context;
-pub use mailbox::Handle;
+pub use handle::Handle;
 pub(crate) use mailbox::{Inlet, Item, Mailbox};
 pub(crate) use membership::{End, JoinRequest, Membership};
 pub use reply::{Exit, Join, Reply, ReplyRef};
-pub(crate) use task::start;
+pub(crate) use task::{chain, start};
+pub use timers::TimerRef;
 
 use crate::{socket::SocketHandler, wire::Payload};
 
-/// Whatever went wrong in a callback. In `join` and `handle_in` an [`InvalidPayload`](crate::InvalidPayload), or an error
-/// that was [caused](crate::InvalidPayload::find) by one, is answered with its text as the `reason`; any other error crashes
-/// the channel, as a panic does.
+/// Any error of a callback. In `join` and `handle_in`, an [`InvalidPayload`](crate::InvalidPayload), or an error
+/// [caused](crate::InvalidPayload::find) by one, is sent to the client as the `reason` of an error reply. Any other
+/// error crashes the channel, as a panic does.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// What callbacks return. With two parameters it is the standard library's.
+/// The return type of callbacks. With both parameters given it is the same as [`std::result::Result`].
 pub type Result<T = Reply, E = BoxError> = std::result::Result<T, E>;
 
-/// One client's membership in one topic. The value holds the state of the membership (Phoenix's channel assigns).
+/// One client's membership in one topic. The value is the state of that membership (the channel's assigns in Phoenix).
 ///
-/// If a callback panics or returns an error, this channel alone ends: its client gets `phx_error`, and phoenix.js joins
-/// again, which makes a new value.
+/// A callback that panics or returns an error ends this channel only. The client gets `phx_error`, and phoenix.js joins
+/// again, which creates a new value.
 ///
 /// ```
 /// # use hinotori::{Channel, Context, Join, Payload, Reply, Routes, SocketHandler};
@@ -73,42 +75,44 @@ pub type Result<T = Reply, E = BoxError> = std::result::Result<T, E>;
 ///     }
 /// }
 /// ```
-// every future of a socket stays on its worker's thread, so none has to be Send
+// futures need not be `Send`: everything that belongs to a socket stays on its worker's thread
 pub trait Channel: Sized + 'static {
-    /// The socket on which this channel is mounted; its value is [`Context::socket`].
+    /// The socket on which this channel is mounted. Callbacks reach its value through [`Context::socket`].
     type Socket: SocketHandler;
-    /// Messages from timers, other tasks and the channel itself; see [`Context::handle`]. `()` if there are none.
+    /// Messages from timers, from other tasks and from the channel itself; see [`Context::handle`]. Use `()` if there
+    /// are none.
     type Info: Send + 'static;
 
-    /// Events that are not broadcast to this channel's client as they are, but go through [`Channel::handle_out`]. None by
-    /// default: a broadcast is then written once for all clients, past their channels.
+    /// Events that go through [`Channel::handle_out`] instead of straight to this channel's client. Empty by default: a
+    /// broadcast is then encoded once for all clients and bypasses their channels.
     const INTERCEPT: &'static [&'static str] = &[];
 
-    /// How long a callback may go on after the client has left, has joined again or is gone; then its future is dropped, and
-    /// [`Channel::terminate`] runs, which may take as long again. 5 s by default, as in Phoenix. A join of the same topic
-    /// starts when the former channel has ended, or after this time. [`Context::closed`] tells a callback that it should
-    /// come to its end.
+    /// How long a callback may keep running after the client has left, joined again or disconnected. After this time
+    /// its future is dropped and [`Channel::terminate`] runs, with the same time limit. 5 s by default, as in Phoenix.
+    /// If the client joins the topic again, the new join starts when the old channel has ended, or after this time. A
+    /// callback can await [`Context::closed`] to learn that it should finish.
     const SHUTDOWN: Duration = Duration::from_secs(5);
 
-    /// A client asks to join `topic`. Decides with [`Join::ok`], [`Join::reply`] or [`Join::refuse`].
+    /// Handles a client's request to join `topic`. Return [`Join::ok`], [`Join::reply`] or [`Join::refuse`].
     ///
-    /// Nothing can be pushed or broadcast yet, as the client does not know of its membership: send yourself a message
-    /// ([`Context::send_self`]) and do it there.
+    /// The channel cannot push or broadcast yet, because the client is not a member until it has the reply. To do so
+    /// right after the join, send yourself a message with [`Context::send_self`].
     ///
     /// # Errors
-    /// [`InvalidPayload`](crate::InvalidPayload) refuses the join with its text; any other error, and a panic, is answered
-    /// `join crashed`.
+    /// [`InvalidPayload`](crate::InvalidPayload) refuses the join with the error's text as the reason. Any other error,
+    /// and a panic, refuses it with `join crashed`.
     fn join(
         topic: &str,
         payload: Payload,
         cx: &mut Context<Self>,
     ) -> impl Future<Output = Result<Join<Self>>>;
 
-    /// A message of the client. Decides with [`Reply::ok`], [`Reply::error`] or [`Reply::none`]; an event that it does not
-    /// know should end in [`Context::unhandled`], as every event does by default.
+    /// Handles a message from the client. Return [`Reply::ok`], [`Reply::error`] or [`Reply::none`]. For unknown events
+    /// return [`Context::unhandled`], which is what the default implementation does for every event.
     ///
     /// # Errors
-    /// [`InvalidPayload`](crate::InvalidPayload) is answered with its text; any other error crashes the channel.
+    /// [`InvalidPayload`](crate::InvalidPayload) becomes an error reply with the error's text as the reason. Any other
+    /// error crashes the channel.
     fn handle_in(
         &mut self,
         event: &str,
@@ -119,7 +123,7 @@ pub trait Channel: Sized + 'static {
         async move { cx.unhandled(event) }
     }
 
-    /// A message that was sent to this channel from within the server.
+    /// Handles a message that was sent to this channel from within the server.
     ///
     /// # Errors
     /// Any error crashes the channel.
@@ -128,8 +132,9 @@ pub trait Channel: Sized + 'static {
         async { Ok(()) }
     }
 
-    /// A broadcast of an event of [`Channel::INTERCEPT`]: [`Context::push`] it, changed or not, or leave it out. Also called for
-    /// every broadcast on the channel's own topic while the channel is [subscribed](Context::subscribe) to that once more.
+    /// Handles a broadcast of an event listed in [`Channel::INTERCEPT`]: [`Context::push`] it, changed or unchanged, or
+    /// drop it. If the channel has also [subscribed](Context::subscribe) to its own topic, this is called for every
+    /// broadcast there.
     ///
     /// # Errors
     /// Any error crashes the channel.
@@ -142,9 +147,9 @@ pub trait Channel: Sized + 'static {
         async move { Ok(cx.push(event, payload)?) }
     }
 
-    /// A broadcast on a further topic to which the channel has [subscribed](Context::subscribe); Phoenix's `handle_info` of a
-    /// `%Broadcast{}`. By default the event is pushed to the client on the channel's own topic, as Phoenix's documentation
-    /// does it.
+    /// Handles a broadcast on another topic that the channel has [subscribed](Context::subscribe) to (`handle_info`
+    /// with a `%Broadcast{}` in Phoenix). By default it pushes the event to the client on the channel's own topic, like
+    /// the example in Phoenix's documentation.
     ///
     /// # Errors
     /// Any error crashes the channel.
@@ -159,15 +164,15 @@ pub trait Channel: Sized + 'static {
         async move { Ok(cx.push(event, payload)?) }
     }
 
-    /// The channel ends. Also called after a callback panicked, or was dropped at an await as its [time](Self::SHUTDOWN) was
-    /// over, when its state may be half changed.
+    /// Called when the channel ends. It also runs after a callback panicked, or was dropped at an await because its
+    /// [time](Self::SHUTDOWN) was up; the state may then be half changed.
     fn terminate(&mut self, exit: &Exit, cx: &mut Context<Self>) -> impl Future<Output = ()> {
         let _ = (exit, cx);
         async {}
     }
 }
 
-/// An event that no part of `handle_in` knows.
+/// An event that `handle_in` does not handle.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct UnhandledEvent(pub(crate) String);
 

@@ -1,4 +1,4 @@
-//! What a callback decides.
+//! What callbacks return, and why channels end.
 
 use std::{fmt, sync::Weak};
 
@@ -6,22 +6,25 @@ use super::{
     Result,
     command::{Command, Inbox},
 };
-use crate::wire::{IntoPayload, Payload, Ref, Status};
+use crate::{
+    socket::CloseReason,
+    wire::{IntoPayload, Payload, Ref, Status},
+};
 
 /// The outcome of a join.
 #[derive(Debug)]
 pub struct Join<C>(pub(crate) std::result::Result<(C, Payload), Payload>);
 
 impl<C> Join<C> {
-    /// The client is in; its reply is `{}`.
+    /// Accepts the client, with the reply `{}`.
     ///
     /// # Errors
-    /// None; a `Result` so that it can be the last expression of a callback.
+    /// None. It returns a `Result` so that it can be the last expression of a callback.
     pub fn ok(channel: C) -> Result<Self> {
         Ok(Self(Ok((channel, Payload::empty()))))
     }
 
-    /// The client is in, and its reply carries a payload.
+    /// Accepts the client, with a payload in the reply.
     ///
     /// # Errors
     /// [`PayloadError`](crate::PayloadError) if the payload does not serialize.
@@ -29,7 +32,7 @@ impl<C> Join<C> {
         Ok(Self(Ok((channel, payload.into_payload()?))))
     }
 
-    /// The client stays out, and is told why: `{"reason": …}` by custom.
+    /// Refuses the client, with a payload in the reply, by convention `{"reason": …}`.
     ///
     /// # Errors
     /// [`PayloadError`](crate::PayloadError) if the payload does not serialize.
@@ -38,20 +41,20 @@ impl<C> Join<C> {
     }
 }
 
-/// The answer to a message: now, or none (yet: see [`Context::reply_ref`](super::Context::reply_ref)).
+/// The reply to a message: one now, or none yet (see [`Context::reply_ref`](super::Context::reply_ref)).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply(pub(crate) Option<(Status, Payload)>);
 
 impl Reply {
-    /// No answer from this callback.
+    /// No reply from this callback.
     ///
     /// # Errors
-    /// None; a `Result` so that it can be the last expression of a callback.
+    /// None. It returns a `Result` so that it can be the last expression of a callback.
     pub fn none() -> Result {
         Ok(Self(None))
     }
 
-    /// `receive("ok", …)` at the client.
+    /// A reply for `receive("ok", …)` on the client.
     ///
     /// # Errors
     /// [`PayloadError`](crate::PayloadError) if the payload does not serialize.
@@ -59,7 +62,7 @@ impl Reply {
         Ok(Self(Some((Status::Ok, payload.into_payload()?))))
     }
 
-    /// `receive("error", …)` at the client; the channel lives on.
+    /// A reply for `receive("error", …)` on the client. The channel keeps running.
     ///
     /// # Errors
     /// [`PayloadError`](crate::PayloadError) if the payload does not serialize.
@@ -68,7 +71,7 @@ impl Reply {
     }
 }
 
-/// The right to answer one message, later and from anywhere: it can be moved to another task or thread.
+/// Replies to one message later and from anywhere. It can be moved to another task or thread.
 #[derive(Clone)]
 pub struct ReplyRef {
     pub(super) channel: Weak<dyn Inbox>,
@@ -76,7 +79,7 @@ pub struct ReplyRef {
 }
 
 impl ReplyRef {
-    /// Answers the message; does nothing if the channel has ended meanwhile.
+    /// Replies to the message; does nothing if the channel has ended.
     pub fn reply(self, reply: Reply) {
         if let (Some((status, payload)), Some(channel)) = (reply.0, self.channel.upgrade()) {
             channel.command(Command::Answer(self.reference, status, payload));
@@ -91,17 +94,34 @@ impl fmt::Debug for ReplyRef {
 }
 
 /// Why a channel ends.
+///
+/// ```
+/// use hinotori::{CloseReason, Exit};
+///
+/// /// Whether the client may come back at any moment.
+/// fn is_absence(exit: &Exit) -> bool {
+///     match exit {
+///         Exit::Closed(CloseReason::ByClient | CloseReason::Disconnected) => false,
+///         Exit::Closed(_) | Exit::Crashed(_) => true,
+///         _ => false,
+///     }
+/// }
+///
+/// assert!(is_absence(&Exit::Closed(CloseReason::Lost)));
+/// assert_eq!(Exit::Closed(CloseReason::Lost).to_string(), "connection closed: lost");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Exit {
-    /// It stopped itself ([`Context::stop`](super::Context::stop)); the client gets `phx_close`.
+    /// The channel stopped itself ([`Context::stop`](super::Context::stop)). The client gets `phx_close`.
     Normal,
     /// The client left.
     Left,
-    /// The client joined the topic again on the same socket; the new channel takes its place.
+    /// The client joined the topic again on the same socket. A new channel replaces this one.
     Replaced,
-    /// The client's connection is gone.
-    Closed,
-    /// A callback panicked or failed, with what it said; the client gets `phx_error`.
+    /// The client's connection has ended.
+    Closed(CloseReason),
+    /// A callback panicked or returned an error, with its message. The client gets `phx_error`.
     Crashed(String),
 }
 
@@ -111,7 +131,7 @@ impl fmt::Display for Exit {
             Self::Normal => f.write_str("stopped"),
             Self::Left => f.write_str("left"),
             Self::Replaced => f.write_str("replaced by a new join"),
-            Self::Closed => f.write_str("connection closed"),
+            Self::Closed(why) => write!(f, "connection closed: {why}"),
             Self::Crashed(why) => write!(f, "crashed: {why}"),
         }
     }

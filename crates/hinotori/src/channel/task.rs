@@ -1,4 +1,5 @@
-//! The task of one channel: runs its callbacks, one at a time, catches what they throw, and ends in bounded time.
+//! The task of one channel. It runs the callbacks one at a time, catches their panics and errors, and ends within a
+//! time limit.
 
 use std::{
     future::{Future, poll_fn, ready},
@@ -21,18 +22,18 @@ use super::{
 use crate::{
     callback::{self, Outcome},
     pubsub::Broadcast,
-    socket::{Ended, Joined, reason},
+    socket::{CloseReason, Ended, Joined, reason},
     tasks::Unfinished,
-    telemetry::{Count, Crash, Quoted},
+    telemetry::{Count, Crash, Quoted, Span},
     wire::{InvalidPayload, Message, Payload, Status},
 };
 
 /// Why a channel's callbacks end.
 enum Over {
-    /// It stopped itself.
+    /// The channel stopped itself.
     Stopped,
     Crashed(String),
-    /// The client, or its connection.
+    /// The client or its connection ended it.
     Ended,
 }
 
@@ -46,7 +47,7 @@ struct Task<C: Channel> {
     _unfinished: Unfinished,
 }
 
-/// Starts a channel, whose join is asked first.
+/// Starts a channel with its join callback.
 pub(crate) fn start<C: Channel>(
     socket: Rc<C::Socket>,
     membership: Rc<Membership>,
@@ -58,8 +59,8 @@ pub(crate) fn start<C: Channel>(
     let context = Context::<C>::new(socket, membership.clone(), &mailbox);
     let (begun, _unfinished) = (Instant::now(), membership.node().tasks.channel());
     let mut task = Task { membership, mailbox, context, begun, _count: count, _unfinished };
-    // used where it is captured: what is moved within a future has two places in it. All futures of callbacks are boxed, so
-    // that an idle channel is as small as what it holds
+    // the async block captures these directly: moving a value inside a future takes room for it twice. The callbacks'
+    // futures are boxed, so an idle channel takes only the memory of its own state
     rt::spawn(async move {
         let join = Box::pin(task.join(payload));
         if let Some(mut channel) = join.await {
@@ -72,7 +73,7 @@ pub(crate) fn start<C: Channel>(
     });
 }
 
-/// It has ended, or its thread has.
+/// Either the channel or its thread has ended.
 impl<C: Channel> Drop for Task<C> {
     fn drop(&mut self) {
         self.mailbox.clear();
@@ -83,7 +84,9 @@ impl<C: Channel> Drop for Task<C> {
 impl<C: Channel> Task<C> {
     async fn join(&mut self, payload: Payload) -> Option<C> {
         let topic = self.membership.topic().to_owned();
-        let outcome = guard::<C, _>(&self.membership, C::join(&topic, payload, &mut self.context)).await;
+        let callback = C::join(&topic, payload, &mut self.context);
+        let callback = span(&self.membership, "join", None).around(callback);
+        let outcome = guard::<C, _>(&self.membership, callback).await;
         self.membership.decided();
         let (conn, took) = (self.membership.conn(), self.begun.elapsed());
         let how = match outcome {
@@ -113,7 +116,7 @@ impl<C: Channel> Task<C> {
         Joined::Crashed
     }
 
-    /// Counts and logs that a callback crashed.
+    /// Counts and logs a crashed callback.
     fn log_crash(&self, what: Crash, why: &str) {
         self.membership.node().telemetry.crashed(what);
         let (conn, topic) = (self.membership.conn(), Quoted(self.membership.topic()));
@@ -121,7 +124,7 @@ impl<C: Channel> Task<C> {
         log::error!("event=crashed of={what} conn={conn} topic={topic} lived={lived:?} why={}", Quoted(why));
     }
 
-    /// Handles what comes, until the channel is to end.
+    /// Handles items until the channel should end.
     async fn serve(&mut self, channel: &mut C) -> Over {
         while !self.context.stopped {
             let Some(item) = poll_fn(|cx| self.poll_next(cx)).await else { return Over::Ended };
@@ -135,7 +138,7 @@ impl<C: Channel> Task<C> {
         Over::Stopped
     }
 
-    /// Handles one thing. The future is all that is kept of it.
+    /// Handles one item. Nothing else is kept besides this future.
     fn handle<'a>(
         &'a mut self,
         channel: &'a mut C,
@@ -153,9 +156,15 @@ impl<C: Channel> Task<C> {
         }
     }
 
-    /// The next thing to handle; none if the channel is to end, and all that came before has been handled.
+    /// The next item to handle; `None` once the channel should end and everything queued before has been handled.
     fn poll_next(&self, cx: &mut std::task::Context<'_>) -> Poll<Option<Item<Command, C::Info>>> {
-        // a timer that is started anew whenever it goes off does not keep the channel
+        // alternate: a timer may be due again each time the channel becomes free
+        if self.context.timers.have_had_their_turn()
+            && let Poll::Ready(item) = self.mailbox.poll_next(cx)
+        {
+            return Poll::Ready(item);
+        }
+        // likewise, a timer that restarts each time it fires must not keep an ending channel alive
         if !self.membership.is_ending()
             && let Poll::Ready(info) = self.context.timers.poll_next(cx)
         {
@@ -169,6 +178,7 @@ impl<C: Channel> Task<C> {
         let begun = Instant::now();
         self.context.reference = Some(reference.clone());
         let callback = channel.handle_in(&event, payload, &mut self.context);
+        let callback = span(&self.membership, "handle_in", Some(&event)).around(callback);
         let outcome = guard::<C, _>(&self.membership, callback).await;
         self.context.reference = None;
         self.membership.handled(cost);
@@ -195,29 +205,37 @@ impl<C: Channel> Task<C> {
 
     async fn handle_out(&mut self, channel: &mut C, broadcast: Arc<Broadcast>) -> Outcome<Result<()>> {
         let callback = channel.handle_out(&broadcast.event, broadcast.payload.clone(), &mut self.context);
+        let callback = span(&self.membership, "handle_out", Some(&broadcast.event)).around(callback);
         let outcome = guard::<C, _>(&self.membership, callback).await;
         self.membership.handled_out(&broadcast);
         outcome
     }
 
-    /// On its own topic a broadcast goes through `handle_out`, as in Phoenix, whether its event is intercepted or not.
+    /// Broadcasts on the channel's own topic go through `handle_out`, as in Phoenix, whether or not the event is
+    /// intercepted.
     async fn heard(&mut self, channel: &mut C, broadcast: Arc<Broadcast>) -> Outcome<Result<()>> {
         let Broadcast { topic, event, payload, .. } = &*broadcast;
         let (payload, context) = (payload.clone(), &mut self.context);
         let outcome = if topic == self.membership.topic() {
-            guard::<C, _>(&self.membership, channel.handle_out(event, payload, context)).await
+            let callback = channel.handle_out(event, payload, context);
+            let callback = span(&self.membership, "handle_out", Some(event)).around(callback);
+            guard::<C, _>(&self.membership, callback).await
         } else {
-            guard::<C, _>(&self.membership, channel.handle_broadcast(topic, event, payload, context)).await
+            let callback = channel.handle_broadcast(topic, event, payload, context);
+            let callback = span(&self.membership, "handle_broadcast", Some(event)).around(callback);
+            guard::<C, _>(&self.membership, callback).await
         };
         self.membership.handled_heard(&broadcast);
         outcome
     }
 
     async fn handle_info(&mut self, channel: &mut C, info: C::Info) -> Outcome<Result<()>> {
-        guard::<C, _>(&self.membership, channel.handle_info(info, &mut self.context)).await
+        let callback = channel.handle_info(info, &mut self.context);
+        guard::<C, _>(&self.membership, span(&self.membership, "handle_info", None).around(callback)).await
     }
 
-    /// Tells the client, and lets the channel clean up; of a crash the client is told when that is done.
+    /// Notifies the client and runs the channel's cleanup. After a crash, the client is notified once the cleanup is
+    /// done.
     async fn terminate(&mut self, channel: &mut C, over: Over) {
         self.mailbox.close();
         let exit = match over {
@@ -236,7 +254,7 @@ impl<C: Channel> Task<C> {
                     Exit::Left
                 }
                 Some(End::Stop(exit)) => exit,
-                None => Exit::Closed,
+                None => Exit::Closed(CloseReason::Lost),
             },
         };
         if !matches!(exit, Exit::Crashed(_)) {
@@ -254,13 +272,13 @@ impl<C: Channel> Task<C> {
         }
     }
 
-    /// Runs `terminate`, for as long as it may take.
+    /// Runs `terminate` within its time limit.
     async fn clean_up(&mut self, channel: &mut C, exit: &Exit) -> Outcome<()> {
         let membership = self.membership.clone();
         let mut end = pin!(rt::time::sleep(C::SHUTDOWN));
         let mut is_awaited = true;
         let terminate = async { channel.terminate(exit, &mut self.context).await };
-        callback::run(terminate, |cx| {
+        callback::run(span(&membership, "terminate", None).around(terminate), |cx| {
             if is_awaited && membership.poll_overdue(C::SHUTDOWN, cx).is_ready() {
                 is_awaited = false;
                 membership.overdue();
@@ -271,13 +289,18 @@ impl<C: Channel> Task<C> {
     }
 }
 
-/// Runs a callback to its end, unless it should end and the time for that is over.
+/// Runs a callback to its end, unless it has been asked to end and its time is up.
 async fn guard<C: Channel, T>(membership: &Membership, callback: impl Future<Output = T>) -> Outcome<T> {
     callback::run(callback, |cx| membership.poll_overdue(C::SHUTDOWN, cx)).await
 }
 
-/// An error and all that caused it, in one line.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+/// The tracing span around a callback.
+fn span<'a>(membership: &'a Membership, callback: &'static str, event: Option<&'a str>) -> Span<'a> {
+    Span { callback, conn: Some(membership.conn()), topic: Some(membership.topic()), event }
+}
+
+/// An error and all its causes, on one line.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

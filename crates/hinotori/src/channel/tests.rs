@@ -1,5 +1,7 @@
 //! The life of a channel, from its join to the end of its last callback.
 
+mod paused_time;
+
 use std::{
     future::pending,
     sync::{Arc, Mutex},
@@ -13,13 +15,13 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    ConnectInfo, Endpoint, Params, Refused, Routes, SocketHandler, Status,
+    CloseReason, ConnectInfo, Endpoint, Params, Refused, Routes, SocketHandler, Status,
     testing::{ChannelTest, TestSocket},
 };
 
-/// What happened, in its order.
+/// A log of what happened, in order.
 #[derive(Debug, Clone, Default)]
-struct Log(Arc<Mutex<Vec<String>>>);
+struct Log(Arc<Mutex<Vec<String>>>, Arc<Mutex<Option<Handle<u64>>>>);
 
 impl Log {
     fn add(&self, what: impl Into<String>) {
@@ -49,15 +51,24 @@ impl SocketHandler for UserSocket {
         Ok(Self(info.app_data::<Log>().cloned().unwrap_or_default()))
     }
 
+    fn id(&self) -> Option<String> {
+        Some("users:1".into())
+    }
+
     fn channels(routes: &mut Routes<Self>) {
         routes.channel::<Room>("room:*");
     }
+
+    fn terminate(&self, why: CloseReason) {
+        self.0.add(format!("socket {why}"));
+        assert!(why != CloseReason::Drained, "a panic is caught");
+    }
 }
 
-/// Does what its events say, and logs what happens to it.
+/// Acts as its events say, and logs its callbacks.
 struct Room(u64);
 
-/// Says so when it is dropped.
+/// Logs its drop.
 struct Dropped(Log);
 
 impl Drop for Dropped {
@@ -105,8 +116,16 @@ impl Channel for Room {
             "anyhow of a source" => {
                 _ = read(&payload).map_err(|error| anyhow!(std::io::Error::other(error)))?
             }
+            "newest" => {
+                for n in 0..3 {
+                    cx.push_latest("key", "mine", json!({ "n": n }))?;
+                    cx.broadcast_latest_from("key", "theirs", json!({ "n": n }))?;
+                }
+            }
+            "typed" | "typed, unknown" => _ = payload.parse_event::<Event>(event)?,
             "its text alone" => _ = read(&payload).map_err(|error| error.to_string())?,
-            "tick" => cx.send_after(Duration::ZERO, 1),
+            "tick" => _ = cx.send_after(Duration::ZERO, 1),
+            "share" => *cx.socket().0.1.lock().unwrap() = Some(cx.handle()),
             "handle" => {
                 let (handle, log) = (cx.handle(), cx.socket().0.clone());
                 let closed = cx.closed();
@@ -142,7 +161,14 @@ impl Channel for Room {
     }
 }
 
-/// As an application reads payloads that has its errors from `anyhow`.
+/// Typed events of an application.
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Event {
+    Typed(#[expect(dead_code, reason = "it is not used")] u8),
+}
+
+/// An application that reads payloads and uses `anyhow` for its errors.
 fn read(payload: &Payload) -> anyhow::Result<u8> {
     Ok(payload.parse::<u8>()?)
 }
@@ -159,13 +185,13 @@ async fn joined(endpoint: &Endpoint, topic: &str) -> (TestSocket, Log) {
     (client, log)
 }
 
-/// Pushes an event that is being handled when this returns.
+/// Pushes an event, and returns once it is being handled.
 async fn begin(client: &mut TestSocket, topic: &str, event: &str) {
     let _ = client.push(topic, event, json!({})).unwrap();
     yield_now().await;
 }
 
-/// Waits until no channel of the endpoint is left.
+/// Waits until the endpoint has no channels left.
 async fn all_over(endpoint: &Endpoint) {
     let over = async {
         while endpoint.node().tasks.channels() > 0 {
@@ -188,7 +214,7 @@ async fn a_channel_that_stops_itself_in_join_is_joined_and_closed() {
 #[actix_web::test]
 async fn a_callback_that_does_not_end_is_dropped_and_then_terminate_runs() {
     for (how, exit) in
-        [("leave", "left"), ("rejoin", "replaced by a new join"), ("gone", "connection closed")]
+        [("leave", "left"), ("rejoin", "replaced by a new join"), ("gone", "connection closed: lost")]
     {
         let endpoint = Endpoint::new();
         let (mut client, log) = joined(&endpoint, "room:1").await;
@@ -205,7 +231,7 @@ async fn a_callback_that_does_not_end_is_dropped_and_then_terminate_runs() {
             _ => drop(client.take()),
         }
         log.has(&format!("terminate 1 {exit}")).await;
-        let happened = log.take();
+        let happened: Vec<_> = log.take().into_iter().filter(|entry| entry != "socket lost").collect();
         assert_eq!(
             happened[..3],
             ["join 1", "callback dropped", &*format!("terminate 1 {exit}")][..],
@@ -213,6 +239,37 @@ async fn a_callback_that_does_not_end_is_dropped_and_then_terminate_runs() {
         );
         drop(client);
         all_over(&endpoint).await;
+    }
+}
+
+#[actix_web::test]
+async fn a_channel_and_its_socket_are_told_why_the_connection_ended() {
+    for why in ["by_client", "lost", "disconnected", "drained", "slow_reader"] {
+        let endpoint = Endpoint::new();
+        let (client, log) = joined(&endpoint, "room:1").await;
+        let mut client = Some(client);
+        match why {
+            "by_client" => client.take().unwrap().close(),
+            "lost" => drop(client.take()),
+            "disconnected" => endpoint.disconnect("users:1"),
+            "drained" => _ = endpoint.node().connections.drain(1),
+            _ => {
+                for _ in 0..10 {
+                    endpoint.broadcast("room:1", "long", json!({ "x": "x".repeat(3_000_000) })).unwrap();
+                }
+            }
+        }
+        all_over(&endpoint).await;
+        let ends = [format!("socket {why}"), format!("terminate 1 connection closed: {why}")];
+        assert_eq!(log.take()[1..], ends);
+        let code = match why {
+            "disconnected" => 1001,
+            "drained" => 1012,
+            _ => 1006,
+        };
+        if let Some(mut client) = client {
+            client.assert_closed(code).await;
+        }
     }
 }
 
@@ -279,7 +336,8 @@ async fn a_join_that_waits_for_a_busy_channel_never_starts_when_its_client_has_g
     }
     client.close();
     all_over(&endpoint).await;
-    assert_eq!(log.take(), ["join 1", "callback dropped", "terminate 1 replaced by a new join"]);
+    let happened = ["join 1", "socket by_client", "callback dropped", "terminate 1 replaced by a new join"];
+    assert_eq!(log.take(), happened);
 }
 
 #[actix_web::test]
@@ -324,6 +382,63 @@ async fn what_was_sent_before_the_end_began_is_handled_and_nothing_is_taken_afte
 }
 
 #[actix_web::test]
+async fn a_client_that_lags_gets_the_newest_alone_and_all_others_get_every_one() {
+    let endpoint = Endpoint::new();
+    let (mut ann, _) = joined(&endpoint, "room:1").await;
+    let (mut bob, _) = joined(&endpoint, "room:1").await;
+    let (mut eve, _) = joined(&endpoint, "room:1").await;
+    for is_lagging in [false, true, false] {
+        if is_lagging {
+            ann.lag();
+            bob.lag();
+        }
+        let push = ann.push("room:1", "newest", json!({})).unwrap();
+        yield_now().await;
+        ann.assert_reply(push, Status::Ok, json!({})).await;
+        for n in if is_lagging { 2..3 } else { 0..3 } {
+            ann.assert_push("mine", json!({ "n": n })).await;
+            assert_eq!(bob.reached_by("theirs").await, json!({ "n": n }));
+        }
+        for n in 0..3 {
+            assert_eq!(eve.reached_by("theirs").await, json!({ "n": n }));
+        }
+    }
+    ann.refute_push("mine").await;
+}
+
+#[actix_web::test]
+async fn nothing_that_was_kept_for_a_client_that_lags_comes_after_the_end_of_its_channel() {
+    let endpoint = Endpoint::new();
+    let (mut client, log) = joined(&endpoint, "room:1").await;
+    client.lag();
+    let _ = client.push("room:1", "newest", json!({})).unwrap();
+    let _ = client.leave("room:1");
+    log.has("terminate 1 left").await;
+    client.assert_push("phx_close", json!({})).await;
+    client.refute_push("mine").await;
+}
+
+#[actix_web::test]
+async fn the_end_of_a_channel_is_noticed_by_its_handles_on_whatever_thread() {
+    let endpoint = Endpoint::new();
+    let (mut client, log) = joined(&endpoint, "room:1").await;
+    begin(&mut client, "room:1", "share").await;
+    let first = log.1.lock().unwrap().take().unwrap();
+    begin(&mut client, "room:1", "share").await;
+    assert_eq!(log.1.lock().unwrap().take().as_ref(), Some(&first), "it is the same channel");
+    let closed = first.closed();
+    let waiting = std::thread::spawn(move || actix_web::rt::System::new().block_on(closed));
+    client.subscribe_and_join("room:1", json!({ "n": 2 })).await.unwrap();
+    waiting.join().unwrap();
+    first.closed().await;
+    assert_eq!(first.send(1), Err(1));
+    begin(&mut client, "room:1", "share").await;
+    let second = log.1.lock().unwrap().take().unwrap();
+    assert_ne!((&first, first.id()), (&second, second.id()), "it joined again");
+    assert_eq!(second.closed().now_or_never(), None);
+}
+
+#[actix_web::test]
 async fn a_timer_that_starts_itself_anew_does_not_keep_a_channel() {
     let endpoint = Endpoint::new();
     let (mut client, log) = joined(&endpoint, "room:1").await;
@@ -338,7 +453,7 @@ async fn a_client_that_is_dropped_leaves_nothing_behind() {
     let endpoint = Endpoint::new();
     let (client, log) = joined(&endpoint, "room:1").await;
     drop(client);
-    log.has("terminate 1 connection closed").await;
+    log.has("terminate 1 connection closed: lost").await;
     all_over(&endpoint).await;
     assert_eq!(endpoint.node().connections.count(), 0);
     let local = endpoint.pubsub().local();
@@ -349,12 +464,15 @@ async fn a_client_that_is_dropped_leaves_nothing_behind() {
 async fn an_invalid_payload_is_answered_whatever_error_it_is_wrapped_in() {
     const REASON: &str = "invalid payload: invalid type: map, expected u8";
     let (mut client, _) = joined(&Endpoint::new(), "room:1").await;
-    for event in ["source", "anyhow", "anyhow with context", "anyhow of a source"] {
+    for event in ["source", "anyhow", "anyhow with context", "anyhow of a source", "typed"] {
         let push = client.push("room:1", event, json!({})).unwrap();
         client.assert_reply(push, Status::Error, json!({ "reason": REASON })).await;
     }
     let refused = client.subscribe_and_join("room:strict", json!({})).await.unwrap_err();
     assert!(format!("{refused:?}").contains(REASON), "{refused:?}");
-    let _ = client.push("room:1", "its text alone", json!({})).unwrap();
-    client.assert_push("phx_error", json!({ "reason": "channel_crash" })).await;
+    for event in ["its text alone", "typed, unknown"] {
+        let (mut client, _) = joined(&Endpoint::new(), "room:1").await;
+        let _ = client.push("room:1", event, json!({})).unwrap();
+        client.assert_push("phx_error", json!({ "reason": "channel_crash" })).await;
+    }
 }

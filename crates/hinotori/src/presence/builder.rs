@@ -1,4 +1,4 @@
-//! The hooks of a [`Presence`] that is to be made.
+//! Hooks of a [`Presence`].
 
 use std::sync::Arc;
 
@@ -18,18 +18,18 @@ impl PresenceBuilder {
         Self { endpoint: endpoint.clone(), fetch: None, metas: None }
     }
 
-    /// Adds to what clients see: see [`Presence::with_fetch`].
+    /// Extends what clients see: see [`Presence::with_fetch`].
     pub fn fetch(self, fetch: impl Fn(&str, Presences) -> Presences + Send + Sync + 'static) -> Self {
         Self { fetch: Some(Fetch::new(fetch)), ..self }
     }
 
-    /// Tells the server itself who comes and goes (Phoenix's `handle_metas`). The closure is called with the topic and each
-    /// of its diffs, in order, after the diff has been broadcast. It sees what clients see, including what `fetch` added. Its
-    /// state is what it captures. The [`Presence`] that it gets lists who is there now; do not keep a clone of it, or the
-    /// thread of the presences never ends.
+    /// Notifies the server itself of joins and leaves (Phoenix's `handle_metas`). The closure is called with a topic
+    /// and one diff at a time, in order, after the diff has been broadcast. It sees what clients see, including what
+    /// `fetch` added. Keep state in the closure's captures. Use the [`Presence`] argument to list who is there now, but
+    /// do not store a clone of it, or the presence thread never ends.
     ///
-    /// It runs on the thread that broadcasts the diffs of all topics, and they wait for it: leave what takes long to a task
-    /// or an actor. A panic is logged, and the closure is called again for the next diff.
+    /// The closure runs on the thread that broadcasts the diffs of all topics, which wait for it: move slow work to a
+    /// task or an actor. A panic is logged, and the closure is called again for the next diff.
     ///
     /// ```
     /// use hinotori::{Endpoint, Presence};
@@ -47,10 +47,10 @@ impl PresenceBuilder {
         Self { metas: Some(Metas::new(handle)), ..self }
     }
 
-    /// Makes the presences.
+    /// Builds the [`Presence`].
     ///
     /// # Panics
-    /// As [`Presence::new`].
+    /// Same as [`Presence::new`].
     #[must_use]
     pub fn build(self) -> Presence {
         let node = self.endpoint.node().clone();

@@ -1,4 +1,4 @@
-//! The application's `handle_metas` hook, which is told who comes and goes.
+//! The application's `handle_metas` hook, which is notified of joins and leaves.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -11,19 +11,19 @@ use serde::Serialize;
 use super::Presence;
 use crate::{callback::panic_text, telemetry::Quoted};
 
-/// The presences that have joined and left a topic, as one `presence_diff` has them.
+/// The presences that have joined and left a topic in one `presence_diff`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct PresenceDiff {
-    /// Those that joined, and the new metas of updates.
+    /// Presences that joined, and the new metas of updates.
     pub joins: Presences,
-    /// Those that left, and the former metas of updates.
+    /// Presences that left, and the old metas of updates.
     pub leaves: Presences,
 }
 
 type Handle = dyn FnMut(&Presence, &str, &PresenceDiff) + Send;
 
-/// The hook, called by one thread alone.
+/// The hook, called by one thread only.
 pub(super) struct Metas(Mutex<Box<Handle>>);
 
 impl Metas {
@@ -31,7 +31,7 @@ impl Metas {
         Self(Mutex::new(Box::new(handle)))
     }
 
-    /// Tells the hook of a diff. If it panics, it is told of the next one all the same.
+    /// Passes a diff to the hook. If the hook panics, it is still called for the next diff.
     pub(super) fn handle(&self, presence: &Presence, topic: &str, diff: &PresenceDiff) {
         let mut handle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| handle(presence, topic, diff))) {

@@ -1,18 +1,18 @@
-//! Presence: who is on a topic, told to everybody on it.
+//! Presence: tells everyone on a topic who else is there.
 //!
-//! A channel tracks itself under a key, such as the id of its user, with a few words about itself, on its own topic or any
-//! other; however it ends, it is untracked. Clients get `presence_state` once, pushed by the channel, and `presence_diff` from then on, so that the
-//! `Presence` class of phoenix.js knows all who are there. Diffs gather the changes of a few milliseconds; every change is in
-//! one, so whatever a list has shown is followed by its leave.
+//! A channel tracks itself under a key, such as its user's id, with some metadata (the meta), on its own topic or any
+//! other. When the channel ends for whatever reason, it is untracked. Clients get `presence_state` once, pushed by the
+//! channel, and `presence_diff` from then on, so the `Presence` class of phoenix.js always knows who is there. A diff
+//! collects the changes of a few milliseconds. Every change is in some diff, so every presence that a list has shown is
+//! eventually followed by its leave.
 //!
-//! | file | what |
+//! | file | contents |
 //! |---|---|
-//! | `state.rs` | the presences of a topic: tags, metas, owners |
-//! | `batch.rs` | changes as diffs |
 //! | `tracker.rs` | the topics and their locks |
 //! | `teller.rs` | the thread that broadcasts diffs |
-//! | `builder.rs` | the application's hooks: `fetch.rs` adds to what clients see, `metas.rs` is told who comes and goes |
-//! | `presences.rs` | presences as JSON |
+//! | `builder.rs` | the application's hooks: `fetch.rs` extends what clients see, `metas.rs` reports joins and leaves |
+//!
+//! A topic's presences as a data type, their diffs and their JSON are in `hinotori_protocol::presence`.
 //!
 //! # Source
 //! Phoenix `lib/phoenix/presence.ex`, 1.8.12; phoenix_pubsub `lib/phoenix/tracker.ex`.
@@ -51,7 +51,7 @@ use crate::{
 /// # use hinotori::{ConnectInfo, Params, Refused, Routes, SocketHandler};
 /// # struct UserSocket { user_id: String, presence: Presence }
 /// # impl SocketHandler for UserSocket {
-/// #     async fn connect(_: &Params, info: &ConnectInfo<'_>) -> std::result::Result<Self, Refused> { Err(Refused) }
+/// #     async fn connect(_: &Params, info: &ConnectInfo<'_>) -> std::result::Result<Self, Refused> { Err(Refused::because("no")) }
 /// #     fn channels(_: &mut Routes<Self>) {}
 /// # }
 ///
@@ -82,11 +82,11 @@ pub struct Presence {
 }
 
 impl Presence {
-    /// Presences whose changes are broadcast to the topics of an endpoint. Make one and clone it: it has a thread,
-    /// which ends with the last clone.
+    /// Presences whose changes are broadcast to the topics of an endpoint. Create one and clone it: it runs a thread
+    /// that ends with the last clone.
     ///
     /// # Panics
-    /// If the system has no thread or no random bytes.
+    /// If the system cannot start a thread or supply random bytes.
     #[must_use]
     pub fn new(endpoint: &Endpoint) -> Self {
         Self::builder(endpoint).build()
@@ -97,17 +97,18 @@ impl Presence {
         PresenceBuilder::new(endpoint)
     }
 
-    /// The same with a hook that adds to what clients see, such as a name for each key (Phoenix's `fetch`). It gets a topic
-    /// and some of its presences, for each list and for both halves of each diff, and returns them with more beside each
-    /// `metas`. Keep every key and its `metas`: what it leaves out of a diff never reaches the clients.
+    /// Presences with a hook that extends what clients see, such as a name for each key (Phoenix's `fetch`). The hook
+    /// is called for each list and for both halves of each diff. It gets a topic and some of its presences, and returns
+    /// them with more fields next to each `metas`. Keep every key and its `metas`: clients never see what the hook
+    /// removes from a diff.
     ///
-    /// Put slow lookups into the meta when you track the presence: `fetch` runs for every diff, on a thread of its own, and
-    /// all diffs of the server wait for it. After 1 s, or if it panics, the diff is broadcast without what it would have
-    /// added, so it cannot hide anything. For a list it runs on the caller's thread and has no limit; if it panics, the list
-    /// is plain.
+    /// Put slow lookups into the meta when you track the presence: `fetch` runs for every diff on a thread of its own,
+    /// and all diffs of the server wait for it. If it takes longer than 1 s or panics, the diff is broadcast without
+    /// its additions, so no change is lost. For a list, it runs on the caller's thread without a time limit; if it
+    /// panics, the list is returned without its additions.
     ///
     /// # Panics
-    /// As [`Presence::new`].
+    /// Same as [`Presence::new`].
     #[must_use]
     pub fn with_fetch(
         endpoint: &Endpoint,
@@ -116,8 +117,8 @@ impl Presence {
         Self::builder(endpoint).fetch(fetch).build()
     }
 
-    /// Tracks a channel on its topic under a key, until it ends. Returns when the diff has been broadcast, so a
-    /// `presence_state` that is pushed next comes after it.
+    /// Tracks a channel on its topic under a key until the channel ends. Returns when the diff has been broadcast, so a
+    /// `presence_state` pushed next arrives after it.
     ///
     /// # Errors
     /// [`PresenceError::AlreadyTracked`] if the channel is tracked under that key, [`PresenceError::Meta`] if `meta` does not
@@ -131,15 +132,16 @@ impl Presence {
         self.track_on(cx, cx.topic(), key, meta).await
     }
 
-    /// The same on any topic (Phoenix's `track(pid, topic, key, meta)`), joined by the channel or not. A channel may have any
-    /// number of presences, on as many topics; when it ends, there is one diff for each topic, with all its keys there.
+    /// Tracks a channel on any topic, joined by the channel or not (Phoenix's `track(pid, topic, key, meta)`). A
+    /// channel may have any number of presences on any number of topics. When it ends, one diff per topic removes all
+    /// its keys there.
     ///
     /// ```
     /// # use hinotori::{Channel, Context, Join, Payload, Presence, Result};
     /// # use hinotori::{ConnectInfo, Params, Refused, Routes, SocketHandler};
     /// # struct UserSocket { user_id: String, presence: Presence }
     /// # impl SocketHandler for UserSocket {
-    /// #     async fn connect(_: &Params, _: &ConnectInfo<'_>) -> std::result::Result<Self, Refused> { Err(Refused) }
+    /// #     async fn connect(_: &Params, _: &ConnectInfo<'_>) -> std::result::Result<Self, Refused> { Err(Refused::because("no")) }
     /// #     fn channels(routes: &mut Routes<Self>) { routes.channel::<Document>("document:*"); }
     /// # }
     /// # struct Document;
@@ -155,7 +157,7 @@ impl Presence {
     /// ```
     ///
     /// # Errors
-    /// As [`Presence::track`].
+    /// Same as [`Presence::track`].
     pub async fn track_on<C: Channel>(
         &self,
         cx: &Context<C>,
@@ -174,12 +176,12 @@ impl Presence {
         Ok(())
     }
 
-    /// Changes what a tracked channel says of itself: `change` gets the meta as it was tracked or last updated. Returns
-    /// before the diff is broadcast. Clients see the old meta leave and the new one join, with the old one's `phx_ref` as its
-    /// `phx_ref_prev`.
+    /// Changes the meta of a tracked channel: `change` gets the meta as it was last tracked or updated. Returns before
+    /// the diff is broadcast. Clients see the old meta leave and the new one join; the new one's `phx_ref_prev` is the
+    /// old one's `phx_ref`.
     ///
     /// # Errors
-    /// [`PresenceError::NotTracked`] if the channel is not tracked under that key, whoever else is.
+    /// [`PresenceError::NotTracked`] if this channel is not tracked under that key, even if others are.
     pub fn update<C: Channel>(
         &self,
         cx: &Context<C>,
@@ -189,10 +191,10 @@ impl Presence {
         self.update_on(cx, cx.topic(), key, change)
     }
 
-    /// The same on any topic.
+    /// Changes the meta of a channel that is tracked on any topic.
     ///
     /// # Errors
-    /// As [`Presence::update`].
+    /// Same as [`Presence::update`].
     pub fn update_on<C: Channel>(
         &self,
         cx: &Context<C>,
@@ -208,19 +210,19 @@ impl Presence {
         self.untrack_on(cx, cx.topic(), key);
     }
 
-    /// The same on any topic.
+    /// Stops tracking a channel on any topic.
     pub fn untrack_on<C: Channel>(&self, cx: &Context<C>, topic: &str, key: &str) {
         self.tracker.untrack(cx.membership().key(), topic, key);
     }
 
-    /// All presences of a topic by key, as the payload of `presence_state`. It includes changes that have not been broadcast
-    /// yet. Copies every meta; no other call waits for that.
+    /// All presences of a topic by key, as the payload of `presence_state`. It includes changes that have not been
+    /// broadcast yet. It copies every meta without blocking other calls.
     #[must_use]
     pub fn list(&self, topic: &str) -> Presences {
         self.tracker.list(topic)
     }
 
-    /// The presences of a topic under one key: `{"metas": […]}`, or none.
+    /// The presences of a topic under one key, `{"metas": […]}`; `None` if there are none.
     #[must_use]
     pub fn get_by_key(&self, topic: &str, key: &str) -> Option<Value> {
         self.tracker.get_by_key(topic, key)
@@ -243,8 +245,9 @@ fn object(meta: impl Serialize) -> Result<Meta, PresenceError> {
 
 /// Why a presence could not be tracked or changed.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum PresenceError {
-    /// The channel is tracked under this key already: update it instead.
+    /// The channel is already tracked under this key: update it instead.
     AlreadyTracked,
     /// The channel is not tracked under this key.
     NotTracked,

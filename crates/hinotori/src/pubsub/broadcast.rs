@@ -14,8 +14,10 @@ pub struct Broadcast {
     pub(crate) topic: String,
     pub(crate) event: String,
     pub(crate) payload: Payload,
-    /// The subscriber that is skipped.
+    /// The subscriber to skip.
     pub(crate) from: Option<SubscriberKey>,
+    /// The event's key, if a client that lags needs only the newest event with that key.
+    pub(crate) latest: Option<Box<str>>,
     pub(super) made: Instant,
     v1: Forms,
     v2: Forms,
@@ -51,7 +53,11 @@ impl Broadcast {
     pub(super) fn new(topic: &str, event: &str, payload: Payload, from: Option<SubscriberKey>) -> Self {
         let (v1, v2) = (Forms::default(), Forms::default());
         let made = Instant::now();
-        Self { topic: topic.to_owned(), event: event.to_owned(), payload, from, made, v1, v2 }
+        Self { topic: topic.to_owned(), event: event.to_owned(), payload, from, latest: None, made, v1, v2 }
+    }
+
+    pub(super) fn latest_of(self, key: Option<&str>) -> Self {
+        Self { latest: key.map(Box::from), ..self }
     }
 
     /// Bytes that it takes in memory, close enough to limit a queue.

@@ -23,15 +23,16 @@ use crate::{
     telemetry::Counts,
 };
 
-/// Bytes of broadcasts that are delivered before any of them is written. So many leave in one write, and their number
-/// alone does not fill an outbox.
+/// Bytes of broadcasts that are delivered before any of them is written. This much leaves in one write, and a large
+/// number of broadcasts does not fill an outbox by itself.
 const BURST: usize = 256 * 1024;
 
 /// Deliveries after which a burst ends too, to limit how long its many receivers wait.
 const BURST_DELIVERIES: u64 = 64 * 1024;
 
 /// Nanoseconds per byte of a burst that the worker may wait for clients that fall behind. A client that reads 12 MB per
-/// second is not cut off by any number of broadcasts, and a slower client does not delay others by more than that.
+/// second is never disconnected, however many broadcasts there are, and a slower client does not delay others by more
+/// than that.
 const WAIT: u64 = 80;
 
 /// How often clients that fall behind are checked.
@@ -46,21 +47,22 @@ pub(crate) trait Subscriber {
     /// subscribers, so it must not wait, subscribe or unsubscribe.
     fn deliver(&self, broadcast: &Arc<Broadcast>) -> bool;
 
-    /// The same for a broadcast behind which none waits: a client to whom nothing is queued may be written to at once.
+    /// The same for a broadcast with none waiting behind it: if nothing is queued for a client, it may be written to
+    /// immediately.
     fn hand_out(&self, broadcast: &Arc<Broadcast>) -> bool {
         self.deliver(broadcast)
     }
 }
 
-/// What the loop of a worker has to do.
+/// What a worker's loop has to do.
 enum Work {
     /// One broadcast is to be handed out.
     HandOut(Arc<Broadcast>),
-    /// Broadcasts of so many bytes of payload have been delivered. What is queued is to be written.
+    /// Broadcasts with this many bytes of payload have been delivered, and what is queued must be written.
     Write(usize),
 }
 
-/// The most clients of a burst for which the list is kept and not allocated again.
+/// The most clients in a burst for which the list's memory is kept.
 const KEPT: usize = 16 * 1024;
 
 /// A client that is written to soon.
@@ -68,7 +70,7 @@ pub(crate) trait Writer {
     /// Writes what is queued; its own task writes what the client does not take at once. It must not wait. Returns
     /// whether the client [falls behind](Writer::falls_behind).
     fn write(&self) -> bool;
-    /// Whether the client reads, but so much waits for it that no more should be delivered for a moment.
+    /// Whether the client reads, but has so much waiting that nothing more should be delivered for a moment.
     fn falls_behind(&self) -> bool;
 }
 
@@ -104,7 +106,7 @@ pub(crate) struct Local {
     /// The broadcast that is being handed out, and how many of the subscribers have it.
     handing_out: RefCell<Option<Arc<Broadcast>>>,
     handed_out: Cell<usize>,
-    /// Clients that fall behind with reading, and how long the worker has yet to wait for them.
+    /// Clients that fall behind with reading, and how much longer the worker may wait for them.
     behind_reading: RefCell<Vec<Rc<dyn Writer>>>,
     owed: Cell<Duration>,
     /// The task that delivers and writes, while it has nothing to do.
@@ -153,7 +155,7 @@ impl Local {
                 }
                 Work::Write(bytes) => bytes,
             };
-            // before more is delivered, so that no queue grows because many others are written to
+            // before more is delivered, so that queues do not grow while many other clients are written to
             self.write().await;
             if bytes > 0 {
                 tokio::task::yield_now().await;
@@ -205,7 +207,7 @@ impl Local {
         Poll::Ready(Some(Work::Write(bytes)))
     }
 
-    /// Whether neither a broadcast nor a client waits behind the one that has just come.
+    /// Whether no broadcast and no client waits behind the one that has just arrived.
     fn is_alone(&self) -> bool {
         self.inbox.borrow().is_empty() && self.unwritten.borrow().is_empty()
     }
@@ -215,8 +217,8 @@ impl Local {
         self.run_deferred();
     }
 
-    /// Hands a broadcast to its subscribers and writes to them, in turns with all other tasks of this thread. What is decided
-    /// meanwhile comes [behind](Self::in_order) it, as it has not been delivered until all have it.
+    /// Hands a broadcast to its subscribers and writes to them, alternating with this thread's other tasks. Actions
+    /// requested meanwhile run [after](Self::in_order) it, because it is not delivered until all subscribers have it.
     async fn hand_out(&self, broadcast: &Arc<Broadcast>) {
         self.handed_out.set(0);
         self.handing_out.replace(Some(broadcast.clone()));
@@ -229,7 +231,7 @@ impl Local {
         self.has_delivered();
     }
 
-    /// The next subscribers' turn. Whether there are more.
+    /// Serves the next subscribers. Returns whether there are more.
     fn hand_out_turn(&self, broadcast: &Arc<Broadcast>, sent: &mut u64) -> bool {
         let topics = self.topics.borrow();
         let Some(subscribers) = topics.get(&broadcast.topic) else { return false };
@@ -305,7 +307,8 @@ impl Local {
         }
     }
 
-    /// Where a subscriber of a topic is removed: the last takes that place, and must not take one that a broadcast has passed.
+    /// The index at which a topic's subscriber is removed. The last subscriber moves there, and it must not end up at
+    /// an index that the current broadcast has already passed.
     fn passed(&self, topic: &str, index: usize, subscribers: &mut Subscribers) -> usize {
         let handed_out = self.handed_out.get();
         let is_handed_out = |broadcast: &Arc<Broadcast>| broadcast.topic == topic;
@@ -317,18 +320,20 @@ impl Local {
         handed_out - 1
     }
 
-    /// Whether all that other threads have sent so far has been delivered, and all that was decided meanwhile has been done.
+    /// Whether everything that other threads have sent so far has been delivered, and all actions that waited for it
+    /// have run.
     pub(crate) fn is_caught_up(&self) -> bool {
-        // a message that made this thread decide something came after the broadcasts before it were counted
+        // if a message caused this thread's decision, the broadcasts before that message have already been counted
         self.delivered.get() >= self.sent.load(Ordering::Acquire) && self.behind.borrow().is_empty()
     }
 
-    /// Does something after every broadcast that has been made so far, and after all that was asked for before: at
-    /// once, unless other threads' broadcasts wait to be delivered.
+    /// Runs an action after every broadcast made so far, and after all actions requested before. It runs immediately
+    /// unless broadcasts of other threads wait to be delivered.
     ///
-    /// Whatever a client is sent comes this way, so that it comes after every broadcast that had been made when it was
-    /// decided: a like's reply after the like's broadcast, though the store lives on another thread. So does a
-    /// subscription: nothing reaches it that others received before. No queue is emptied for it, however long it is.
+    /// Everything sent to a client goes through here, so it arrives after every broadcast that had been made at the
+    /// time of the decision: a like's reply arrives after the like's broadcast, even though the store runs on another
+    /// thread. The same holds for subscriptions: a new subscriber gets nothing that others received before it
+    /// subscribed. The call never drains a queue, however long it is.
     pub(crate) fn in_order(&self, what: impl FnOnce(&Self) + 'static) {
         if self.is_caught_up() {
             return what(self);
@@ -337,7 +342,7 @@ impl Local {
         self.behind.borrow_mut().push_back((position, Box::new(what)));
     }
 
-    /// Does what had to wait for the messages that have been delivered now.
+    /// Runs the actions that waited for the broadcasts delivered by now.
     fn run_deferred(&self) {
         while let Some(what) = self.next_deferred() {
             what(self);

@@ -1,4 +1,4 @@
-//! Publish and subscribe: from anywhere in the process to every subscriber of a topic.
+//! Publish and subscribe: sends an event from anywhere in the process to every subscriber of a topic.
 //!
 //! Each worker thread keeps a registry of its own subscribers (`local.rs`). A broadcast costs one queued pointer per
 //! other *worker*, then a plain loop there. It is encoded at most once per version of the wire format, whatever the
@@ -56,6 +56,12 @@ impl From<ChannelId> for SubscriberKey {
     }
 }
 
+impl From<SubscriberKey> for u64 {
+    fn from(SubscriberKey(id): SubscriberKey) -> Self {
+        id
+    }
+}
+
 impl fmt::Display for SubscriberKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -75,7 +81,7 @@ struct Topics {
     id: ServerId,
     /// Written when a worker thread gets its first subscriber; read by each broadcast.
     workers: RwLock<Vec<Worker>>,
-    /// Tasks and actors.
+    /// Subscriptions of tasks and actors.
     listeners: Arc<Listeners>,
     telemetry: Arc<Telemetry>,
 }
@@ -84,7 +90,7 @@ struct Topics {
 struct Worker {
     key: SubscriberKey,
     queue: mpsc::UnboundedSender<Arc<Broadcast>>,
-    /// How many broadcasts have been sent to it.
+    /// How many broadcasts have been sent to this thread.
     sent: Arc<AtomicU64>,
 }
 
@@ -103,7 +109,7 @@ impl PubSub {
 
     /// Sends an event to every subscriber of a topic.
     ///
-    /// Subscribers get the broadcasts of one thread in the order in which it made them.
+    /// Broadcasts made by one thread arrive in the order in which that thread made them.
     ///
     /// ```
     /// let endpoint = hinotori::Endpoint::new();
@@ -117,14 +123,53 @@ impl PubSub {
     /// [`PayloadError::Encode`] if the payload does not serialize, [`PayloadError::NotAnObject`] if it is JSON other
     /// than an object. Nothing is sent then.
     pub fn broadcast(&self, topic: &str, event: &str, payload: impl IntoPayload) -> Result<(), PayloadError> {
-        self.publish(None, topic, event, payload)
+        self.publish(None, None, topic, event, payload)
     }
 
-    /// Sends an event to every subscriber of a topic but one, which is spared however often it is subscribed: see
-    /// [`Endpoint::broadcast_from`](crate::Endpoint::broadcast_from).
+    /// Sends an event that supersedes earlier ones, such as a price or a cursor position, to every subscriber of a
+    /// topic. A client that does not keep up with reading gets only the newest event per `key`, once it has read
+    /// everything queued before; the order relative to other messages is then unspecified. These events never cause a
+    /// client to be disconnected. All other subscribers get every event.
+    ///
+    /// ```
+    /// let endpoint = hinotori::Endpoint::new();
+    /// let price = serde_json::json!({ "of": "tea", "price": 3 });
+    /// endpoint.pubsub().broadcast_latest("tea", "prices", "price", price)?;
+    /// # Ok::<_, hinotori::PayloadError>(())
+    /// ```
     ///
     /// # Errors
-    /// As [`PubSub::broadcast`].
+    /// Same as [`PubSub::broadcast`].
+    pub fn broadcast_latest(
+        &self,
+        key: &str,
+        topic: &str,
+        event: &str,
+        payload: impl IntoPayload,
+    ) -> Result<(), PayloadError> {
+        self.publish(None, Some(key), topic, event, payload)
+    }
+
+    /// The same to every subscriber except one.
+    ///
+    /// # Errors
+    /// Same as [`PubSub::broadcast`].
+    pub fn broadcast_latest_from(
+        &self,
+        from: &impl Spared,
+        key: &str,
+        topic: &str,
+        event: &str,
+        payload: impl IntoPayload,
+    ) -> Result<(), PayloadError> {
+        self.publish(Some(from.key()), Some(key), topic, event, payload)
+    }
+
+    /// Sends an event to every subscriber of a topic except one, which is skipped even if it is subscribed several
+    /// times: see [`Endpoint::broadcast_from`](crate::Endpoint::broadcast_from).
+    ///
+    /// # Errors
+    /// Same as [`PubSub::broadcast`].
     pub fn broadcast_from(
         &self,
         from: &impl Spared,
@@ -132,7 +177,7 @@ impl PubSub {
         event: &str,
         payload: impl IntoPayload,
     ) -> Result<(), PayloadError> {
-        self.publish(Some(from.key()), topic, event, payload)
+        self.publish(Some(from.key()), None, topic, event, payload)
     }
 
     /// Subscribes a task or an actor on any thread to a topic: see [`Endpoint::subscribe`](crate::Endpoint::subscribe).
@@ -143,6 +188,7 @@ impl PubSub {
     fn publish(
         &self,
         from: Option<SubscriberKey>,
+        latest: Option<&str>,
         topic: &str,
         event: &str,
         payload: impl IntoPayload,
@@ -152,16 +198,17 @@ impl PubSub {
             return Err(PayloadError::NotAnObject);
         }
         self.topics.telemetry.broadcast();
-        self.send(Arc::new(Broadcast::new(topic, event, payload, from)));
+        self.send(Arc::new(Broadcast::new(topic, event, payload, from).latest_of(latest)));
         Ok(())
     }
 
-    /// Sends to all other workers through their queues and to tasks and actors, then to this thread's own subscribers at once.
+    /// Sends to all other workers through their queues and to tasks and actors, then immediately to this thread's own
+    /// subscribers.
     fn send(&self, broadcast: Arc<Broadcast>) {
         let own = local::find(self.topics.id);
         let own_key = own.as_ref().map(|local| local.key());
         for worker in self.workers().iter().filter(|worker| Some(worker.key) != own_key) {
-            // counted first, so that whoever learns of this finds it counted
+            // counted first, so that anyone who learns of this broadcast finds it counted
             worker.sent.fetch_add(1, Ordering::AcqRel);
             // a worker whose thread has ended has no subscribers left to miss this
             let _ = worker.queue.send(broadcast.clone());
@@ -189,7 +236,7 @@ impl PubSub {
     }
 
     fn workers(&self) -> RwLockReadGuard<'_, Vec<Worker>> {
-        // nothing that holds the lock can panic half way, so what a poisoned one guards is whole
+        // no code that holds the lock can panic halfway, so poisoned data is still consistent
         self.topics.workers.read().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,15 +1,15 @@
-//! Whom a broadcast leaves out: its sender.
+//! Who a broadcast skips: its sender.
 
 use super::SubscriberKey;
 
-/// Whom [`Endpoint::broadcast_from`](crate::Endpoint::broadcast_from) can spare: a channel, named by its
-/// [`Context`](crate::Context) or a [`Handle`](crate::Handle), or a [`Subscription`](crate::Subscription). Phoenix takes a
-/// pid there.
+/// What [`Endpoint::broadcast_from`](crate::Endpoint::broadcast_from) can skip: a channel, given by its
+/// [`Context`](crate::Context) or a [`Handle`](crate::Handle), or a [`Subscription`](crate::Subscription). Phoenix
+/// takes a pid there.
 pub trait Spared: Keyed {}
 
 impl<T: Keyed> Spared for T {}
 
-/// Whatever is subscribed by a key.
+/// Anything that subscribes with a key.
 pub trait Keyed {
     /// The key.
     fn key(&self) -> SubscriberKey;

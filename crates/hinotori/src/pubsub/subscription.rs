@@ -1,6 +1,6 @@
-//! Subscriptions of tasks and actors, on whatever thread: bounded queues that are filled where a broadcast is made.
+//! Subscriptions of tasks and actors on any thread: bounded queues that the broadcasting thread fills.
 //!
-//! Channels and sockets are subscribed to the registry of their worker instead (`local.rs`).
+//! Channels and sockets subscribe to their worker's registry instead (`local.rs`).
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -19,19 +19,19 @@ use futures_util::Stream;
 
 use super::{Broadcast, Keyed, SubscriberKey};
 
-/// Bytes of broadcasts that may wait, unless something else is set: as many as for a client.
+/// Bytes of broadcasts that may wait by default: the same as for a client.
 const LIMIT: usize = 1024 * 1024;
 
-/// Items that an empty queue keeps memory for.
+/// Capacity that an empty queue keeps.
 const KEPT: usize = 16;
 
 /// The broadcasts of a topic, for a task or an actor on any thread: see [`Endpoint::subscribe`](crate::Endpoint::subscribe).
 ///
-/// A [`Stream`] that ends with the endpoint; [`recv`](Self::recv) is the same without an extension trait. All that is
-/// broadcast to the topic after `subscribe` returned is there, presence diffs too, in the order in which each thread made it.
-/// It never slows a sender down: if more than [`limit`](Self::limit) bytes wait, the oldest broadcasts are dropped, and the
-/// next item is [`Lagged`] with their number. Dropping the subscription ends it. An actix actor takes it by
-/// [`add_stream`](https://docs.rs/actix/0.13/actix/trait.AsyncContext.html#method.add_stream).
+/// A [`Stream`] that ends with the endpoint; [`recv`](Self::recv) does the same without an extension trait. It yields
+/// everything broadcast to the topic after `subscribe` returned, including presence diffs, in the order in which each
+/// thread made it. It never slows down a sender: if more than [`limit`](Self::limit) bytes wait, the oldest broadcasts
+/// are dropped, and the next item is [`Lagged`] with their number. Dropping the subscription ends it. An actix actor
+/// can consume it with [`add_stream`](https://docs.rs/actix/0.13/actix/trait.AsyncContext.html#method.add_stream).
 ///
 /// ```
 /// use hinotori::Endpoint;
@@ -58,8 +58,8 @@ pub struct Subscription {
     listeners: Weak<Listeners>,
 }
 
-/// A [`Subscription`] did not take its broadcasts in time, and so many were dropped: those between the item before this one
-/// and the next.
+/// A [`Subscription`] was not read in time, and this many broadcasts were dropped between the previous item and the
+/// next one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lagged(pub u64);
 
@@ -72,16 +72,16 @@ impl fmt::Display for Lagged {
 impl std::error::Error for Lagged {}
 
 impl Subscription {
-    /// Lets so many bytes of broadcasts wait, and one of any size beyond them; each counts about 300 bytes more than its topic,
-    /// event and payload. 1 MiB by default. Raise it for a task that may pause for long, lower it where there are very many
-    /// subscriptions.
+    /// Sets how many bytes of broadcasts may wait; one more of any size always fits. Each broadcast counts as about 300
+    /// bytes plus its topic, event and payload. 1 MiB by default. Raise it for a task that may pause for a long time;
+    /// lower it if there are very many subscriptions.
     pub fn limit(self, bytes: usize) -> Self {
         self.ear.state().limit = bytes;
         self
     }
 
-    /// The next broadcast, [`Lagged`] if some were lost before it, or `None` once the endpoint is gone. Dropping the future
-    /// loses nothing.
+    /// Returns the next broadcast, [`Lagged`] if some before it were dropped, or `None` once the endpoint is gone.
+    /// Dropping the future loses nothing.
     pub async fn recv(&mut self) -> Option<Result<Arc<Broadcast>, Lagged>> {
         poll_fn(|cx| self.ear.poll(cx)).await
     }
@@ -124,10 +124,10 @@ struct Ear {
 
 struct State {
     queue: VecDeque<Arc<Broadcast>>,
-    /// Memory of those in the queue.
+    /// Memory of the queued broadcasts.
     bytes: usize,
     limit: usize,
-    /// How many were dropped since the last was taken.
+    /// How many were dropped since the last one was taken.
     lost: u64,
     is_over: bool,
     reader: Option<Waker>,
@@ -141,12 +141,12 @@ impl Ear {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // nothing that holds the lock can panic half way, so what a poisoned one guards is whole
+        // no code that holds the lock can panic halfway, so poisoned data is still consistent
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn hear(&self, broadcast: &Arc<Broadcast>) {
-        // dropped and woken outside of the lock
+        // drop and wake outside of the lock
         let mut dropped = vec![];
         let reader = {
             let mut state = self.state();
@@ -166,7 +166,7 @@ impl Ear {
         }
     }
 
-    /// Nothing will come any more.
+    /// Nothing more will arrive.
     fn end(&self) {
         let reader = {
             let mut state = self.state();
@@ -201,12 +201,12 @@ impl Ear {
     }
 }
 
-/// All subscriptions of one server's tasks and actors.
+/// All subscriptions of a server's tasks and actors.
 #[derive(Default)]
 pub(super) struct Listeners {
-    /// How many there are: without any, a broadcast does not look further.
+    /// How many there are, so that a broadcast can skip the map if there are none.
     count: AtomicUsize,
-    /// Copied on change: whoever hears a broadcast may subscribe and unsubscribe.
+    /// Copied on change, because a receiver may subscribe and unsubscribe during a broadcast.
     topics: RwLock<HashMap<Box<str>, Ears>>,
 }
 
@@ -233,9 +233,9 @@ impl Listeners {
         self.count.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Hands a broadcast to those of its topic.
+    /// Hands a broadcast to the subscriptions of its topic.
     pub(super) fn tell(&self, broadcast: &Arc<Broadcast>) {
-        // whoever learned of a subscription on its thread, by whatever way, finds it counted
+        // anyone who learned of a subscription on its thread, by whatever means, finds it counted
         if self.count.load(Ordering::Relaxed) == 0 {
             return;
         }
@@ -276,7 +276,7 @@ mod tests {
     use super::*;
     use crate::{Endpoint, Payload};
 
-    /// What has come: the `n` of each broadcast, or minus the number of those that were lost.
+    /// What has arrived: the `n` of each broadcast, or minus the number of lost ones.
     fn taken(subscription: &mut Subscription) -> Vec<i64> {
         let mut taken = vec![];
         while let Some(item) = subscription.recv().now_or_never() {
@@ -352,7 +352,7 @@ mod tests {
     }
 
     proptest! {
-        /// However slowly it is read, every broadcast is either there in its place or counted there as lost.
+        /// However slowly it is read, every broadcast either arrives in order or is counted as lost in its place.
         #[test]
         fn all_that_was_told_is_heard_or_counted(limit in 0usize..3_000, turns in prop::collection::vec(0i64..20, 1..20)) {
             let endpoint = Endpoint::new();

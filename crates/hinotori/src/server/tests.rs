@@ -2,6 +2,7 @@
 
 mod app;
 mod client;
+mod connect;
 mod ends;
 mod handover;
 mod http;
@@ -58,13 +59,22 @@ struct Settings {
     handshake_timeout: Duration,
     /// The system keeps little of what a client does not read.
     is_narrow: bool,
+    /// Of TLS, if it is not that of [`identity`].
+    tls: Option<ServerConfig>,
 }
 
 impl Default for Settings {
     /// No time that a busy machine could exceed.
     fn default() -> Self {
         let [keep_alive, request_timeout, handshake_timeout] = [PATIENCE; 3];
-        Self { endpoint: Endpoint::new(), keep_alive, request_timeout, handshake_timeout, is_narrow: false }
+        Self {
+            endpoint: Endpoint::new(),
+            keep_alive,
+            request_timeout,
+            handshake_timeout,
+            is_narrow: false,
+            tls: None,
+        }
     }
 }
 
@@ -89,10 +99,12 @@ impl Way {
     }
 
     fn start(self, settings: Settings) -> Running {
-        let (config, tls) = identity();
         let gate = Arc::new(Semaphore::new(0));
         let (stop, stopped) = oneshot::channel();
-        let Settings { endpoint, keep_alive, request_timeout, handshake_timeout, is_narrow } = settings;
+        let (config, tls) = identity();
+        let Settings { endpoint, keep_alive, request_timeout, handshake_timeout, is_narrow, tls: own } =
+            settings;
+        let config = own.unwrap_or(config);
         let (sockets, waiting) = (endpoint.clone(), gate.clone());
         let app = move || {
             let (sockets, gate) = (sockets.clone(), waiting.clone());

@@ -1,9 +1,12 @@
 //! The log line of a connection that the server closes.
 
-use crate::{pubsub::SubscriberKey, reason::Closed, telemetry::Quoted};
+use crate::{
+    reason::Closed,
+    telemetry::{Conn, Quoted},
+};
 
 /// Logs that a connection is closed; `what` has details of the reason, or is empty.
-pub(super) fn log(conn: SubscriberKey, why: Closed, what: &str) {
+pub(super) fn log(conn: Conn<'_>, why: Closed, what: &str) {
     if what.is_empty() {
         log::log!(level(why), "event=closed conn={conn} reason={why}");
     } else {

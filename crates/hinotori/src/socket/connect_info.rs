@@ -1,13 +1,13 @@
-//! What a socket may know of the request that opened it.
+//! What a socket can learn about the request that opened it.
 
 use std::net::IpAddr;
 
-use actix_web::HttpRequest;
+use actix_web::{HttpRequest, http::header::HeaderMap, web::Data};
 
-use super::TrustedProxies;
+use super::{Refused, TrustedProxies};
 
-/// The connect request, for the length of [`SocketHandler::connect`](super::SocketHandler::connect): take out what the
-/// socket should keep.
+/// The connect request. It is available only during [`SocketHandler::connect`](super::SocketHandler::connect): copy
+/// what the socket should keep.
 #[derive(Debug, Clone, Copy)]
 pub struct ConnectInfo<'a> {
     request: &'a HttpRequest,
@@ -31,8 +31,8 @@ impl<'a> ConnectInfo<'a> {
         self.auth_token
     }
 
-    /// The address of the client: what `X-Forwarded-For` says where the peer is one of the
-    /// [`trusted_proxies`](crate::SocketOptions::trusted_proxies), else that of the peer. A client cannot choose it.
+    /// The client's address. If the peer is one of the [`trusted_proxies`](crate::SocketOptions::trusted_proxies), it
+    /// is taken from `X-Forwarded-For`; otherwise it is the peer's address. A client cannot forge it.
     #[must_use]
     pub fn remote_ip(&self) -> Option<IpAddr> {
         self.remote_ip
@@ -50,13 +50,62 @@ impl<'a> ConnectInfo<'a> {
         self.request.path()
     }
 
+    /// All headers of the request.
+    #[must_use]
+    pub fn headers(&self) -> &'a HeaderMap {
+        self.request.headers()
+    }
+
+    /// A header by name, ignoring case, if it is present and visible ASCII. If it occurs several times, the first one.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&'a str> {
+        self.headers().get(name)?.to_str().ok()
+    }
+
     /// The `User-Agent` header, if it is text.
     #[must_use]
     pub fn user_agent(&self) -> Option<&'a str> {
-        self.request.headers().get("user-agent")?.to_str().ok()
+        self.header("user-agent")
     }
 
-    /// All headers that begin with `x-`: lower-case names, duplicates kept, in the order of their names.
+    /// A cookie of the request, parsed by actix-web. Browsers send it with requests from pages of any origin, so admit
+    /// clients by a cookie only together with [`check_origin`](crate::SocketOptions::check_origin), and never by a
+    /// cookie that anyone could have made up.
+    ///
+    /// ```
+    /// use hinotori::{ConnectInfo, Refused, Token};
+    /// # use std::time::Duration;
+    ///
+    /// fn user_id(info: &ConnectInfo<'_>) -> Result<String, Refused> {
+    ///     let login = info.cookie("login").ok_or("there is no login cookie")?;
+    ///     Ok(info.data::<Token>()?.verify(Some(login.value()), Duration::from_secs(86_400))?)
+    /// }
+    /// ```
+    #[cfg(feature = "cookies")]
+    #[must_use]
+    pub fn cookie(&self, name: &str) -> Option<actix_web::cookie::Cookie<'static>> {
+        self.request.cookie(name)
+    }
+
+    /// The client's certificate (DER) if the TLS handshake asked for one, verified as configured in the server's
+    /// [`ServerConfig`](rustls::ServerConfig). `None` if the server did not ask or the client sent none. See
+    /// [`Certificate::server_config_verifying`](crate::Certificate::server_config_verifying).
+    ///
+    /// Available under [`Server`](crate::Server), and under `HttpServer` with [`on_connect`](crate::on_connect()).
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn peer_certificate(&self) -> Option<&'a rustls::pki_types::CertificateDer<'static>> {
+        self.peer_certificates().first()
+    }
+
+    /// The client's certificate followed by the certificates that it sent to vouch for it. Empty if there is none.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn peer_certificates(&self) -> &'a [rustls::pki_types::CertificateDer<'static>] {
+        self.request.conn_data::<crate::tls::PeerCertificates>().map_or(&[], |peer| &peer.0)
+    }
+
+    /// All headers that begin with `x-`: lower-case names, duplicates kept, sorted by name.
     #[must_use]
     pub fn x_headers(&self) -> Vec<(String, String)> {
         let headers = self.request.headers().iter().filter(|(name, _)| name.as_str().starts_with("x-"));
@@ -69,7 +118,26 @@ impl<'a> ConnectInfo<'a> {
         headers
     }
 
-    /// What the application put into its `App` with `app_data`.
+    /// What the application put into its `App` with `app_data`, as `T` or as `web::Data<T>`. If it is missing, the
+    /// refusal answers the request with 500 and writes the name of `T` to the log as a crash of `connect`.
+    ///
+    /// ```
+    /// use hinotori::{ConnectInfo, Endpoint, Refused};
+    ///
+    /// fn endpoint(info: &ConnectInfo<'_>) -> Result<Endpoint, Refused> {
+    ///     Ok(info.data::<Endpoint>()?.clone())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Refused`] with status 500 if the data is missing.
+    pub fn data<T: 'static>(&self) -> Result<&'a T, Refused> {
+        let shared = || self.app_data::<Data<T>>().map(|data| &***data);
+        self.app_data::<T>().or_else(shared).ok_or_else(Refused::missing::<T>)
+    }
+
+    /// What the application put into its `App` with `app_data`, if it did; [`data`](Self::data) turns a missing value
+    /// into an error.
     #[must_use]
     pub fn app_data<T: 'static>(&self) -> Option<&'a T> {
         self.request.app_data::<T>()

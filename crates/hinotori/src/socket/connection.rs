@@ -1,11 +1,12 @@
-//! One client's connection: carries out the effects of the session's rules.
+//! One client's connection. It carries out the effects that the session's rules decide on.
 //!
 //! It stays on one worker thread, shared by the transport (which reads), the channels (which write) and the registry of
-//! subscribers. The transport, of any kind, takes frames out of its outbox.
+//! subscribers. Any kind of transport takes frames from its outbox.
 
 use std::{
     cell::{Cell, RefCell},
     fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
     rc::{Rc, Weak},
     sync::{Arc, LazyLock},
     time::{Duration, Instant},
@@ -19,18 +20,19 @@ use hinotori_protocol::{
     session::{Effect, Session, reason},
 };
 
-use super::{ChannelId, Ended, Joined, Limits, Line, Peer, Router};
+use super::{ChannelId, CloseReason, Ended, Joined, Limits, Line, Peer, Router};
 use crate::{
+    callback::panic_message,
     channel::{End, Exit, JoinRequest, Membership},
     connections::Seat,
     node::Node,
-    telemetry::{Quoted, Transport},
+    telemetry::{Crash, Quoted, Transport},
     wire::{
         DecodeError, EncodeError, Frame, Message, Outgoing, PHOENIX, PHX_JOIN, Payload, Serializer, Status,
     },
 };
 
-/// From when the sessions' clock counts.
+/// The origin of the sessions' clock.
 static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 fn nanos(time: Instant) -> u64 {
@@ -41,12 +43,12 @@ fn instant(nanos: u64) -> Instant {
     *BEGINNING + Duration::from_nanos(nanos)
 }
 
-/// A client that may have a socket.
+/// A client that may open a socket.
 pub(crate) struct Accepted {
     pub(crate) serializer: Serializer,
     pub(crate) id: Option<String>,
     pub(crate) router: Box<dyn Router>,
-    /// Its place among the connections of the server.
+    /// Its place among the server's connections.
     pub(crate) seat: Seat,
 }
 
@@ -55,9 +57,7 @@ pub(crate) struct Connection {
     this: Weak<Self>,
     line: Rc<Line>,
     serializer: Serializer,
-    session: RefCell<Session>,
-    /// Those that are not over, whatever the session thinks of them.
-    memberships: RefCell<Vec<Rc<Membership>>>,
+    session: RefCell<Session<Rc<Membership>>>,
     router: Box<dyn Router>,
     is_gone: Cell<bool>,
 }
@@ -76,7 +76,6 @@ impl Connection {
             line: Line::open(limits, transport, seat, node, id),
             serializer,
             session: RefCell::new(Session::new(limits.max_channels)),
-            memberships: RefCell::default(),
             router,
             is_gone: Cell::new(false),
         })
@@ -86,7 +85,7 @@ impl Connection {
         self.serializer
     }
 
-    /// A message of the client, if it is one.
+    /// Handles a message from the client, if it is valid.
     fn receive(&self, decoded: Result<Message, DecodeError>) -> Result<(), String> {
         self.line.local().counts().received.add(1);
         let message = decoded.map_err(|error| error.to_string())?;
@@ -98,14 +97,14 @@ impl Connection {
         Ok(())
     }
 
-    /// A message of the client.
+    /// Handles a message from the client.
     pub(crate) fn receive_message(&self, message: Message) {
-        // what else arrives is judged without a look at the clock
+        // other messages are judged without reading the clock
         let now = if message.event == PHX_JOIN { nanos(Instant::now()) } else { 0 };
         self.judge(|session| session.receive(message, now, |topic| self.router.is_routed(topic)));
     }
 
-    /// One message too many; any of them, a heartbeat too.
+    /// Answers a message above the rate limit; heartbeats count too.
     fn refuse(&self, message: &Message) {
         self.line.node().telemetry.rate_limited();
         let Message { join_ref, reference, topic, .. } = message;
@@ -119,7 +118,7 @@ impl Connection {
     }
 
     /// Asks the session and does what it says. What waits there for joins to end is part of the line's load.
-    fn judge(&self, rule: impl FnOnce(&mut Session) -> Vec<Effect>) {
+    fn judge(&self, rule: impl FnOnce(&mut Session<Rc<Membership>>) -> Vec<Effect>) {
         let (effects, before, after) = {
             let mut session = self.session.borrow_mut();
             let before = session.waiting();
@@ -138,11 +137,10 @@ impl Connection {
 
     /// A channel's last callback is over.
     pub(crate) fn over(&self, channel: ChannelId) {
-        self.memberships.borrow_mut().retain(|membership| membership.id() != channel);
         self.judge(|session| session.over(channel, |topic| self.router.is_routed(topic)));
     }
 
-    /// A channel has had its time to end.
+    /// A channel has used up its time to end.
     pub(crate) fn overdue(&self, channel: ChannelId) {
         self.judge(|session| session.overdue(channel, |topic| self.router.is_routed(topic)));
     }
@@ -186,19 +184,15 @@ impl Connection {
     }
 
     fn start(&self, request: JoinRequest, payload: Payload) {
-        // a client that is gone joins nothing more
+        // a client that has disconnected joins nothing more
         let Some(this) = self.this.upgrade().filter(|_| !self.is_gone.get()) else { return };
         let membership = Membership::new(&this, request);
-        {
-            let mut memberships = self.memberships.borrow_mut();
-            memberships.reserve_exact(1);
-            memberships.push(membership.clone());
-        }
+        self.session.borrow_mut().attach(membership.id(), membership.clone());
         self.router.start(membership, payload);
     }
 
     fn find(&self, channel: ChannelId) -> Option<Rc<Membership>> {
-        self.memberships.borrow().iter().find(|membership| membership.id() == channel).cloned()
+        self.session.borrow().handle(channel).cloned()
     }
 
     fn end(&self, channel: ChannelId, end: End, since: Instant) {
@@ -207,14 +201,33 @@ impl Connection {
         }
     }
 
-    /// Sends a message to this client, after all broadcasts that came before it.
+    /// Notifies the application's socket, which shares no borrow with the caller.
+    fn terminate(&self, why: CloseReason) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.router.terminate(why))) {
+            let (conn, why) = (self.line.conn(), panic_message(&*panic));
+            log::error!("event=crashed of={} conn={conn} why={}", Crash::Terminate, Quoted(&why));
+            self.line.node().telemetry.crashed(Crash::Terminate);
+        }
+    }
+
+    /// Sends this client a message after all earlier broadcasts.
     pub(crate) fn send(&self, message: Outgoing<'_>) {
         if let Some(frame) = self.encode(message) {
             self.line.push(&frame);
         }
     }
 
-    /// Sends a message that has nothing to do with any broadcast, however many wait to be delivered.
+    /// Sends a message that supersedes earlier ones of its channel and key: a client that lags does not get those.
+    pub(crate) fn send_latest(&self, channel: ChannelId, key: &str, message: Outgoing<'_>) {
+        let Some(frame) = self.encode(message) else { return };
+        if self.line.keep_latest(channel, key, &frame) {
+            self.line.local().counts().sent.add(1);
+        } else {
+            self.line.push(&frame);
+        }
+    }
+
+    /// Sends a message that is unrelated to any broadcast, without waiting for those not delivered yet.
     fn send_at_once(&self, message: Outgoing<'_>) {
         if let Some(frame) = self.encode(message) {
             self.line.local().counts().sent.add(u64::from(self.line.answer_at_once(&frame)));
@@ -224,7 +237,7 @@ impl Connection {
     fn encode(&self, message: Outgoing<'_>) -> Option<Frame> {
         let encoded = self.serializer.encode(message);
         let failed = |error: &EncodeError| {
-            let (conn, why) = (self.line.number(), format!("{error}"));
+            let (conn, why) = (self.line.conn(), format!("{error}"));
             log::warn!("event=not_sent what=message conn={conn} why={}", Quoted(&why));
         };
         encoded.inspect_err(failed).ok().map(|frame| self.line.compressed(frame))
@@ -244,19 +257,20 @@ impl Peer for Connection {
         self.receive(self.serializer.decode_binary(data))
     }
 
-    /// Every channel ends.
+    /// Ends every channel.
     fn gone(&self) {
         if self.is_gone.replace(true) {
             return;
         }
         self.line.end();
-        let memberships = self.memberships.borrow().clone();
-        let now = Instant::now();
-        memberships.iter().for_each(|membership| membership.end(End::Stop(Exit::Closed), now));
+        let memberships: Vec<_> = self.session.borrow().handles().cloned().collect();
+        let (now, why) = (Instant::now(), self.line.why());
+        memberships.iter().for_each(|membership| membership.end(End::Stop(Exit::Closed(why)), now));
+        self.terminate(why);
     }
 }
 
-/// Whoever read it is gone, and with it the client.
+/// The transport that read from the client has ended, and so has the client.
 impl Drop for Connection {
     fn drop(&mut self) {
         self.gone();

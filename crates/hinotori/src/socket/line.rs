@@ -1,4 +1,4 @@
-//! One client's line, whatever is spoken on it: its outbox, its close, and how fast it is read from.
+//! One client's line, independent of the protocol spoken on it: its outbox, its close, and how fast it is read from.
 
 use std::{
     cell::{Cell, RefCell},
@@ -13,63 +13,66 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use hinotori_protocol::rate::{Rate, Verdict};
 
-use super::{Outbox, Stream, close};
+use super::{ChannelId, CloseReason, Outbox, Stream, close};
 use crate::{
     connections::{Member, Seat},
     node::Node,
     pubsub::{Broadcast, Local, Subscriber, SubscriberKey, Writer},
     reason::Closed,
-    telemetry::{Count, Transport},
+    telemetry::{Conn, Count, Transport},
     wire::{CloseCode, DISCONNECT, Frame, compression::Window},
 };
 
-/// Bytes of a client's messages that may wait to be handled, beyond one of the greatest length, before the server stops
-/// reading from it: it is told by TCP to slow down, nothing is lost, and nobody else notices.
+/// Bytes of a client's messages that may wait to be handled, on top of one message of the maximum length. Above that
+/// the server stops reading from the client, and TCP slows the client down: nothing is lost, and other clients are
+/// unaffected.
 const SPARE_LOAD: usize = 256 * 1024;
 
-/// A client's silence is noticed within so small a part of what it may last.
+/// A silent client is detected within 1/16 of its timeout.
 const SILENCE_GRAIN: u32 = 16;
 
-/// As often as silence is looked for, at most.
+/// The shortest interval between checks for silent clients.
 const MIN_PACE: Duration = Duration::from_millis(10);
 
-/// What one connection may use.
+/// Limits of one connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    /// Topics joined at a time.
+    /// Topics that may be joined at a time.
     pub(crate) max_channels: usize,
     /// Bytes that may wait to be written.
     pub(crate) outbox: usize,
-    /// Bytes of the longest message that the client may send.
+    /// Length of the longest message that the client may send, in bytes.
     pub(crate) max_message: usize,
-    /// Messages that the client may send: a second, and at once. A rate of 0 is any number.
+    /// Messages that the client may send: per second, and in one burst. A rate of 0 is unlimited.
     pub(crate) message_rate: (u32, u32),
 }
 
-/// What a transport reads for.
+/// The receiver of what a transport reads.
 pub(crate) trait Peer {
     fn line(&self) -> &Rc<Line>;
-    /// Takes a whole message, or says why the line must be closed for it.
+    /// Handles a whole text message, or returns why the line must be closed.
     fn receive_text(&self, text: &ByteString) -> Result<(), String>;
     /// The same for a binary message.
     fn receive_binary(&self, data: &Bytes) -> Result<(), String>;
-    /// The transport is gone.
+    /// The transport has ended.
     fn gone(&self);
 }
 
 /// See the module.
 pub(crate) struct Line {
     this: Weak<Self>,
-    /// What a WebSocket reads from and writes to; none on long poll.
+    /// What a WebSocket reads from and writes to; `None` for long poll.
     stream: RefCell<Option<Stream>>,
-    /// The worker will write what is queued.
+    /// Whether the worker is going to write what is queued.
     is_listed: Cell<bool>,
-    /// The client was closed for its silence, so it will answer no close frame either.
+    /// Why the line ends, once that is known.
+    why: Cell<Option<CloseReason>>,
+    /// The client was closed because it was silent, so it will not answer a close frame either.
     is_silent: Cell<bool>,
-    /// Set if the client takes compressed messages.
+    /// Set if the client accepts compressed messages.
     window: Cell<Option<Window>>,
     key: SubscriberKey,
-    /// The socket's id, which is a topic too.
+    /// The socket's id, which is also a topic.
     id: Option<Box<str>>,
     node: Arc<Node>,
     local: Rc<Local>,
@@ -78,23 +81,25 @@ pub(crate) struct Line {
     max_load: usize,
     /// Bytes of messages that wait to be handled.
     load: Cell<usize>,
-    /// When the client was last heard.
+    /// When the client was last heard from.
     heard: Cell<Instant>,
-    /// Milliseconds that it may be silent.
+    /// Milliseconds for which the client may be silent.
     patience: Cell<u64>,
-    /// Channels, or the raw socket, whose actors have not ended.
+    /// Channels or raw sockets that have not ended.
     running: Cell<u32>,
-    /// Of the client's messages, and when the line was opened; nothing if any number is allowed, so that this costs a pointer.
+    /// The client's message rate, and when the line was opened. `None` if the rate is unlimited, which then costs only
+    /// a pointer.
     rate: Option<Box<RefCell<(Rate, Instant)>>>,
-    /// Go on when the load has gone down or the line is closing: the one reader of a WebSocket, or requests and the session
-    /// of a long poll.
+    /// Tasks to wake when the load has dropped or the line is closing: the one reader of a WebSocket, or a long poll's
+    /// requests and session.
     readers: RefCell<Vec<Waker>>,
-    /// Until the transport is gone; a callback that still runs does not keep the line counted.
+    /// Held until the transport has ended. A callback that is still running does not keep the line counted.
     seat: Cell<Option<(Seat, Count)>>,
 }
 
 impl Line {
-    /// Opens a line in a seat that was found for it; one with an id closes when `disconnect` is broadcast to it.
+    /// Opens a line in a seat that has been reserved for it. A line with an id closes when `disconnect` is broadcast to
+    /// that id.
     pub(crate) fn open(
         limits: Limits,
         transport: Transport,
@@ -108,6 +113,7 @@ impl Line {
             this: this.clone(),
             stream: RefCell::default(),
             is_listed: Cell::new(false),
+            why: Cell::new(None),
             is_silent: Cell::new(false),
             window: Cell::new(None),
             key: SubscriberKey::new(),
@@ -124,7 +130,7 @@ impl Line {
             seat: Cell::new(Some((seat, node.telemetry.opened(transport)))),
             node,
         });
-        // until a client polls for the first time, what waits for it is its own fault
+        // until a client polls for the first time, it counts as stalled
         line.outbox.offered(0, transport != Transport::LongPoll);
         line.node.connections.add(line.key, line.clone());
         if let Some(id) = &line.id {
@@ -148,22 +154,22 @@ impl Line {
         &self.outbox
     }
 
-    /// Compresses messages for this client from now on.
+    /// From now on, compresses messages for this client.
     pub(crate) fn compress_within(&self, window: Window) {
         self.window.set(Some(window));
     }
 
-    /// Within which messages for this client are compressed, if they are.
+    /// The compression window of messages for this client, if they are compressed.
     pub(crate) fn window(&self) -> Option<Window> {
         self.window.get()
     }
 
-    /// A message as this client takes it.
+    /// A message in the form that this client accepts.
     pub(crate) fn compressed(&self, frame: Frame) -> Frame {
         self.window().and_then(|window| frame.deflated(window)).unwrap_or(frame)
     }
 
-    /// Sends a frame to this client, after all broadcasts that had been made when this was decided.
+    /// Sends this client a frame after every broadcast made before this call.
     pub(crate) fn push(&self, frame: &Frame) {
         if self.local.is_caught_up() {
             return self.local.counts().sent.add(u64::from(self.forward(frame)));
@@ -186,18 +192,33 @@ impl Line {
         });
     }
 
-    /// Sends a frame to this client, which is cut off if it does not read. Says whether it was queued.
+    /// Sends this client a frame, or disconnects it if it does not read. Returns whether the frame was queued.
     pub(crate) fn forward(&self, frame: &Frame) -> bool {
         self.queue(|outbox| outbox.push(frame))
     }
 
-    /// Answers that the server lives: behind what is being written, but before all that waits for a client that reads slowly.
+    /// For a client that lags: keeps a frame that supersedes earlier ones until the client has read everything queued
+    /// before. Returns false if the client does not lag; the frame is then to be sent like any other.
+    pub(crate) fn keep_latest(&self, channel: ChannelId, key: &str, frame: &Frame) -> bool {
+        let is_kept = self.outbox.keep_latest(channel, key, frame);
+        if is_kept && self.stream.borrow().is_none() {
+            self.outbox.wake_poll();
+        }
+        is_kept
+    }
+
+    /// Drops the frames that were kept for a channel.
+    pub(crate) fn forget_latest(&self, channel: ChannelId) {
+        self.outbox.forget_latest(channel);
+    }
+
+    /// Answers a sign of life: after the frame being written, but ahead of everything that waits for a slow reader.
     pub(crate) fn answer_at_once(&self, frame: &Frame) -> bool {
         self.queue(|outbox| outbox.push_ahead(frame))
     }
 
-    /// Writes a frame without queueing it, if nothing is queued and the peer takes all of it or a part. Otherwise nothing has
-    /// been written.
+    /// Writes a frame without queueing it, if nothing is queued and the peer takes at least a part of it. Otherwise
+    /// nothing has been written.
     pub(crate) fn write_at_once(&self, frame: &Frame) -> bool {
         let Some(piece) = frame.whole().filter(|_| self.outbox.is_free()) else { return false };
         let Some(stream) = &mut *self.stream.borrow_mut() else { return false };
@@ -205,11 +226,11 @@ impl Line {
             let taken = stream.write(waker, &[IoSlice::new(piece)])?;
             Ok::<_, io::Error>((taken, stream.flush(waker)))
         });
-        // what is wrong with the stream is found out when the frame has been queued
+        // the error shows up again when the frame has been queued
         let Ok((taken, flushed)) = written else { return false };
         if taken < piece.len() || flushed.is_err() {
             self.outbox.begun(frame, taken);
-            // the task waits for the peer to take more, or finds out what is wrong
+            // the task waits until the peer takes more, or finds the error
             self.outbox.wake();
         }
         true
@@ -228,7 +249,7 @@ impl Line {
         has_room
     }
 
-    /// Something is queued: the worker is to write it, or a poll to take it.
+    /// Something has been queued: has the worker write it, or a poll take it.
     fn announce(&self) {
         if self.stream.borrow().is_none() {
             self.outbox.wake_poll();
@@ -239,7 +260,7 @@ impl Line {
         }
     }
 
-    /// Writes to this stream from now on, and [reads](Line::poll_read) from it.
+    /// Uses this stream from now on, for writing and for [reading](Line::poll_read).
     pub(crate) fn take_over(&self, stream: impl Into<Stream>) {
         *self.stream.borrow_mut() = Some(stream.into());
     }
@@ -249,7 +270,7 @@ impl Line {
         self.stream.take();
     }
 
-    /// Tells the peer that nothing more comes.
+    /// Shuts down the sending side of the stream.
     pub(crate) fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<()> {
         match &mut *self.stream.borrow_mut() {
             Some(stream) => stream.poll_shutdown(cx).map(|_| ()),
@@ -257,7 +278,7 @@ impl Line {
         }
     }
 
-    /// Reads what is there. The end is 0.
+    /// Reads what has arrived. 0 is the end of the stream.
     pub(crate) fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         match &mut *self.stream.borrow_mut() {
             Some(stream) => stream.poll_read(cx, buffer),
@@ -265,7 +286,8 @@ impl Line {
         }
     }
 
-    /// Runs the connection's task, which writes at its end what has been queued meanwhile: the worker need not.
+    /// Runs the connection's task, which at its end writes what has been queued meanwhile, so the worker does not have
+    /// to.
     pub(crate) fn write_after(&self, cx: &mut Context<'_>, run: impl FnOnce(&mut Context<'_>)) {
         self.outbox.leave_waker(cx);
         let was_listed = self.is_listed.replace(true);
@@ -274,7 +296,7 @@ impl Line {
         self.poll_write(cx);
     }
 
-    /// Writes what is queued; wakes the task when a peer that does not take all of it takes more.
+    /// Writes what is queued. If the peer does not take all of it, the task is woken once the peer takes more.
     fn poll_write(&self, cx: &mut Context<'_>) {
         while !self.outbox.is_empty() || self.outbox.is_stalled() {
             match self.write_now() {
@@ -288,7 +310,7 @@ impl Line {
         }
     }
 
-    /// Writes as much of what is queued as the peer takes. A peer that is gone is cut off.
+    /// Writes as much of what is queued as the peer takes. If the peer is gone, the connection is cut.
     fn write_now(&self) -> io::Result<()> {
         let Some(stream) = &mut *self.stream.borrow_mut() else { return Ok(()) };
         let (taken, written) = self.outbox.with_waker(|waker| {
@@ -305,14 +327,14 @@ impl Line {
         written
     }
 
-    /// Ends the transport and all that hangs on it, without a word: none would get through.
+    /// Ends the transport without a close frame, which would not get through.
     fn cut(&self, why: Closed) {
         self.report(why, "");
         self.disconnected();
     }
 
-    /// Whether more may wait behind so many bytes that wait for a channel on their way to this client; else it is cut off, as
-    /// if they waited in its outbox.
+    /// Whether more may be queued for a channel behind this many bytes on their way to the client. If not, the client
+    /// is disconnected, as if they waited in its outbox.
     pub(crate) fn has_room_behind(&self, bytes: usize) -> bool {
         if bytes > self.outbox.limit() && self.outbox.is_open() {
             self.cut(Closed::SlowChannel);
@@ -320,12 +342,12 @@ impl Line {
         self.outbox.is_open()
     }
 
-    /// Says goodbye; the transport ends when the client has answered, or soon after.
+    /// Sends a close frame. The transport ends when the client has answered it, or soon after.
     pub(crate) fn close(&self, why: Closed) {
         self.close_over(why, "");
     }
 
-    /// The same, for something that the log should have.
+    /// The same, with a detail for the log.
     pub(crate) fn close_over(&self, why: Closed, what: &str) {
         if self.outbox.is_open() {
             self.report(why, what);
@@ -336,17 +358,29 @@ impl Line {
 
     /// Counts and logs that the server closes this line.
     pub(crate) fn report(&self, why: Closed, what: &str) {
+        self.ends_by(why.into());
         self.node.telemetry.closed(why);
-        close::log(self.key, why, what);
+        close::log(self.conn(), why, what);
     }
 
-    /// What the log calls this line.
-    pub(crate) fn number(&self) -> SubscriberKey {
-        self.key
+    /// Records why the line ends; only the first reason counts.
+    pub(crate) fn ends_by(&self, why: CloseReason) {
+        self.why.set(self.why.get().or(Some(why)));
     }
 
-    /// Answers the client's own goodbye.
+    /// Why the line ends; a client that vanished without a close counts as lost.
+    pub(crate) fn why(&self) -> CloseReason {
+        self.why.get().unwrap_or(CloseReason::Lost)
+    }
+
+    /// The line's name in the log.
+    pub(crate) fn conn(&self) -> Conn<'_> {
+        Conn { number: self.key, id: self.id.as_deref() }
+    }
+
+    /// Answers the client's close frame.
     pub(crate) fn answer_close(&self, code: Option<CloseCode>) {
+        self.ends_by(CloseReason::ByClient);
         self.say_goodbye(code);
     }
 
@@ -365,20 +399,20 @@ impl Line {
         }
     }
 
-    /// Whether the line was closed because its client says nothing.
+    /// Whether the line was closed because its client was silent.
     pub(crate) fn is_silent(&self) -> bool {
         self.is_silent.get()
     }
 
-    /// The transport has nowhere left to write to.
+    /// The transport can no longer write.
     pub(crate) fn disconnected(&self) {
         self.outbox.cut();
         self.wake_readers();
     }
 
-    /// The transport is gone, or will be when it has written what is queued.
+    /// The transport has ended, or will once it has written what is queued.
     pub(crate) fn end(&self) {
-        log::debug!("event=disconnected conn={}", self.key);
+        log::debug!("event=disconnected conn={}", self.conn());
         self.outbox.finish();
         self.wake_readers();
         self.seat.take();
@@ -388,7 +422,7 @@ impl Line {
         }
     }
 
-    /// Judges a message that the client sends; closes the line if it sends too many for too long.
+    /// Applies the rate limit to a message from the client; closes the line if the client keeps exceeding it.
     pub(crate) fn judge(&self) -> Verdict {
         let Some(rate) = &self.rate else { return Verdict::Handle };
         let (rate, opened) = &mut *rate.borrow_mut();
@@ -399,15 +433,20 @@ impl Line {
         verdict
     }
 
-    /// The line is closed from now on when nothing was [heard](Self::heard) from its client for so long.
+    /// From now on, closes the line when its client has not been [heard](Self::heard) for this long.
     pub(crate) fn close_after_silence(&self, timeout: Duration) {
         self.patience.set(timeout.as_millis().try_into().unwrap_or(u64::MAX));
         self.node.connections.look_every((timeout / SILENCE_GRAIN).max(MIN_PACE));
     }
 
-    /// The client speaks.
+    /// The client has been heard from.
     pub(crate) fn heard(&self) {
         self.heard.set(Instant::now());
+    }
+
+    /// When the client was last heard from.
+    pub(crate) fn last_heard(&self) -> Instant {
+        self.heard.get()
     }
 
     /// How long the client has been silent.
@@ -415,7 +454,7 @@ impl Line {
         self.heard.get().elapsed()
     }
 
-    /// Something of the application's runs for this client, until [`Line::stopped`].
+    /// An application task for this client starts; it lasts until [`Line::stopped`].
     pub(crate) fn started(&self) {
         self.running.set(self.running.get() + 1);
     }
@@ -427,31 +466,31 @@ impl Line {
         }
     }
 
-    /// Whether something of the application's still runs, such as the `terminate` of a channel. The transport's task is woken
-    /// when nothing does.
+    /// Whether an application task is still running, such as a channel's `terminate`. The transport's task is woken
+    /// when the last one ends.
     pub(crate) fn is_busy(&self) -> bool {
         self.running.get() > 0
     }
 
-    /// Messages of so many bytes wait to be handled.
+    /// Counts the bytes of a message that waits to be handled.
     pub(crate) fn load(&self, cost: usize) {
         self.load.set(self.load.get() + cost);
     }
 
-    /// Messages of so many bytes have been handled.
+    /// Uncounts the bytes of a message that has been handled.
     pub(crate) fn release(&self, cost: usize) {
         self.load.set(self.load.get() - cost);
         self.resume();
     }
 
-    /// Reads on if there is room again; to be called when messages have been handled or frames been taken.
+    /// Resumes reading if there is room again. Call it when messages have been handled or frames taken.
     pub(crate) fn resume(&self) {
         if !self.is_loaded() {
             self.wake_readers();
         }
     }
 
-    /// Whether so much of this client's is unhandled, or on its way to it, that it is not read from.
+    /// Whether this client's unhandled and unsent data is so much that the server stops reading from it.
     pub(crate) fn is_loaded(&self) -> bool {
         self.outbox.is_filling() || self.load.get() > self.max_load
     }
@@ -484,7 +523,7 @@ impl Line {
     }
 }
 
-/// Subscribed to its socket's id, where one event means something.
+/// Subscribed to its socket's id, where only `disconnect` has a meaning.
 impl Subscriber for Line {
     fn deliver(&self, broadcast: &Arc<Broadcast>) -> bool {
         if broadcast.event == DISCONNECT {
@@ -505,7 +544,7 @@ impl Member for Line {
 
     fn look(&self, now: Instant) {
         let silence = now.saturating_duration_since(self.heard.get());
-        // a loaded line is not read from, so its client may well have spoken; but not for ever
+        // a loaded line is not read from, so its client may have spoken; allow it twice the time, but not forever
         let patience = self.patience.get().saturating_mul(if self.is_loaded() { 2 } else { 1 });
         if silence.as_millis() >= patience.into() {
             self.close(Closed::Idle);
@@ -524,7 +563,7 @@ impl Writer for Line {
         }
         let is_written = self.write_now().is_ok();
         if !is_written || self.outbox.end().is_some() {
-            // the task waits for the peer to take more, or ends
+            // the task waits until the peer takes more, or ends
             self.outbox.wake();
         }
         !is_written && self.outbox.falls_behind()
@@ -586,6 +625,7 @@ mod tests {
             lines.iter().for_each(|line| line.look(after(seconds)));
             assert_eq!([line.outbox().is_open(), loaded.outbox().is_open()], is_open, "after {seconds} s");
         }
+        assert_eq!([line.why(), loaded.why()], [CloseReason::Idle; 2]);
     }
 
     #[actix_web::test]
@@ -605,6 +645,8 @@ mod tests {
         use Verdict::{Close, Handle, Refuse};
         assert_eq!(verdicts, [Handle, Handle, Refuse, Refuse, Close]);
         assert!(!line.outbox().is_open());
+        line.answer_close(None);
+        assert_eq!(line.why(), CloseReason::RateLimited, "the client answers, but it did not begin");
         let free = open(LIMITS, &Node::unbounded(), None);
         assert!((0..10_000).all(|_| free.judge() == Handle));
     }

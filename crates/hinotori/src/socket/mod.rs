@@ -1,22 +1,28 @@
-//! Sockets: one client's connection, and the application's say in it.
+//! Sockets: a client's connection, and the application's callbacks for it.
 //!
 //! # Source
 //! Phoenix `lib/phoenix/socket.ex`, 1.8.12.
 
 mod close;
+mod close_reason;
 mod connect_info;
 mod connection;
+mod connection_ref;
+mod latest;
 mod line;
 mod outbox;
 mod raw;
+mod refused;
 mod router;
 mod stream;
 mod trusted_proxies;
 
-use std::{fmt, future::Future};
+use std::future::Future;
 
+pub use close_reason::CloseReason;
 pub use connect_info::ConnectInfo;
 pub(crate) use connection::{Accepted, Connection};
+pub use connection_ref::ConnectionRef;
 pub use hinotori_protocol::params::Params;
 pub(crate) use hinotori_protocol::rate::Verdict;
 pub(crate) use hinotori_protocol::session::{ChannelId, Ended, Joined, reason};
@@ -24,13 +30,14 @@ pub(crate) use line::{Limits, Line, Peer};
 pub(crate) use outbox::{End, Outbox};
 pub(crate) use raw::RawConnection;
 pub use raw::{RawContext, RawMessage, RawSocket};
+pub use refused::Refused;
 pub use router::Routes;
 pub(crate) use router::{Connected, Router};
 pub(crate) use stream::Stream;
 pub use trusted_proxies::{InvalidProxy, TrustedProxies};
 
-/// The application's side of a socket. Its value, made by [`SocketHandler::connect`], is what the socket's channels share
-/// (Phoenix's socket assigns), in [`Context::socket`](crate::Context::socket).
+/// The application's side of a socket. [`SocketHandler::connect`] creates the value, which all of the socket's channels
+/// share through [`Context::socket`](crate::Context::socket) (the socket's assigns in Phoenix).
 ///
 /// ```
 /// use hinotori::{ConnectInfo, Params, Refused, Routes, SocketHandler};
@@ -49,7 +56,7 @@ pub use trusted_proxies::{InvalidProxy, TrustedProxies};
 ///
 /// impl SocketHandler for UserSocket {
 ///     async fn connect(params: &Params, _info: &ConnectInfo<'_>) -> Result<Self, Refused> {
-///         let user_id = params.get("user_id").ok_or(Refused)?.to_owned();
+///         let user_id = params.get("user_id").ok_or("there is no user_id")?.to_owned();
 ///         Ok(Self { user_id })
 ///     }
 ///
@@ -59,30 +66,25 @@ pub use trusted_proxies::{InvalidProxy, TrustedProxies};
 /// }
 /// ```
 pub trait SocketHandler: Sized + 'static {
-    /// A client connects. Params come from the query string, all else of the request from `info`.
+    /// Handles a client's request to connect. Params come from the query string; `info` holds the rest of the request.
     ///
     /// # Errors
-    /// [`Refused`] answers the request with 403. A panic answers it with 500.
+    /// [`Refused`] answers the request with 403, or with the status it was given, and writes its reason to the log. Any
+    /// error converts to it by `?`. A panic answers the request with 500.
     fn connect(params: &Params, info: &ConnectInfo<'_>) -> impl Future<Output = Result<Self, Refused>>;
 
-    /// A name that the sockets of one user share, such as `users:7`: [`Endpoint::disconnect`](crate::Endpoint::disconnect)
-    /// closes them all. None by default.
+    /// A name shared by all sockets of one user, such as `users:7`, so that
+    /// [`Endpoint::disconnect`](crate::Endpoint::disconnect) can close them all. `None` by default.
     fn id(&self) -> Option<String> {
         None
     }
 
-    /// Which channel serves which topic. Called when the server starts, by each of its workers.
+    /// Declares which channel serves which topic. Called by each worker when the server starts.
     fn channels(routes: &mut Routes<Self>);
-}
 
-/// The application does not want this client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Refused;
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the socket refused the client")
+    /// Called once when the connection has ended, before its channels (if any) terminate. It runs on the socket's
+    /// worker thread and must not block; spawn a task for anything that has to wait. A panic is logged.
+    fn terminate(&self, why: CloseReason) {
+        let _ = why;
     }
 }
-
-impl std::error::Error for Refused {}

@@ -1,12 +1,12 @@
 //! What waits to be written to one client.
 //!
-//! Frames are pushed from channels, broadcasts and the session, never waiting for the peer. On a WebSocket they are
-//! [written](Outbox::write) soon after by the connection's worker, many in one system call; on long poll the client's next
-//! poll [takes](Outbox::take_all) them. The queue is bounded in bytes: a client that stops reading is cut off once more
-//! than its limit waits, and costs nobody else anything.
+//! Channels, broadcasts and the session push frames here and never wait for the peer. On a WebSocket, the connection's
+//! worker [writes](Outbox::write) them soon after, many in one system call. On long poll, the client's next poll
+//! [takes](Outbox::take_all) them. The queue is bounded in bytes: a client that stops reading is disconnected once more
+//! than its limit waits, and does not affect other clients.
 //!
-//! Slow means not reading. The frame that is being written does not count, however long it is, and neither do the pieces of
-//! a [`PayloadList`](crate::PayloadList), such as a history, which the client does not hold alone.
+//! A slow client is one that does not read. The limit does not count the frame being written, however long it is, nor
+//! the pieces of a [`PayloadList`](crate::PayloadList), such as a history, which the client shares with others.
 
 use std::{
     cell::{Cell, RefCell},
@@ -18,25 +18,32 @@ use std::{
 
 use bytes::Bytes;
 
+use super::{ChannelId, latest::Latest};
 use crate::wire::Frame;
 
-/// So many times its limit may wait for a client that reads: broadcasts come in bursts, within which nothing is written.
+/// A client that reads may have this many times its limit waiting, because nothing is written during a burst of
+/// broadcasts.
 const BURST: usize = 16;
 
-/// A client reads if it has taken a part of its limit within so long, and that is the part.
+/// A client counts as reading if it has taken this part of its limit within this time.
 const GRACE: Duration = Duration::from_millis(300);
 const PROGRESS: usize = 16;
 
-/// A peer that takes no such part for so long is cut off while more than its limit waits, whoever else holds that.
+/// A peer that has not taken that part for this long is disconnected if more than its limit waits, shared pieces
+/// included.
 const STALL: Duration = Duration::from_secs(10);
 
-/// A list's pieces are so many times as long as what a client holds alone of them: their addresses.
+/// Ratio of the length of a list's pieces to the memory that each client needs for them, which is their addresses.
 const LISTED: usize = 512;
 
-/// Pieces of frames that one system call writes.
+/// The part of the limit that may be kept for a client that lags, in addition to what is queued. It is sent as soon as
+/// the queue is empty.
+const KEPT: usize = 4;
+
+/// Pieces of frames per system call.
 const PIECES: usize = 64;
 
-/// How far the connection is.
+/// The state of the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Open,
@@ -44,30 +51,31 @@ enum State {
     Closing,
     /// The transport ends once the queue is empty.
     Finished,
-    /// The transport ends now, whatever is queued.
+    /// The transport ends now, even if frames are queued.
     Cut,
 }
 
-/// How a transport is to end.
+/// How a transport should end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
-    /// All that was queued has been written.
+    /// Everything queued has been written.
     Written,
-    /// At once, whatever is queued.
+    /// Immediately, even if frames are queued.
     Cut,
 }
 
-/// Bytes of memory that a queued frame holds alone: a flood of tiny ones counts too.
+/// Bytes of memory that a queued frame does not share with others. It includes a fixed part, so that a flood of tiny
+/// frames counts too.
 fn cost(frame: &Frame) -> usize {
     size_of::<Frame>() + frame.size() - frame.shared()
 }
 
-/// Frames in their order. Mostly there is one or none, which takes no memory of its own.
+/// Frames in order. Usually there is at most one, which needs no allocation.
 #[derive(Debug, Default)]
 struct Queue {
     first: Option<Frame>,
     rest: VecDeque<Frame>,
-    /// Bytes of the first that have been written.
+    /// Bytes of the first frame that have been written.
     written: usize,
 }
 
@@ -83,12 +91,12 @@ impl Queue {
         }
     }
 
-    /// The only piece that waits, of a frame that has not been begun.
+    /// The piece that waits, if it is the only one and its frame has not been started.
     fn only(&self) -> Option<&Bytes> {
         self.first.as_ref().filter(|_| self.written == 0 && self.rest.is_empty())?.whole()
     }
 
-    /// Writes the first pieces, as many as one call takes.
+    /// Writes the first pieces, as many as fit in one call.
     fn write(&self, write: impl FnOnce(&[IoSlice<'_>]) -> io::Result<usize>) -> io::Result<usize> {
         let mut slices = [IoSlice::new(&[]); PIECES];
         let mut written = self.written;
@@ -101,7 +109,7 @@ impl Queue {
         write(&slices[..count])
     }
 
-    /// Takes away so many bytes, which have been written. Calls `done` with each frame that has been written whole.
+    /// Removes this many bytes, which have been written. Calls `done` with each frame that has been written completely.
     fn written(&mut self, bytes: usize, mut done: impl FnMut(&Frame)) {
         self.written += bytes;
         while let Some(first) = self.first.take_if(|first| first.size() <= self.written) {
@@ -110,7 +118,7 @@ impl Queue {
             self.first = self.rest.pop_front();
         }
         if self.first.is_none() && self.rest.capacity() > 0 {
-            // a burst has passed: an idle connection keeps no memory for it
+            // the burst is over: an idle connection keeps no memory for it
             self.rest = VecDeque::new();
         }
     }
@@ -131,25 +139,28 @@ impl FromIterator<Frame> for Queue {
 #[derive(Debug)]
 pub(crate) struct Outbox {
     state: Cell<State>,
-    /// When the peer, which did not take all that it was offered, last took a part of it: what waits now is its own fault.
+    /// Set if the peer did not take everything it was offered: when it last made progress. What waits now is the peer's
+    /// own fault.
     stalled: Cell<Option<Instant>>,
-    /// Bytes that it has taken since.
+    /// Bytes that it has taken since then.
     taken: Cell<usize>,
-    /// Bytes that wait and that nobody else holds.
+    /// Bytes that wait and are not shared.
     queued: Cell<usize>,
     /// Bytes that wait in pieces of lists.
     shared: Cell<usize>,
-    /// Frames that have their place and are not here yet.
+    /// Frames that are counted and have not arrived yet.
     expected: Cell<u32>,
     limit: usize,
     frames: RefCell<Queue>,
+    /// What to send once a client that lags has taken everything queued. Boxed, because few clients lag.
+    latest: RefCell<Option<Box<Latest>>>,
     /// The transport's task.
     transport: RefCell<Option<Waker>>,
 }
 
 impl Outbox {
-    /// An outbox that takes a frame as long as at most `limit` bytes wait before it, beside the frame that is being written:
-    /// one frame of any size always has room.
+    /// Creates an outbox that accepts a frame as long as at most `limit` bytes wait before it, not counting the frame
+    /// being written. So one frame of any size always fits.
     pub(crate) fn new(limit: usize) -> Self {
         Self {
             state: Cell::new(State::Open),
@@ -160,6 +171,7 @@ impl Outbox {
             expected: Cell::new(0),
             limit,
             frames: RefCell::default(),
+            latest: RefCell::default(),
             transport: RefCell::default(),
         }
     }
@@ -169,14 +181,43 @@ impl Outbox {
         self.limit
     }
 
-    /// Queues a frame; does nothing once the connection is closing. False if too much waits already for a peer that does
-    /// not read: it is to be cut off.
+    /// Queues a frame; does nothing once the connection is closing. Returns false if too much already waits for a peer
+    /// that does not read, which should then be disconnected.
     #[must_use]
     pub(crate) fn push(&self, frame: &Frame) -> bool {
         self.push_to(&mut self.frames.borrow_mut(), frame)
     }
 
-    /// As [`Outbox::push`], but before the frames that wait behind the one that is being written.
+    /// If the peer lags, keeps a frame that supersedes earlier ones, and queues it once everything else has been taken.
+    /// Returns false if the peer does not lag; the frame should then be pushed like any other.
+    pub(super) fn keep_latest(&self, channel: ChannelId, key: &str, frame: &Frame) -> bool {
+        let mut latest = self.latest.borrow_mut();
+        // while an older one is still here, the new one must not overtake it
+        let is_kept = self.is_open() && (self.is_stalled() || latest.is_some());
+        if is_kept {
+            latest.get_or_insert_default().keep(channel, key, frame, self.limit / KEPT);
+        }
+        is_kept
+    }
+
+    /// Drops the frames kept for a channel, which has ended.
+    pub(super) fn forget_latest(&self, channel: ChannelId) {
+        if let Some(latest) = &mut *self.latest.borrow_mut() {
+            latest.forget(channel);
+        }
+    }
+
+    /// Queues what was kept. Returns false if there was nothing.
+    fn queue_latest(&self, frames: &mut Queue) -> bool {
+        let Some(latest) = self.latest.take().filter(|_| self.is_open()) else { return false };
+        for frame in latest.into_frames() {
+            self.count(&frame);
+            frames.push_back(frame);
+        }
+        frames.first.is_some()
+    }
+
+    /// Like [`Outbox::push`], but ahead of the frames that wait behind the one being written.
     #[must_use]
     pub(crate) fn push_ahead(&self, frame: &Frame) -> bool {
         let frames = &mut *self.frames.borrow_mut();
@@ -203,7 +244,7 @@ impl Outbox {
     fn has_room_in(&self, frames: &Queue) -> bool {
         let most = self.limit.saturating_mul(BURST);
         let queued = self.queued.get();
-        // what is mostly so is asked first
+        // the most likely condition first
         !self.is_open()
             || self.shared.get() / LISTED <= most
                 && (queued <= self.limit
@@ -211,7 +252,7 @@ impl Outbox {
                     || self.reads() && self.waits(frames) <= most)
     }
 
-    /// Bytes that wait behind the frame that is being written.
+    /// Bytes that wait behind the frame being written.
     fn waits(&self, frames: &Queue) -> usize {
         self.queued.get() - frames.first.as_ref().map_or(0, cost)
     }
@@ -221,7 +262,7 @@ impl Outbox {
         self.stalled.get().is_none_or(|since| since.elapsed() < GRACE)
     }
 
-    /// Whether the peer reads, but so much waits for it that no more should be queued for a moment.
+    /// Whether the peer reads, but has so much waiting that nothing more should be queued for a moment.
     pub(super) fn falls_behind(&self) -> bool {
         self.is_stalled()
             && self.is_open()
@@ -240,12 +281,12 @@ impl Outbox {
         self.shared.set(self.shared.get() - frame.shared());
     }
 
-    /// Whether a frame may be written that has not been queued.
+    /// Whether a frame may be written without queueing it.
     pub(super) fn is_free(&self) -> bool {
         self.is_open() && !self.is_stalled() && self.is_empty()
     }
 
-    /// Queues what is left of a frame that was written to a free outbox's peer, who did not take, or send on, all of it.
+    /// After a direct write to the peer of a free outbox: queues what the peer did not take, or did not flush.
     pub(super) fn begun(&self, frame: &Frame, written: usize) {
         self.offered(written, false);
         if written < frame.size() {
@@ -255,7 +296,7 @@ impl Outbox {
         }
     }
 
-    /// As [`Outbox::push`], for a frame that [comes](Outbox::arrive) later: it counts already.
+    /// Like [`Outbox::push`], for a frame that [arrives](Outbox::arrive) later but counts from now on.
     #[must_use]
     pub(crate) fn expect(&self, frame: &Frame) -> bool {
         let has_room = self.has_room_in(&self.frames.borrow());
@@ -266,7 +307,7 @@ impl Outbox {
         has_room
     }
 
-    /// Queues a frame that was expected, whatever has been queued since, but for a transport that has ended.
+    /// Queues a frame that was expected, whatever has been queued since, unless the transport has ended.
     pub(crate) fn arrive(&self, frame: &Frame) {
         self.expected.set(self.expected.get() - 1);
         if self.state.get() != State::Cut {
@@ -274,14 +315,14 @@ impl Outbox {
         }
     }
 
-    /// Takes nothing any more but this close frame, which comes later.
+    /// From now on, accepts only this close frame, which arrives later.
     pub(crate) fn expect_close(&self, frame: &Frame) {
         if self.expect(frame) {
             self.state.set(State::Closing);
         }
     }
 
-    /// Queues the close frame, after which nothing is taken.
+    /// Queues the close frame. Nothing is accepted after it.
     pub(crate) fn close(&self, frame: &Frame) {
         if self.state.get() == State::Open {
             self.state.set(State::Closing);
@@ -290,7 +331,7 @@ impl Outbox {
         }
     }
 
-    /// Ends the transport after what is queued.
+    /// Ends the transport once everything queued has been written.
     pub(crate) fn finish(&self) {
         if self.state.get() != State::Cut {
             self.state.set(State::Finished);
@@ -298,16 +339,18 @@ impl Outbox {
         }
     }
 
-    /// Ends the transport at once.
+    /// Ends the transport immediately.
     pub(crate) fn cut(&self) {
         self.state.set(State::Cut);
         self.frames.take();
+        self.latest.take();
         self.queued.set(0);
         self.shared.set(0);
         self.wake();
     }
 
-    /// Whether so much waits already that a client should not be asked for more of its own messages: their replies come here.
+    /// Whether so much waits that the server should read no more messages from the client, because their replies would
+    /// be queued here.
     pub(crate) fn is_filling(&self) -> bool {
         self.queued.get() + self.shared.get() / LISTED > self.limit / 2
     }
@@ -320,13 +363,14 @@ impl Outbox {
         self.frames.borrow().first.is_none()
     }
 
-    /// Whether the peer did not take all that it was offered.
+    /// Whether the peer did not take everything it was offered.
     pub(crate) fn is_stalled(&self) -> bool {
         self.stalled.get().is_some()
     }
 
-    /// The peer was offered all that waits; how many bytes of it were taken, and whether those were all.
-    pub(super) fn offered(&self, taken: usize, is_all_taken: bool) {
+    /// Records that the peer was offered everything that waits, how many bytes of it were taken, and whether that was
+    /// all.
+    pub(crate) fn offered(&self, taken: usize, is_all_taken: bool) {
         if is_all_taken {
             return self.stalled.set(None);
         }
@@ -339,14 +383,14 @@ impl Outbox {
         }
     }
 
-    /// Whether the peer has not read for so long, with so much that waits, that it is to be cut off.
+    /// Whether the peer has not read for so long, with so much waiting, that it should be disconnected.
     pub(super) fn waits_in_vain(&self, now: Instant) -> bool {
         let waits = self.queued.get() + self.shared.get();
         waits > self.limit
             && self.stalled.get().is_some_and(|since| now.saturating_duration_since(since) > STALL)
     }
 
-    /// Whether the transport is to end now, and how.
+    /// Whether the transport should end now, and how.
     pub(crate) fn end(&self) -> Option<End> {
         match self.state.get() {
             State::Cut => Some(End::Cut),
@@ -359,20 +403,20 @@ impl Outbox {
         self.is_empty() && self.expected.get() == 0 && !self.is_stalled()
     }
 
-    /// Writes what is queued by `write`, which gets pieces in their order and returns how many bytes of them it took.
-    /// Returns how many were taken.
+    /// Writes what is queued with `write`, which gets pieces in order and returns how many bytes of them it took.
+    /// Returns the total number of bytes taken.
     ///
     /// # Errors
-    /// That of `write`, beside that; what it took before is gone from the queue.
+    /// The error of `write`, next to the total. Bytes taken before the error have left the queue.
     pub(super) fn write(
         &self,
         mut write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>,
     ) -> (usize, io::Result<()>) {
         let frames = &mut *self.frames.borrow_mut();
         let mut all = 0;
-        while frames.first.is_some() {
+        while frames.first.is_some() || self.queue_latest(frames) {
             let taken = match frames.only() {
-                // nearly always
+                // by far the most common case
                 Some(piece) => write(&[IoSlice::new(piece)]),
                 None => frames.write(&mut write),
             };
@@ -388,24 +432,31 @@ impl Outbox {
         (all, Ok(()))
     }
 
-    /// Ready when something is queued, or nothing will be any more.
+    /// Like [`Outbox::poll_any`], for a peer that may stay away: while it does, it counts as stalled.
     pub(crate) fn poll_queued(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.offered(0, false);
-        if !self.is_empty() || !self.is_open() {
+        self.poll_any(cx)
+    }
+
+    /// Ready when something is queued, or nothing will be any more.
+    pub(crate) fn poll_any(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.is_empty() || self.latest.borrow().is_some() || !self.is_open() {
             return Poll::Ready(());
         }
         self.leave_waker(cx);
         Poll::Pending
     }
 
-    /// All frames that are queued.
+    /// Takes all queued frames.
     pub(crate) fn take_all(&self) -> Vec<Frame> {
-        let frames = self.frames.take().into_frames();
+        let mut frames = self.frames.take();
+        self.queue_latest(&mut frames);
+        let frames = frames.into_frames();
         frames.iter().for_each(|frame| self.uncount(frame));
         frames
     }
 
-    /// Puts frames back that could not be delivered, before any that came since.
+    /// Puts back frames that could not be delivered, ahead of any queued since.
     pub(crate) fn put_back(&self, undelivered: Vec<Frame>) {
         undelivered.iter().for_each(|frame| self.count(frame));
         let since = self.frames.take().into_frames();
@@ -420,19 +471,19 @@ impl Outbox {
         }
     }
 
-    /// The waker of the transport's task, for a stream that has room again later.
+    /// The waker of the transport's task, for a stream to use once it has room again.
     pub(super) fn with_waker<R>(&self, with: impl FnOnce(&Waker) -> R) -> R {
         with(self.transport.borrow().as_ref().unwrap_or(Waker::noop()))
     }
 
-    /// Wakes the transport's task: there is something for it to do.
+    /// Wakes the transport's task because it has something to do.
     pub(super) fn wake(&self) {
         if let Some(transport) = &*self.transport.borrow() {
             transport.wake_by_ref();
         }
     }
 
-    /// Wakes a poll that waits for frames, of which there are some now.
+    /// Wakes a poll that waits for frames.
     pub(super) fn wake_poll(&self) {
         if let Some(poll) = self.transport.take() {
             self.offered(0, true);
@@ -452,7 +503,7 @@ mod tests {
         Frame::of(Opcode::Text, &vec![b'x'; length])
     }
 
-    /// Writes as much as a peer takes who has room for `room` bytes.
+    /// Writes as much as fits for a peer with `room` bytes of room.
     fn write(outbox: &Outbox, mut room: usize) -> Vec<u8> {
         let mut taken = vec![];
         let (all, result) = outbox.write(|pieces| {
@@ -469,12 +520,12 @@ mod tests {
         taken
     }
 
-    /// As much time passes as makes of a client that has not read one that does not.
+    /// Lets enough time pass for a client that has not read to count as not reading.
     fn stall(outbox: &Outbox) {
         outbox.stalled.set(outbox.stalled.get().and_then(|since| since.checked_sub(GRACE)));
     }
 
-    /// A push of a list of some 100 KB, as a history is one.
+    /// A push with a list of about 100 KB, like a history.
     fn history() -> Frame {
         let mut list = PayloadList::new();
         (0..100).for_each(|_| list.push("x".repeat(1_000)).unwrap());
@@ -614,6 +665,46 @@ mod tests {
     }
 
     #[test]
+    fn who_lags_is_sent_the_newest_of_each_key_when_all_that_waits_has_been_taken() {
+        let (outbox, channel) = (Outbox::new(10_000), ChannelId(1));
+        let bytes = |length| frame(length).whole().unwrap().to_vec();
+        assert!(!outbox.keep_latest(channel, "ann", &frame(1)), "who reads is sent all of them");
+        let _ = outbox.push(&frame(100));
+        write(&outbox, 10);
+        for (channel, key, length) in [(1, "ann", 2), (2, "ann", 3), (1, "bob", 4), (1, "ann", 5)] {
+            assert!(outbox.keep_latest(ChannelId(channel), key, &frame(length)));
+        }
+        outbox.forget_latest(ChannelId(2));
+        let _ = outbox.push(&frame(6));
+        assert_eq!(write(&outbox, 10).len(), 10);
+        let left = [bytes(100)[20..].to_vec(), bytes(6), bytes(4), bytes(5)].concat();
+        assert_eq!(write(&outbox, 1_000), left);
+        assert!(!outbox.is_stalled() && !outbox.keep_latest(channel, "ann", &frame(7)));
+        assert_eq!((outbox.queued.get(), outbox.is_empty()), (0, true));
+    }
+
+    #[test]
+    fn a_poll_takes_what_was_kept_behind_all_else_and_an_older_one_never_comes_after_a_newer() {
+        let (outbox, channel) = (Outbox::new(10_000), ChannelId(1));
+        let look = || outbox.poll_queued(&mut Context::from_waker(Waker::noop()));
+        assert!(look().is_pending());
+        assert!(outbox.keep_latest(channel, "ann", &frame(1)));
+        outbox.wake_poll();
+        assert!(
+            outbox.keep_latest(channel, "ann", &frame(2)),
+            "the poll has been woken and has taken nothing yet"
+        );
+        assert!(outbox.push(&frame(3)));
+        assert!(look().is_ready());
+        assert_eq!(outbox.take_all(), [3, 2].map(frame));
+        assert!(outbox.take_all().is_empty());
+        assert!(outbox.keep_latest(channel, "ann", &frame(4)));
+        assert!(look().is_ready(), "what is kept is enough to answer a poll");
+        outbox.close(&Frame::close(None));
+        assert_eq!(outbox.take_all(), [Frame::close(None)], "nothing comes after the close frame");
+    }
+
+    #[test]
     fn nothing_follows_the_close_frame_and_the_end_waits_for_it() {
         let outbox = Outbox::new(100);
         let close = Frame::close(Some(CloseCode::SERVICE_RESTART));
@@ -627,7 +718,7 @@ mod tests {
         assert_eq!(outbox.end(), Some(End::Written));
     }
 
-    /// A short frame, or one whose payload is a piece of its own.
+    /// A short frame, and one whose payload is a separate piece.
     fn any_frame() -> impl Strategy<Value = Frame> {
         let any = prop_oneof![4 => 0usize..200, 1 => 32_000usize..70_000].prop_map(|length| {
             let payload = Payload::raw_json(format!("{{\"x\":\"{}\"}}", "x".repeat(length))).unwrap();

@@ -1,4 +1,4 @@
-//! Sockets that speak a protocol of their own: whole messages in and out, nothing of Phoenix's on the wire.
+//! Sockets with a custom protocol: whole messages in and out, without Phoenix's wire format.
 //!
 //! # Source
 //! Phoenix `lib/phoenix/socket/transport.ex`, 1.8.12.
@@ -22,18 +22,18 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use tokio::sync::oneshot;
 
-use super::{ConnectInfo, Line, Params, Peer, Refused, Verdict};
+use super::{ConnectInfo, ConnectionRef, Line, Params, Peer, Refused, Verdict};
 use crate::{
     callback::{self, Outcome},
-    channel::{Handle, Inlet, Item, Mailbox, Result},
+    channel::{Handle, Inlet, Item, Mailbox, Result, chain},
     pubsub::PubSub,
     reason::Closed,
     tasks::Unfinished,
-    telemetry::{Crash, Quoted},
+    telemetry::{Crash, Quoted, Span},
     wire::{Frame, Opcode},
 };
 
-/// A socket with a protocol of its own on the same WebSocket transport; mount it with
+/// A socket with a custom protocol on the same WebSocket transport. Mount it with
 /// [`Endpoint::raw_socket`](crate::Endpoint::raw_socket).
 ///
 /// ```
@@ -60,28 +60,28 @@ use crate::{
 ///     .configure(endpoint.raw_socket::<Echo>("/echo", hinotori::SocketOptions::default()));
 /// ```
 pub trait RawSocket: Sized + 'static {
-    /// Messages from other tasks; see [`RawContext::handle`]. `()` if there are none.
+    /// Messages from other tasks; see [`RawContext::handle`]. Use `()` if there are none.
     type Info: Send + 'static;
 
-    /// A client connects; as [`SocketHandler::connect`](crate::SocketHandler::connect).
+    /// Handles a client's request to connect, like [`SocketHandler::connect`](crate::SocketHandler::connect).
     ///
     /// # Errors
-    /// [`Refused`] answers the request with 403. A panic answers it with 500.
+    /// Same as [`SocketHandler::connect`](crate::SocketHandler::connect).
     fn connect(
         params: &Params,
         info: &ConnectInfo<'_>,
     ) -> impl Future<Output = std::result::Result<Self, Refused>>;
 
-    /// How long a callback may go on after the client is gone; then its future is dropped, and [`RawSocket::terminate`] runs,
-    /// which may take as long again. 5 s by default.
+    /// How long a callback may keep running after the client has disconnected. After this time its future is dropped
+    /// and [`RawSocket::terminate`] runs, with the same time limit. 5 s by default.
     const SHUTDOWN: Duration = Duration::from_secs(5);
 
-    /// As [`SocketHandler::id`](crate::SocketHandler::id).
+    /// Same as [`SocketHandler::id`](crate::SocketHandler::id).
     fn id(&self) -> Option<String> {
         None
     }
 
-    /// A message of the client. Callbacks run one at a time.
+    /// Handles a message from the client. Callbacks run one at a time.
     ///
     /// # Errors
     /// Any error, and a panic, closes the socket with code 1011.
@@ -91,10 +91,10 @@ pub trait RawSocket: Sized + 'static {
         cx: &mut RawContext<Self>,
     ) -> impl Future<Output = Result<()>>;
 
-    /// A message that was sent to this socket from within the server.
+    /// Handles a message that was sent to this socket from within the server.
     ///
     /// # Errors
-    /// As [`RawSocket::handle_in`].
+    /// Same as [`RawSocket::handle_in`].
     fn handle_info(
         &mut self,
         info: Self::Info,
@@ -104,7 +104,7 @@ pub trait RawSocket: Sized + 'static {
         async { Ok(()) }
     }
 
-    /// The client is gone.
+    /// Called when the client has disconnected.
     fn terminate(&mut self) -> impl Future<Output = ()> {
         async {}
     }
@@ -128,7 +128,7 @@ impl RawMessage {
         Frame::of(opcode, data)
     }
 
-    /// Bytes of memory, near enough to bound a queue of them.
+    /// Approximate memory in bytes, to limit a queue of messages.
     fn cost(&self) -> usize {
         size_of::<Self>()
             + match self {
@@ -138,7 +138,7 @@ impl RawMessage {
     }
 }
 
-/// The length only: messages hold what users wrote.
+/// Shows only the length, because messages contain user data.
 impl fmt::Debug for RawMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -148,14 +148,14 @@ impl fmt::Debug for RawMessage {
     }
 }
 
-/// What a raw socket's callback can reach.
+/// What a raw socket's callbacks can reach.
 pub struct RawContext<R: RawSocket> {
     line: Rc<Line>,
     mailbox: Arc<Mailbox<RawMessage, R::Info>>,
 }
 
 impl<R: RawSocket> RawContext<R> {
-    /// Sends a message to the client.
+    /// Sends the client a message.
     pub fn push(&self, message: RawMessage) {
         self.line.push(&self.line.compressed(message.frame()));
     }
@@ -165,17 +165,23 @@ impl<R: RawSocket> RawContext<R> {
         self.line.close(Closed::Application);
     }
 
-    /// Publish and subscribe of the server.
+    /// The client's connection.
+    #[must_use]
+    pub fn connection(&self) -> ConnectionRef<'_> {
+        ConnectionRef::new(&self.line)
+    }
+
+    /// The server's publish and subscribe.
     #[must_use]
     pub fn pubsub(&self) -> &PubSub {
         &self.line.node().pubsub
     }
 
-    /// A handle to send this socket messages from other tasks and threads.
+    /// A handle with which other tasks and threads send this socket messages.
     #[must_use]
     pub fn handle(&self) -> Handle<R::Info> {
         let inlet: Weak<dyn Inlet<R::Info>> = Arc::downgrade(&self.mailbox) as _;
-        Handle::new(inlet, self.line.number())
+        Handle::new(inlet, self.line.conn().number)
     }
 }
 
@@ -189,7 +195,7 @@ impl<R: RawSocket> fmt::Debug for RawContext<R> {
 pub(crate) struct RawConnection<R: RawSocket> {
     line: Rc<Line>,
     mailbox: Arc<Mailbox<RawMessage, R::Info>>,
-    /// Dropped when the client is gone.
+    /// Dropped when the client has disconnected.
     present: RefCell<Option<oneshot::Sender<()>>>,
 }
 
@@ -232,7 +238,7 @@ impl<R: RawSocket> RawConnection<R> {
     fn receive(&self, message: RawMessage) {
         self.line.local().counts().received.add(1);
         if self.line.judge() != Verdict::Handle {
-            // there is no answer that would say so in whatever is spoken here
+            // a custom protocol has no error reply that the server could send
             self.line.close(Closed::Rate);
             return;
         }
@@ -251,15 +257,15 @@ struct Task<R: RawSocket> {
     _unfinished: Unfinished,
 }
 
-/// When the client is gone, and until when callbacks may go on then.
+/// Once the client has disconnected: until when callbacks may keep running.
 struct Gone {
-    /// Closed when the client is gone; none once that is known.
+    /// Closes when the client disconnects; `None` once that is known.
     signal: Option<oneshot::Receiver<()>>,
     end: Option<Pin<Box<Sleep>>>,
 }
 
 impl Gone {
-    /// Ready when the client has been gone for so long.
+    /// Ready when the client has been gone for this long.
     fn poll_overdue(&mut self, shutdown: Duration, cx: &mut std::task::Context<'_>) -> Poll<()> {
         if let Some(signal) = &mut self.signal {
             std::task::ready!(Pin::new(signal).poll(cx)).ok();
@@ -278,7 +284,7 @@ impl<R: RawSocket> Drop for Task<R> {
 
 impl<R: RawSocket> Task<R> {
     async fn run(mut self) {
-        // boxed, as all callbacks are: an idle socket is as small as what it holds
+        // boxed like all callbacks, so an idle socket takes only the memory of its own state
         while let Some(item) = poll_fn(|cx| self.context.mailbox.poll_next(cx)).await {
             let handled = match item {
                 Item::Command(message) => Box::pin(self.handle_in(message)).await,
@@ -286,8 +292,8 @@ impl<R: RawSocket> Task<R> {
             };
             match handled {
                 Outcome::Returned(Ok(())) => {}
-                // its state may be half changed: nothing more is handled with it
-                Outcome::Returned(Err(error)) => return self.crashed(&error.to_string()),
+                // the state may be half changed, so it handles nothing more
+                Outcome::Returned(Err(error)) => return self.crashed(&chain(&*error)),
                 Outcome::Panicked(why) => return self.crashed(&why),
                 Outcome::Cut => break,
             }
@@ -297,27 +303,33 @@ impl<R: RawSocket> Task<R> {
 
     async fn handle_in(&mut self, message: RawMessage) -> Outcome<Result<()>> {
         let cost = message.cost();
-        let callback = self.socket.handle_in(message, &mut self.context);
+        let line = self.context.line.clone();
+        let callback = span(&line, "handle_in").around(self.socket.handle_in(message, &mut self.context));
         let handled = callback::run(callback, |cx| self.gone.poll_overdue(R::SHUTDOWN, cx)).await;
         self.context.line.release(cost);
         handled
     }
 
     async fn handle_info(&mut self, info: R::Info) -> Outcome<Result<()>> {
-        let callback = self.socket.handle_info(info, &mut self.context);
+        let line = self.context.line.clone();
+        let callback = span(&line, "handle_info").around(self.socket.handle_info(info, &mut self.context));
         callback::run(callback, |cx| self.gone.poll_overdue(R::SHUTDOWN, cx)).await
     }
 
     fn crashed(&self, why: &str) {
         let line = &self.context.line;
-        log::error!("event=crashed of={} conn={} why={}", Crash::RawSocket, line.number(), Quoted(why));
+        log::error!("event=crashed of={} conn={} why={}", Crash::RawSocket, line.conn(), Quoted(why));
         line.node().telemetry.crashed(Crash::RawSocket);
         line.close(Closed::Crash);
     }
 
     async fn terminate(&mut self) {
         let mut end = pin!(sleep(R::SHUTDOWN));
-        match callback::run(self.socket.terminate(), |cx| end.as_mut().poll(cx)).await {
+        match callback::run(span(&self.context.line, "terminate").around(self.socket.terminate()), |cx| {
+            end.as_mut().poll(cx)
+        })
+        .await
+        {
             Outcome::Returned(()) => {}
             Outcome::Panicked(why) => self.crashed(&why),
             Outcome::Cut => self.crashed("terminate did not end in time"),
@@ -325,12 +337,17 @@ impl<R: RawSocket> Task<R> {
     }
 }
 
+/// The tracing span around a callback.
+fn span<'a>(line: &'a Line, callback: &'static str) -> Span<'a> {
+    Span { callback, conn: Some(line.conn()), topic: None, event: None }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{node::Node, socket::Limits, telemetry::Transport};
 
-    /// Hears, and says nothing.
+    /// Receives messages and sends none.
     struct Deaf;
 
     impl RawSocket for Deaf {
@@ -353,7 +370,7 @@ mod tests {
     const LIMITS: Limits =
         Limits { max_channels: 1, outbox: 1_000, max_message: 1_000, message_rate: (0, 0) };
 
-    /// Handles nothing to its end, and terminates when the test says so.
+    /// Never finishes handling a message; terminates when the test allows it.
     struct Slow(Option<oneshot::Receiver<()>>);
 
     impl RawSocket for Slow {
@@ -361,7 +378,7 @@ mod tests {
         const SHUTDOWN: Duration = Duration::from_secs(60);
 
         async fn connect(_: &Params, _: &ConnectInfo<'_>) -> std::result::Result<Self, Refused> {
-            Err(Refused)
+            Err(Refused::because("nobody connects here"))
         }
 
         async fn handle_in(&mut self, _: RawMessage, _: &mut RawContext<Self>) -> Result<()> {

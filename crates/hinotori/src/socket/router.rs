@@ -2,7 +2,7 @@
 
 use std::{marker::PhantomData, rc::Rc, sync::Arc};
 
-use super::SocketHandler;
+use super::{CloseReason, SocketHandler};
 use crate::{
     channel::{self, Channel, Membership},
     telemetry::{Count, Gauge, Telemetry},
@@ -70,6 +70,8 @@ pub(crate) trait Router {
     fn is_routed(&self, topic: &str) -> bool;
     /// Starts the channel that serves the membership's topic.
     fn start(&self, membership: Rc<Membership>, payload: Payload);
+    /// Tells the application that the connection has ended.
+    fn terminate(&self, why: CloseReason);
 }
 
 /// A socket's handler beside the routes of its mount.
@@ -88,5 +90,9 @@ impl<S: SocketHandler> Router for Connected<S> {
             let count = Count::new(route.running.clone());
             route.start.start(self.socket.clone(), membership, payload, count);
         }
+    }
+
+    fn terminate(&self, why: CloseReason) {
+        self.socket.terminate(why);
     }
 }

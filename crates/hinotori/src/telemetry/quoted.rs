@@ -34,6 +34,13 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
+/// As much of a text as a quoted one has.
+#[cfg(feature = "tracing")]
+pub(crate) fn beginning(text: &str) -> &str {
+    let mut ends = (0..=LIMIT.min(text.len())).rev();
+    ends.find_map(|end| text.get(..end)).unwrap_or_default()
+}
+
 /// A client's address, or `-` if it is unknown.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Address(pub(crate) Option<IpAddr>);

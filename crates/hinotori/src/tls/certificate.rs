@@ -16,7 +16,7 @@ use rustls::{
         CertificateDer, PrivateKeyDer,
         pem::{self, PemObject},
     },
-    server::{ClientHello, ResolvesServerCert},
+    server::{ClientHello, NoClientAuth, ResolvesServerCert, danger::ClientCertVerifier},
     sign::CertifiedKey,
 };
 
@@ -55,6 +55,7 @@ pub struct Certificate {
 
 /// Why a certificate and key could not be loaded.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum CertificateError {
     /// A file cannot be read.
     Unreadable(PathBuf, io::Error),
@@ -151,10 +152,32 @@ impl Certificate {
     /// certificate that was loaded last.
     #[must_use]
     pub fn server_config(self: &Arc<Self>) -> ServerConfig {
+        self.server_config_verifying(Arc::new(NoClientAuth))
+    }
+
+    /// The same for mutual TLS: clients are asked for a certificate, and `clients` says which are good and whether a client
+    /// may come without. [`ConnectInfo::peer_certificate`](crate::ConnectInfo::peer_certificate) is the one that was good.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use hinotori::{Certificate, rustls::{self, RootCertStore, ServerConfig, server::WebPkiClientVerifier}};
+    ///
+    /// /// Clients must have a certificate that one of `roots` signed.
+    /// fn mutual(
+    ///     certificate: &Arc<Certificate>,
+    ///     roots: RootCertStore,
+    /// ) -> Result<ServerConfig, Box<dyn std::error::Error>> {
+    ///     let ring = Arc::new(rustls::crypto::ring::default_provider());
+    ///     let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), ring).build()?;
+    ///     Ok(certificate.server_config_verifying(clients))
+    /// }
+    /// ```
+    #[must_use]
+    pub fn server_config_verifying(self: &Arc<Self>, clients: Arc<dyn ClientCertVerifier>) -> ServerConfig {
         ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap_or_else(|error| unreachable!("ring has ciphers for TLS 1.2 and 1.3: {error}"))
-            .with_no_client_auth()
+            .with_client_cert_verifier(clients)
             .with_cert_resolver(self.clone())
     }
 }

@@ -2,7 +2,9 @@
 //! TLS connections, which carry HTTP like any other.
 
 mod certificate;
+mod peer;
 mod stream;
 
 pub use certificate::{Certificate, CertificateError};
+pub(crate) use peer::{PeerCertificates, keep_certificates};
 pub(crate) use stream::tcp;

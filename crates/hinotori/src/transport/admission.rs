@@ -1,12 +1,15 @@
 //! Admits and refuses clients: counts it, logs it, and answers over HTTP.
 
-use actix_web::{HttpRequest, HttpResponse, http::header};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{StatusCode, header},
+};
 
 use super::SocketOptions;
 use crate::{
     node::Node,
     reason::Refusal,
-    socket::Line,
+    socket::{Line, Refused},
     telemetry::{Address, Quoted, Transport},
 };
 
@@ -20,6 +23,8 @@ pub(super) struct Denial {
     details: String,
     /// The body of the answer, if it is more than the status.
     body: Option<String>,
+    /// What the application chose.
+    status: StatusCode,
 }
 
 impl From<Refusal> for Denial {
@@ -31,13 +36,20 @@ impl From<Refusal> for Denial {
 impl Denial {
     /// With more `key=value` pairs for the log, in which the client's text is [`Quoted`].
     pub(super) fn new(why: Refusal, details: String) -> Self {
-        Self { why, details, body: None }
+        Self { why, details, body: None, status: StatusCode::FORBIDDEN }
+    }
+
+    /// The application's own, with its reason.
+    pub(super) fn application(refused: &Refused) -> Self {
+        let (status, why) = (refused.status(), refused.to_string());
+        let details = format!("status={} why={}", status.as_u16(), Quoted(&why));
+        Self { status, ..Self::new(Refusal::Application, details) }
     }
 
     /// A request that is not an upgrade, with what is missing.
     pub(super) fn handshake(missing: String) -> Self {
         let details = format!("missing={}", Quoted(&missing));
-        Self { why: Refusal::Handshake, details, body: Some(missing) }
+        Self { body: Some(missing), ..Self::new(Refusal::Handshake, details) }
     }
 
     /// Counts and logs the refusal, and returns the answer.
@@ -48,7 +60,7 @@ impl Denial {
         options: &SocketOptions,
         node: &Node,
     ) -> HttpResponse {
-        let Self { why, details, body } = self;
+        let Self { why, details, body, status } = self;
         node.telemetry.refused(why);
         let space = if details.is_empty() { "" } else { " " };
         log::log!(
@@ -62,7 +74,7 @@ impl Denial {
                 HttpResponse::BadRequest().body(body.unwrap_or_else(|| "Bad Request".to_owned()))
             }
             Refusal::Origin | Refusal::Subprotocol | Refusal::Version | Refusal::Application => {
-                HttpResponse::Forbidden().finish()
+                HttpResponse::build(status).finish()
             }
             Refusal::Full | Refusal::Drain => HttpResponse::ServiceUnavailable()
                 .insert_header((header::RETRY_AFTER, RETRY_AFTER))
@@ -76,7 +88,7 @@ impl Denial {
 pub(super) fn opened(transport: Transport, line: &Line, request: &HttpRequest, options: &SocketOptions) {
     log::debug!(
         "event=connected conn={} transport={transport} peer={} path={}",
-        line.number(),
+        line.conn(),
         Address(options.trusted_proxies.client(request)),
         Quoted(request.path()),
     );

@@ -11,7 +11,7 @@ use crate::{
     node::Node,
     reason::Refusal,
     socket::{Accepted, ConnectInfo, Connected, Params, Refused, SocketHandler},
-    telemetry::{Crash, Quoted},
+    telemetry::{Crash, Quoted, Span},
     wire::Serializer,
 };
 
@@ -55,13 +55,19 @@ pub(super) async fn ask<T>(
     }
     let seat = node.connections.seat().ok_or(Refusal::Full)?;
     // it is dropped with the request if the client is gone
-    match callback::run(connect, |_| Poll::Pending).await {
+    let span = Span { callback: "connect", conn: None, topic: None, event: None };
+    match callback::run(span.around(connect), |_| Poll::Pending).await {
         Outcome::Returned(Ok(connected)) => Ok((connected, seat)),
-        Outcome::Returned(Err(Refused)) | Outcome::Cut => Err(Refusal::Application.into()),
-        Outcome::Panicked(why) => {
-            log::error!("event=crashed of={} why={}", Crash::Connect, Quoted(&why));
-            node.telemetry.crashed(Crash::Connect);
-            Err(Refusal::Crash.into())
-        }
+        Outcome::Returned(Err(refused)) if refused.is_fault() => Err(crashed(node, &refused.to_string())),
+        Outcome::Returned(Err(refused)) => Err(Denial::application(&refused)),
+        Outcome::Panicked(why) => Err(crashed(node, &why)),
+        Outcome::Cut => Err(Refusal::Application.into()),
     }
+}
+
+/// Counts and logs that `connect` crashed.
+fn crashed(node: &Node, why: &str) -> Denial {
+    log::error!("event=crashed of={} why={}", Crash::Connect, Quoted(why));
+    node.telemetry.crashed(Crash::Connect);
+    Refusal::Crash.into()
 }

@@ -309,7 +309,11 @@ mod tests {
 
     use super::*;
     use crate::{
-        connections::Member, node::Node, socket::Limits, telemetry::Transport, transport::piped::pipe,
+        connections::Member,
+        node::Node,
+        socket::{ChannelId, CloseReason, Limits},
+        telemetry::Transport,
+        transport::piped::pipe,
     };
 
     const LIMITS: Limits =
@@ -383,6 +387,34 @@ mod tests {
         node.connections.begin_drain();
         let _client = open(&node, 1_000);
         ends(&node).await;
+    }
+
+    #[actix_web::test]
+    async fn a_client_that_lags_is_written_the_newest_when_it_has_read_what_waits() {
+        let (line, mut client) = open(&Node::unbounded(), 10);
+        let (long, newest) = (Frame::pong(&[b'x'; 100]), Frame::pong(b"2"));
+        line.push(&long);
+        while !line.outbox().is_stalled() {
+            yield_now().await;
+        }
+        for frame in [Frame::pong(b"1"), newest.clone()] {
+            assert!(line.keep_latest(ChannelId(1), "key", &frame));
+        }
+        let mut read = vec![0; long.size() + newest.size()];
+        client.read_exact(&mut read).await.unwrap();
+        assert_eq!(read[long.size()..], newest.whole().unwrap()[..]);
+    }
+
+    #[actix_web::test]
+    async fn a_client_that_closes_is_told_apart_from_one_that_is_lost() {
+        for (why, last) in [(CloseReason::ByClient, frame_of(0x88, b"")), (CloseReason::Lost, vec![])] {
+            let node = Node::unbounded();
+            let (line, mut client) = open(&node, 1_000);
+            client.write_all(&last).await.unwrap();
+            drop(client);
+            ends(&node).await;
+            assert_eq!(line.why(), why);
+        }
     }
 
     #[actix_web::test]

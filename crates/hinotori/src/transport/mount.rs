@@ -1,4 +1,4 @@
-//! A socket at a path of a server, and its settings.
+//! A socket mounted at a path, and its settings.
 
 use std::{rc::Rc, sync::Arc, time::Duration};
 
@@ -14,10 +14,11 @@ use crate::{
 /// use std::time::Duration;
 /// use hinotori::{CheckOrigin, SocketOptions};
 ///
-/// let options = SocketOptions { timeout: Duration::from_secs(20), ..SocketOptions::default() };
-/// assert_eq!(options.check_origin, CheckOrigin::SameHost);
+/// let options = SocketOptions::default().timeout(Duration::from_secs(20)).longpoll(None);
+/// assert_eq!((options.check_origin, options.longpoll), (CheckOrigin::SameHost, None));
 /// ```
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct SocketOptions {
     /// Silence after which a WebSocket is closed, with code 1002. 60 s by default. phoenix.js sends a heartbeat every
     /// 30 s: if you set less than that, set a shorter `heartbeatIntervalMs` in your clients.
@@ -48,20 +49,20 @@ pub struct SocketOptions {
     pub compress: bool,
     /// Topics that one socket may have joined at a time. 100 by default, as in Phoenix.
     pub max_channels: usize,
-    /// Bytes that may wait for a client that does not read, before it is cut off. 1 MiB by default. Raise it if clients
-    /// on slow lines get large bursts.
+    /// Bytes that may wait for a client that does not read before it is disconnected. 1 MiB by default. Raise it if
+    /// clients on slow connections get large bursts.
     ///
-    /// Only what waits behind the frame that is being written counts, so one message of any size fits beyond the limit.
-    /// The pieces of a [`PayloadList`](crate::PayloadList) do not count. A client that has read anything within the
-    /// last second may have 16 times the limit waiting. A WebSocket client that has taken nothing for 10 s while more
-    /// than the limit waits, lists included, is cut off.
+    /// Only what waits behind the frame being written counts, so one message of any size fits beyond the limit. The
+    /// pieces of a [`PayloadList`](crate::PayloadList) do not count. A client that has taken 1/16 of the limit within
+    /// the last 0.3 s may have 16 times the limit waiting. A WebSocket client that takes less than 1/16 of the limit
+    /// for 10 s while more than the limit waits, lists included, is disconnected.
     pub outbox_limit: usize,
-    /// Messages, heartbeats and pings that a client may send per second on average. 0 by default: any number. Messages
-    /// above the rate get an error reply, `{"reason":"too many messages"}`. A client that sends more than twice the
-    /// rate is closed with 1008. Set it to a few times what a user can cause.
+    /// Messages, heartbeats and pings that a client may send per second on average. 0, the default, is unlimited.
+    /// Messages above the rate get an error reply, `{"reason":"too many messages"}`. A client that sends more than
+    /// twice the rate is closed with 1008. Set it to a few times what a user can cause.
     pub max_message_rate: u32,
-    /// Messages that a client may send at once before `max_message_rate` counts; at least 1. 100 by default: when
-    /// phoenix.js reconnects, it joins all its topics and sends what it kept.
+    /// Messages that a client may send at once before `max_message_rate` applies; at least 1. 100 by default, because
+    /// phoenix.js joins all its topics and sends what it buffered when it reconnects.
     pub max_message_burst: u32,
 }
 
@@ -81,6 +82,81 @@ impl Default for SocketOptions {
             max_message_rate: 0,
             max_message_burst: 100,
         }
+    }
+}
+
+/// Each method sets the field of the same name.
+impl SocketOptions {
+    /// Sets [`timeout`](#structfield.timeout).
+    #[must_use]
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
+    }
+
+    /// Sets [`check_origin`](#structfield.check_origin).
+    #[must_use]
+    pub fn check_origin(self, check_origin: CheckOrigin) -> Self {
+        Self { check_origin, ..self }
+    }
+
+    /// Sets [`trusted_proxies`](#structfield.trusted_proxies).
+    #[must_use]
+    pub fn trusted_proxies(self, trusted_proxies: TrustedProxies) -> Self {
+        Self { trusted_proxies, ..self }
+    }
+
+    /// Sets [`auth_token`](#structfield.auth_token).
+    #[must_use]
+    pub fn auth_token(self, auth_token: bool) -> Self {
+        Self { auth_token, ..self }
+    }
+
+    /// Sets [`longpoll`](#structfield.longpoll): a time, or `None`.
+    #[must_use]
+    pub fn longpoll(self, longpoll: impl Into<Option<Duration>>) -> Self {
+        Self { longpoll: longpoll.into(), ..self }
+    }
+
+    /// Sets [`max_frame_size`](#structfield.max_frame_size).
+    #[must_use]
+    pub fn max_frame_size(self, max_frame_size: usize) -> Self {
+        Self { max_frame_size, ..self }
+    }
+
+    /// Sets [`max_message_size`](#structfield.max_message_size).
+    #[must_use]
+    pub fn max_message_size(self, max_message_size: usize) -> Self {
+        Self { max_message_size, ..self }
+    }
+
+    /// Sets [`compress`](#structfield.compress).
+    #[must_use]
+    pub fn compress(self, compress: bool) -> Self {
+        Self { compress, ..self }
+    }
+
+    /// Sets [`max_channels`](#structfield.max_channels).
+    #[must_use]
+    pub fn max_channels(self, max_channels: usize) -> Self {
+        Self { max_channels, ..self }
+    }
+
+    /// Sets [`outbox_limit`](#structfield.outbox_limit).
+    #[must_use]
+    pub fn outbox_limit(self, outbox_limit: usize) -> Self {
+        Self { outbox_limit, ..self }
+    }
+
+    /// Sets [`max_message_rate`](#structfield.max_message_rate).
+    #[must_use]
+    pub fn max_message_rate(self, max_message_rate: u32) -> Self {
+        Self { max_message_rate, ..self }
+    }
+
+    /// Sets [`max_message_burst`](#structfield.max_message_burst).
+    #[must_use]
+    pub fn max_message_burst(self, max_message_burst: u32) -> Self {
+        Self { max_message_burst, ..self }
     }
 }
 

@@ -16,6 +16,7 @@ use crate::telemetry::Quoted;
 /// Which values of the `Origin` header are allowed. Requests without the header are always allowed; browsers do not
 /// send them across origins.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum CheckOrigin {
     /// The origin's host must be that of the request's `Host` header (or `:authority`), on any port.
     #[default]

@@ -226,6 +226,7 @@ impl Handler<Poll> for PollSession {
 
     fn handle(&mut self, _: Poll, ctx: &mut Context<Self>) -> Self::Result {
         self.last_poll = Instant::now();
+        self.connection.line().heard();
         let (poll, polled) = oneshot::channel();
         if let Some(earlier) = self.waiting.replace(poll) {
             let _ = earlier.send(Polled::Superseded);
@@ -240,6 +241,7 @@ impl Handler<Publish> for PollSession {
     type Result = ResponseActFuture<Self, Published>;
 
     fn handle(&mut self, Publish { body, is_ndjson }: Publish, _: &mut Context<Self>) -> Self::Result {
+        self.connection.line().heard();
         let connection = self.connection.clone();
         let publish = async move {
             if !is_ndjson {
@@ -291,7 +293,7 @@ mod tests {
     use crate::{
         channel::Membership,
         node::Node,
-        socket::{Accepted, Router},
+        socket::{Accepted, CloseReason, Router},
         telemetry::Transport,
         transport::SocketOptions,
         wire::{Payload, Serializer},
@@ -305,6 +307,8 @@ mod tests {
         }
 
         fn start(&self, _: Rc<Membership>, _: Payload) {}
+
+        fn terminate(&self, _: CloseReason) {}
     }
 
     #[actix_web::test]

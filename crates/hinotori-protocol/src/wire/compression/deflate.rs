@@ -129,7 +129,7 @@ mod tests {
         deflate(window, &[Bytes::copy_from_slice(message)], &mut out).ok().map(|()| out)
     }
 
-    /// Bytes that nothing can be said about in fewer.
+    /// Incompressible bytes.
     fn noise(length: usize) -> Vec<u8> {
         let mut seed = 1u64;
         let next = || {

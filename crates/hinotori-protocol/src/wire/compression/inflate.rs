@@ -48,7 +48,7 @@ pub enum InflateError {
 /// ```
 #[derive(Debug)]
 pub struct Inflate {
-    /// The end of what the client has sent compressed. Takes no memory before that.
+    /// The end of what the client has sent compressed. Empty, without an allocation, until then.
     history: Vec<u8>,
     /// The longest history, in bytes: a power of 2, or 0.
     window: usize,
@@ -185,7 +185,7 @@ mod tests {
         Inflate::new(0).inflate(payload, LIMIT).map(Vec::from)
     }
 
-    /// The payload of a message by a client with such a window, which begins anew or goes on.
+    /// A message's payload from a client with this window, with or without context takeover.
     fn deflated(compressor: &mut Compress, message: &[u8]) -> Vec<u8> {
         let mut payload = Vec::with_capacity(message.len() + 1_000);
         compressor.compress_vec(message, &mut payload, FlushCompress::Sync).unwrap();
@@ -220,7 +220,7 @@ mod tests {
     #[test]
     fn a_stream_that_ends_within_a_message_ends_no_context_and_there_are_not_many() {
         let mut client = Inflate::new(MAX_WINDOW);
-        // a stream that has ended, and a reference to what it said
+        // a stream that has ended, and a reference back into it
         let again = b"\xf3\x48\xcd\xc9\xc9\x07\x00\xf2\x00\x11\x00\x00";
         assert_eq!(client.inflate(again, LIMIT).unwrap(), "HelloHello");
         assert_eq!(client.inflate(b"\xf2\x00\x11\x00\x00", LIMIT).unwrap(), "Hello");

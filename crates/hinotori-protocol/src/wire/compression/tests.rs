@@ -1,4 +1,4 @@
-//! Both sides of a connection, after any agreement.
+//! Both sides of a connection, after every possible agreement.
 
 use bytes::Bytes;
 use flate2::{Compress, Compression, FlushCompress};
@@ -9,7 +9,7 @@ fn agreed(offer: &str) -> Agreement {
     Agreement::negotiate([offer.as_bytes()]).unwrap_or_else(|| panic!("{offer} is declined"))
 }
 
-/// What a client sends that takes its context over, or not, with a window of so many bits.
+/// What a client with a window of this many bits sends, with or without context takeover.
 fn client(bits: u8, takes_over: bool) -> impl FnMut(&[u8]) -> Vec<u8> {
     let mut compressor = Compress::new_with_window_bits(Compression::best(), false, bits);
     move |message| {
@@ -70,7 +70,7 @@ fn a_client_may_refer_to_its_window_and_no_further() {
     for (length, outcome) in [(255, Err(InflateError::Malformed)), (256, Ok("abc")), (257, Ok("bcd"))] {
         let mut reader = agreed("permessage-deflate; client_max_window_bits=8").inflate();
         let message: Vec<u8> = (b'a'..=b'z').cycle().take(length).collect();
-        // in two, so that the second is at the end of a history
+        // in two parts, so that the second is at the end of a history
         let mut send = client(9, true);
         for message in [&message[..100], &message[100..]] {
             assert_eq!(reader.inflate(&send(message), 1_000).unwrap(), message);

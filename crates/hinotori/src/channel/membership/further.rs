@@ -1,6 +1,6 @@
-//! Subscriptions of a channel to further topics: what is broadcast there goes to the channel itself, by its mailbox.
+//! A channel's own subscriptions to topics. Their broadcasts go into the channel's mailbox.
 //!
-//! The subscription that a join makes is another thing: its broadcasts go straight to the client. Both may exist on the
+//! The subscription made by a join is separate: its broadcasts go straight to the client. Both may exist on the
 //! channel's own topic.
 //!
 //! # Source
@@ -19,15 +19,15 @@ use crate::{
     pubsub::{Broadcast, Subscriber},
 };
 
-/// What is to be done when a channel ends.
+/// An action to run when the channel ends.
 type AtEnd = Box<dyn FnOnce()>;
 
-/// What few memberships have.
+/// State that few memberships need.
 #[derive(Default)]
 pub(super) struct Further {
     /// How many times the channel is subscribed to each topic.
     topics: RefCell<BTreeMap<Box<str>, usize>>,
-    /// Memory of the broadcasts from these topics that wait for the channel, in bytes.
+    /// Memory of these topics' broadcasts that wait for the channel, in bytes.
     load: Cell<usize>,
     at_end: RefCell<Vec<AtEnd>>,
 }
@@ -43,7 +43,7 @@ impl Further {
 }
 
 impl Membership {
-    /// Subscribes the channel itself to a topic, one more time if it is subscribed already.
+    /// Subscribes the channel itself to a topic, once more if it is already subscribed.
     pub(crate) fn subscribe_to(self: &Rc<Self>, topic: &str) {
         let (this, topic) = (self.clone(), topic.to_owned());
         self.line.local().in_order(move |local| {
@@ -55,7 +55,7 @@ impl Membership {
         });
     }
 
-    /// Ends all subscriptions to a topic, the one that the join made included.
+    /// Ends all subscriptions to a topic, including the one made by the join.
     pub(crate) fn unsubscribe_from(self: &Rc<Self>, topic: &str) {
         let (this, topic) = (self.clone(), topic.to_owned());
         self.line.local().in_order(move |local| {
@@ -69,7 +69,7 @@ impl Membership {
         });
     }
 
-    /// What takes the broadcasts of a topic to which the membership is subscribed in whatever way.
+    /// The receiver of a topic's broadcasts, for any combination of the membership's subscriptions to it.
     pub(super) fn subscriber(self: &Rc<Self>, topic: &str) -> Rc<dyn Subscriber> {
         match self.further.get().map_or(0, |further| further.times(topic)) {
             0 => self.clone(),
@@ -80,7 +80,7 @@ impl Membership {
         }
     }
 
-    /// A broadcast for the channel itself.
+    /// Delivers a broadcast to the channel itself.
     fn hear(&self, broadcast: &Arc<Broadcast>) {
         let Some(further) = self.further.get() else { return };
         let takes = |inbox: &Arc<dyn Inbox>| inbox.command(Command::Heard(broadcast.clone()));
@@ -89,14 +89,14 @@ impl Membership {
         }
     }
 
-    /// The channel has handled a broadcast of its own subscriptions.
+    /// Called when the channel has handled a broadcast from one of its own subscriptions.
     pub(crate) fn handled_heard(&self, broadcast: &Broadcast) {
         if let Some(further) = self.further.get() {
             further.load.set(further.load.get() - broadcast.cost());
         }
     }
 
-    /// Does something when the channel ends, however it ends; at once if it has.
+    /// Runs an action when the channel ends for whatever reason; immediately if it has already ended.
     pub(crate) fn at_end(&self, at_end: AtEnd) {
         if self.muted.get() {
             return at_end();
@@ -106,7 +106,7 @@ impl Membership {
         all.push(at_end);
     }
 
-    /// The channel has ended: so do its subscriptions, and all that was to end with it.
+    /// The channel has ended: ends its subscriptions and runs the registered actions.
     pub(super) fn end_further(&self) {
         let Some(further) = self.further.get() else { return };
         for topic in further.topics.take().into_keys() {
@@ -116,11 +116,11 @@ impl Membership {
     }
 }
 
-/// In the place of a [`Membership`] where the channel itself is subscribed. It has the membership's key, so that
-/// `broadcast_from` spares the channel on every topic.
+/// Subscribed in place of the [`Membership`] on topics that the channel itself subscribes to. It has the membership's
+/// key, so `broadcast_from` skips the channel on every topic.
 struct Subscription {
     membership: Rc<Membership>,
-    /// The client gets the topic's broadcasts, too.
+    /// Whether the client also gets the topic's broadcasts.
     is_joined: bool,
     times: usize,
 }

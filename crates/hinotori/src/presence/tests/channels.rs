@@ -14,7 +14,7 @@ struct Socket(Presence);
 
 impl SocketHandler for Socket {
     async fn connect(_: &Params, info: &ConnectInfo<'_>) -> Result<Self, Refused> {
-        info.app_data::<Presence>().cloned().map(Self).ok_or(Refused)
+        info.data::<Presence>().cloned().map(Self)
     }
 
     fn channels(routes: &mut Routes<Self>) {

@@ -21,7 +21,7 @@ use tokio::{
     sync::{Semaphore, mpsc},
 };
 
-use super::NARROW;
+use super::{NARROW, connect};
 use crate::{
     Channel, ConnectInfo, Context, Endpoint, Join, Params, Payload, PayloadList, RawContext, RawMessage,
     RawSocket, Refused, Result, Routes, SocketHandler, SocketOptions,
@@ -35,11 +35,10 @@ impl RawSocket for Echo {
 
     async fn connect(params: &Params, info: &ConnectInfo<'_>) -> std::result::Result<Self, Refused> {
         if params.get("deny").is_some() {
-            return Err(Refused);
+            return Err(Refused::because("told to"));
         }
         if params.get("wait").is_some() {
-            let gate = info.app_data::<Arc<Semaphore>>().ok_or(Refused)?;
-            gate.acquire().await.map_err(|_| Refused)?.forget();
+            info.data::<Arc<Semaphore>>()?.acquire().await?.forget();
         }
         Ok(Self)
     }
@@ -97,6 +96,7 @@ pub(super) fn configure(config: &mut ServiceConfig, endpoint: &Endpoint, gate: A
         .app_data("of the application")
         .configure(endpoint.socket::<UserSocket>("/socket", SocketOptions::default()))
         .configure(endpoint.raw_socket::<Echo>("/echo", SocketOptions::default()))
+        .configure(|config| connect::configure(config, endpoint))
         .service(web::resource("/facts").name("facts").to(facts))
         .route("/own", web::get().to(own))
         .route("/stream", web::get().to(stream_of))

@@ -1,6 +1,6 @@
 //! A client whose bytes are the test's to choose.
 
-use std::{fmt, net::SocketAddr};
+use std::{fmt, io, net::SocketAddr};
 
 use actix_web::rt::time::timeout;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf, split};
@@ -87,6 +87,12 @@ impl Writer {
             self.0.flush().await
         };
         timeout(PATIENCE, sent).await.expect("the server reads").unwrap();
+    }
+
+    /// The same to a server that may have gone.
+    pub(super) async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+        self.0.write_all(bytes.as_ref()).await?;
+        self.0.flush().await
     }
 
     /// Nothing more comes.

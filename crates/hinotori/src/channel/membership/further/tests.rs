@@ -30,7 +30,7 @@ struct Socket(Sender<Handle<()>>);
 
 impl SocketHandler for Socket {
     async fn connect(_: &Params, info: &ConnectInfo<'_>) -> Result<Self, Refused> {
-        info.app_data::<Sender<Handle<()>>>().cloned().map(Self).ok_or(Refused)
+        info.data::<Sender<Handle<()>>>().cloned().map(Self)
     }
 
     fn channels(routes: &mut Routes<Self>) {
