@@ -21,7 +21,9 @@ FROM gcr.io/distroless/cc-debian12:nonroot
 COPY --from=server /build/target/release/realtime-chat /usr/local/bin/realtime-chat
 COPY --from=page /build/priv/static /srv/static
 # in a container, 127.0.0.1 is only reachable from within the container
-ENV HOST=0.0.0.0 PORT=4000 STATIC_DIR=/srv/static OPS_LISTEN=0.0.0.0:9464
+ENV HOST=0.0.0.0 PORT=4000 STATIC_DIR=/srv/static OPS_LISTEN=0.0.0.0:9464 STORE=sqlite:/home/nonroot/chat.db
+# the messages; the folder belongs to `nonroot`, and so does a volume that Docker makes for it
+VOLUME /home/nonroot
 # clients; /healthz, /readyz and /metrics, which need not be published
 EXPOSE 4000 9464
 HEALTHCHECK --interval=10s --timeout=5s \

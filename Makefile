@@ -8,7 +8,7 @@
 # make bench  measures the server against a floor and writes docs/BENCHMARKS.md
 # make clients  runs the clients of other languages against the example reference
 
-.PHONY: run test autobahn fuzz chaos soak bench loadgen valgrind strace clients build assets fmt lint chromium nginx systemd clean
+.PHONY: run test autobahn fuzz chaos soak bench loadgen valgrind strace clients build assets fmt lint chromium nginx systemd sqlite clean
 .DEFAULT_GOAL := build
 
 CHROMIUM ?= /usr/bin/chromium
@@ -31,7 +31,7 @@ node_modules/.package-lock.json: package.json package-lock.json
 	npm ci --no-audit --no-fund
 	@touch $@
 
-test: lint build chromium nginx systemd
+test: lint build chromium nginx systemd sqlite
 	cargo test $(ALL)
 	cargo test --locked -p hinotori --no-default-features --lib
 	cargo test $(LOADGEN)
@@ -55,7 +55,7 @@ fuzz:
 # a short form of both is part of the tests
 chaos: build
 	cargo build $(ALL) --examples
-	CHAOS_ROUNDS=100 cargo test $(ALL) --test it -- --nocapture chaos::
+	CHAOS_ROUNDS=100 CHAOS_KILLS=50 cargo test $(ALL) --test it -- --nocapture chaos:: kill_9
 	CHAOS_KILLS=50 node --test --test-force-exit tests/clients/chaos.test.mjs
 
 soak:
@@ -100,6 +100,10 @@ nginx:
 # looks deploy/realtime-chat.service over
 systemd:
 	@sh tests/install.sh /usr/bin/systemd-analyze systemd procps
+
+# backs databases up
+sqlite:
+	@sh tests/install.sh /usr/bin/sqlite3 sqlite3
 
 fmt:
 	cargo fmt

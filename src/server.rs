@@ -7,7 +7,7 @@ use hinotori::{Certificate, Endpoint, Server};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    chat::{Chat, MessageStore, Page, UserSocket},
+    chat::{Chat, Close, Keep, Kind, MessageStore, Meters, Page, UserSocket},
     settings::Settings,
 };
 
@@ -19,8 +19,12 @@ pub(crate) async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
         .max_connections(settings.max_connections.unwrap_or(usize::MAX))
         .drainer(settings.drainer())
         .build();
-    let store = MessageStore::start(settings.history(), &endpoint)?;
-    let chat = Data::new(Chat { store, message_max: settings.message_max });
+    if settings.store == Kind::Memory && settings.keep != Keep::All {
+        return Err("--keep needs a database: set --store sqlite:PATH, or remove --keep".into());
+    }
+    let log = settings.store.log(settings.keep, Meters::register(endpoint.registry())?)?;
+    let store = MessageStore::start(log, settings.history(), &endpoint)?;
+    let chat = Data::new(Chat { store: store.clone(), message_max: settings.message_max });
     let (sockets, options) = (endpoint.clone(), settings.socket());
     let has_ops = settings.ops_listen.is_none();
     let mut server = Server::new(&endpoint, move || {
@@ -54,6 +58,7 @@ pub(crate) async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
     if let Some(ops) = ops {
         ops.stop(false).await;
     }
+    store.send(Close).await?;
     Ok(served?)
 }
 

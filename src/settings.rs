@@ -13,7 +13,7 @@ use clap::{
 };
 use hinotori::{Certificate, CertificateError, CheckOrigin, Drainer, SocketOptions, TrustedProxies};
 
-use crate::chat::Limit;
+use crate::chat::{Keep, Kind, Limit};
 
 /// A real-time chat over Phoenix Channels: open http://localhost:4000 in two tabs.
 ///
@@ -49,6 +49,14 @@ pub(crate) struct Settings {
     /// addresses and networks, such as 127.0.0.1,10.0.0.0/8. None by default; the header is then ignored.
     #[arg(long, env = "TRUSTED_PROXIES", default_value = "", hide_default_value = true)]
     trusted_proxies: TrustedProxies,
+    /// Where messages are stored: memory, or sqlite: and the path of a database file, such as sqlite:chat.db, which is
+    /// created if it does not exist. In memory, they are lost when the process ends.
+    #[arg(long, env = "STORE", default_value = "memory")]
+    pub(crate) store: Kind,
+    /// Which messages a database keeps: all, a number of messages such as 100000, or an age in days or hours such as 30d
+    /// or 12h. Older messages are deleted.
+    #[arg(long, env = "KEEP", default_value = "all")]
+    pub(crate) keep: Keep,
     /// Messages kept in memory, at least 1. The oldest are dropped first.
     #[arg(long, env = "HISTORY_LIMIT", default_value = "10000", value_parser = positive())]
     history_limit: usize,

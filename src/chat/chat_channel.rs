@@ -65,21 +65,19 @@ async fn new_message(fields: &Map<String, Value>, cx: &Context<ChatChannel>) -> 
             id => id,
         },
     };
-    match chat.store.send(Post { content: content.to_owned(), reply_to }).await {
-        Ok(Ok(())) => Reply::none(),
-        Ok(Err(error)) => unavailable(&error),
-        Err(error) => unavailable(&error.into()),
+    match chat.post(Post { content: content.to_owned(), reply_to }).await {
+        Ok(_) => Reply::none(),
+        Err(error) => unavailable(&error),
     }
 }
 
 async fn like_message(fields: &Map<String, Value>, cx: &Context<ChatChannel>) -> Result {
     let id = fields.get("message_id").and_then(|id| integer(id).or_else(|| leading_integer(id.as_str()?)));
     let Some(id) = id else { return refuse("invalid message id") };
-    match cx.socket().chat.store.send(Like { id }).await {
-        Ok(Ok(true)) => Reply::ok(json!({})),
-        Ok(Ok(false)) => refuse("message not found"),
-        Ok(Err(error)) => unavailable(&error),
-        Err(error) => unavailable(&error.into()),
+    match cx.socket().chat.like(Like { id }).await {
+        Ok(true) => Reply::ok(json!({})),
+        Ok(false) => refuse("message not found"),
+        Err(error) => unavailable(&error),
     }
 }
 

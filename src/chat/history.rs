@@ -1,15 +1,17 @@
-//! The messages of a chat, kept as the JSON that clients get.
+//! The newest messages of a chat, kept as the JSON that clients get.
 //!
-//! A message is encoded once, when it is posted. The number of likes is at its end, so a like rewrites only that
-//! number. The history of all messages shares what is kept, whatever its length.
+//! The history of all messages shares what is kept, whatever its length.
 
 use std::{collections::VecDeque, ops::Range};
 
 use hinotori::{Payload, PayloadError, PayloadList};
 
-/// What is kept about one message: `{"id", "content", "reply_to_id", "reply_to_content", "timestamp", "likes"}`.
+use super::message::{Message, event};
+
+/// What is kept about one message.
 #[derive(Debug)]
 struct Entry {
+    id: u64,
     /// The position of the content in the JSON, including its quotes.
     content: Range<usize>,
     /// The position of the number of likes.
@@ -26,14 +28,12 @@ pub(crate) struct Limit {
     pub(crate) bytes: usize,
 }
 
-/// The newest messages, with ids that count from 1.
+/// The newest messages, in the order of their ids.
 #[derive(Debug)]
 pub(super) struct History {
     entries: VecDeque<Entry>,
     /// Their JSON.
     messages: PayloadList,
-    /// The id of the oldest message that is kept.
-    first_id: u64,
     limit: Limit,
     /// All messages as the payload of `load_messages`, until a message changes.
     snapshot: Option<Payload>,
@@ -42,43 +42,55 @@ pub(super) struct History {
 impl History {
     /// A history that keeps at most `limit`; the oldest messages are dropped first.
     pub(super) fn new(limit: Limit) -> Self {
-        Self { entries: VecDeque::new(), messages: PayloadList::new(), first_id: 1, limit, snapshot: None }
+        Self { entries: VecDeque::new(), messages: PayloadList::new(), limit, snapshot: None }
     }
 
-    /// Adds a message and returns it, as `{"message": M}`.
-    pub(super) fn post(
-        &mut self,
-        content: &str,
-        reply_to: Option<i128>,
-        timestamp: &str,
-    ) -> Result<Payload, PayloadError> {
-        let id = self.first_id + self.entries.len() as u64;
-        let (json, entry) = self.write(id, content, reply_to, timestamp)?;
-        let message = event(&json)?;
+    /// Adds the next message and returns it, as `{"message": M}`.
+    pub(super) fn push(&mut self, message: &Message) -> Result<Payload, PayloadError> {
+        let json = message.json();
+        let event = event(&json)?;
         self.messages.push(Payload::raw_json(json)?)?;
         // nothing below can fail, and a panic above leaves the history unchanged
-        self.entries.push_back(entry);
+        self.entries.push_back(Entry {
+            id: message.id(),
+            content: message.content(),
+            likes_at: message.head().len(),
+            likes: message.likes(),
+        });
         while self.entries.len() > self.limit.messages || self.messages.bytes() > self.limit.bytes {
             self.entries.pop_front();
             self.messages.pop_front();
-            self.first_id += 1;
         }
         self.snapshot = None;
-        Ok(message)
+        Ok(event)
     }
 
-    /// Adds a like to a message and returns it, as `{"message": M}`. `None` if there is no such message.
-    pub(super) fn like(&mut self, id: i128) -> Result<Option<Payload>, PayloadError> {
-        let Some(index) = self.index(id) else { return Ok(None) };
-        let (Some(entry), Some(json)) = (self.entries.get_mut(index), self.messages.get(index)) else {
-            return Ok(None);
-        };
-        let json = with_likes(json.get(..entry.likes_at).unwrap_or_default(), entry.likes + 1);
-        let message = event(&json)?;
-        self.messages.replace(index, Payload::raw_json(json)?)?;
-        entry.likes += 1;
-        self.snapshot = None;
-        Ok(Some(message))
+    /// Replaces a message, if it is still kept, by the same with its new likes. Returns it, as `{"message": M}`.
+    pub(super) fn replace(&mut self, message: &Message) -> Result<Payload, PayloadError> {
+        let json = message.json();
+        let event = event(&json)?;
+        if let Some(index) = self.index(message.id().into()) {
+            self.messages.replace(index, Payload::raw_json(json)?)?;
+            if let Some(entry) = self.entries.get_mut(index) {
+                entry.likes = message.likes();
+            }
+            self.snapshot = None;
+        }
+        Ok(event)
+    }
+
+    /// A message, if it is still kept.
+    pub(super) fn get(&self, id: i128) -> Option<Message> {
+        let index = self.index(id)?;
+        let Entry { id, content, likes_at, likes } = self.entries.get(index)?;
+        let head = self.messages.get(index)?.get(..*likes_at)?;
+        Some(Message::from_parts(*id, head.to_vec(), content.clone(), *likes))
+    }
+
+    /// The content of a message as JSON, if it is still kept.
+    pub(super) fn content(&self, id: i128) -> Option<&[u8]> {
+        let index = self.index(id)?;
+        self.messages.get(index)?.get(self.entries.get(index)?.content.clone())
     }
 
     /// All messages from the oldest to the newest, as `{"messages": […]}`.
@@ -96,58 +108,30 @@ impl History {
         self.messages.bytes()
     }
 
-    /// A message without likes, and what is kept about it.
-    fn write(
-        &self,
-        id: u64,
-        content: &str,
-        reply_to: Option<i128>,
-        timestamp: &str,
-    ) -> Result<(Vec<u8>, Entry), PayloadError> {
-        let mut json = format!(r#"{{"id":{id},"content":"#).into_bytes();
-        let start = json.len();
-        serde_json::to_writer(&mut json, content).map_err(PayloadError::Encode)?;
-        let content = start..json.len();
-        json.extend_from_slice(br#","reply_to_id":"#);
-        serde_json::to_writer(&mut json, &reply_to).map_err(PayloadError::Encode)?;
-        json.extend_from_slice(br#","reply_to_content":"#);
-        json.extend_from_slice(reply_to.and_then(|id| self.content(id)).unwrap_or(b"null"));
-        json.extend_from_slice(format!(r#","timestamp":"{timestamp}","likes":"#).as_bytes());
-        let entry = Entry { content, likes_at: json.len(), likes: 0 };
-        Ok((with_likes(&json, 0), entry))
-    }
-
-    /// The content of a message as JSON, if it is still kept.
-    fn content(&self, id: i128) -> Option<&[u8]> {
-        let index = self.index(id)?;
-        self.messages.get(index)?.get(self.entries.get(index)?.content.clone())
-    }
-
     fn index(&self, id: i128) -> Option<usize> {
-        usize::try_from(id.checked_sub(i128::from(self.first_id))?).ok()
+        let id = u64::try_from(id).ok()?;
+        self.entries.binary_search_by_key(&id, |entry| entry.id).ok()
     }
-}
-
-/// A message, assembled from everything before the number of likes, and that number.
-fn with_likes(before: &[u8], likes: u64) -> Vec<u8> {
-    [before, likes.to_string().as_bytes(), b"}"].concat()
-}
-
-fn event(message: &[u8]) -> Result<Payload, PayloadError> {
-    Payload::raw_json([br#"{"message":"#, message, b"}"].concat())
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::{Value, json};
+    use serde_json::Value;
 
-    use super::*;
-
-    const NOW: &str = "2025-01-01T00:00:00.000000Z";
+    use super::{super::message::Draft, *};
 
     fn history(messages: usize) -> History {
         History::new(Limit { messages, bytes: usize::MAX })
+    }
+
+    fn post(history: &mut History, id: u64, content: &str) -> Value {
+        value(&history.push(&Draft::new(content, None).unwrap().message(id, None)).unwrap())
+    }
+
+    fn like(history: &mut History, id: i128) -> Value {
+        let message = history.get(id).unwrap().liked();
+        value(&history.replace(&message).unwrap())["message"]["likes"].clone()
     }
 
     fn value(payload: &Payload) -> Value {
@@ -159,88 +143,74 @@ mod tests {
     }
 
     #[test]
-    fn a_message_has_all_its_fields_and_ids_count_from_one() {
+    fn a_like_changes_one_message_and_an_unknown_id_is_none() {
         let mut history = self::history(10);
-        assert_eq!(
-            value(&history.post("hi \"there\" <b>\u{7}", None, NOW).unwrap()),
-            json!({ "message": {
-                "id": 1, "content": "hi \"there\" <b>\u{7}", "likes": 0,
-                "reply_to_id": null, "reply_to_content": null, "timestamp": NOW,
-            } })
-        );
-        let reply = value(&history.post("yes", Some(1), NOW).unwrap());
-        assert_eq!(reply["message"]["id"], 2);
-        assert_eq!(reply["message"]["reply_to_content"], "hi \"there\" <b>\u{7}");
-    }
-
-    #[test]
-    fn a_reply_to_what_is_not_there_keeps_its_id_and_quotes_nothing() {
-        let mut history = self::history(10);
-        for id in [0, 1, 99, -1, i128::from(u64::MAX), i128::from(i64::MIN)] {
-            let message = &value(&history.post("x", Some(id), NOW).unwrap())["message"];
-            assert_eq!(message["reply_to_id"].to_string(), id.to_string());
-            if id != 1 {
-                assert_eq!(message["reply_to_content"], Value::Null, "{id}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_like_changes_one_message_and_an_unknown_id_none() {
-        let mut history = self::history(10);
-        for content in ["a", "b"] {
-            history.post(content, None, NOW).unwrap();
+        for (id, content) in [(1, "a"), (2, "b")] {
+            post(&mut history, id, content);
         }
         for likes in 1..=10 {
-            assert_eq!(value(&history.like(2).unwrap().unwrap())["message"]["likes"], likes);
+            assert_eq!(like(&mut history, 2), likes);
         }
         assert_eq!(messages(&mut history).iter().map(|m| m["likes"].clone()).collect::<Vec<_>>(), [0, 10]);
         for id in [0, 3, -1, i128::MIN, i128::MAX] {
-            assert_eq!(history.like(id).unwrap(), None, "{id}");
+            assert_eq!(history.get(id), None, "{id}");
+            assert_eq!(history.content(id), None, "{id}");
         }
     }
 
     #[test]
-    fn the_oldest_go_first_and_ids_go_on() {
+    fn the_oldest_go_first() {
         let mut history = self::history(3);
-        for n in 1..=5 {
-            history.post(&n.to_string(), None, NOW).unwrap();
+        for id in 1..=5 {
+            post(&mut history, id, &id.to_string());
         }
         assert_eq!(messages(&mut history).iter().map(|m| m["id"].clone()).collect::<Vec<_>>(), [3, 4, 5]);
-        assert_eq!(history.like(2).unwrap(), None);
-        assert_eq!(value(&history.like(3).unwrap().unwrap())["message"]["content"], "3");
-        let reply = value(&history.post("late", Some(1), NOW).unwrap());
-        assert_eq!(reply["message"]["reply_to_content"], Value::Null);
-        assert_eq!(reply["message"]["id"], 6);
+        assert_eq!((history.get(2), history.content(2)), (None, None));
+        assert_eq!(history.content(3), Some(&b"\"3\""[..]));
+        // one that went while it was liked is told all the same, and does not come back
+        let gone = Draft::new("1", None).unwrap().message(1, None).liked();
+        assert_eq!(value(&history.replace(&gone).unwrap())["message"]["likes"], 1);
+        assert_eq!(messages(&mut history).len(), 3);
+    }
+
+    #[test]
+    fn an_id_that_is_left_out_moves_no_other() {
+        let mut history = self::history(3);
+        for id in [1, 2, 4, 9] {
+            post(&mut history, id, &id.to_string());
+        }
+        assert_eq!(history.get(3), None);
+        for id in [2, 4, 9] {
+            assert_eq!(history.get(id).unwrap().quote(), format!("\"{id}\"").as_bytes());
+        }
     }
 
     #[test]
     fn the_oldest_go_when_the_bytes_are_too_many_and_likes_count() {
         let mut history = History::new(Limit { messages: 100, bytes: 1_000 });
-        for _ in 0..50 {
-            history.post("twenty characters ...", None, NOW).unwrap();
+        for id in 1..=50 {
+            post(&mut history, id, "twenty characters ...");
         }
         let kept = messages(&mut history);
         assert!((3..10).contains(&kept.len()), "{}", kept.len());
         assert_eq!(kept.last().unwrap()["id"], 50);
         for _ in 0..20 {
-            history.like(50).unwrap();
+            like(&mut history, 50);
         }
         let kept = messages(&mut history);
         assert_eq!(history.bytes(), kept.iter().map(|message| message.to_string().len()).sum::<usize>());
-        history.post(&"x".repeat(5_000), None, NOW).unwrap();
+        post(&mut history, 51, &"x".repeat(5_000));
         assert!(messages(&mut history).is_empty(), "one that is too long for the history is not kept in it");
-        let next = value(&history.post("next", None, NOW).unwrap());
-        assert_eq!(next["message"]["id"], 52);
+        assert_eq!(post(&mut history, 52, "next")["message"]["id"], 52);
     }
 
     #[test]
     fn a_history_that_was_sent_stays_as_it_was() {
         let mut history = self::history(10);
-        history.post("a", None, NOW).unwrap();
+        post(&mut history, 1, "a");
         let first = history.load();
         assert_eq!(first, history.load());
-        history.like(1).unwrap();
+        like(&mut history, 1);
         assert_ne!(first, history.load());
         assert_eq!(value(&first)["messages"][0]["likes"], 0);
     }
@@ -249,8 +219,8 @@ mod tests {
         #[test]
         fn any_content_comes_back_equal(contents in proptest::collection::vec(any::<String>(), 1..8)) {
             let mut history = self::history(5);
-            for (at, content) in contents.iter().enumerate() {
-                history.post(content, Some(at as i128), NOW).unwrap();
+            for (id, content) in (1..).zip(&contents) {
+                post(&mut history, id, content);
             }
             let kept = messages(&mut history);
             for (message, content) in kept.iter().rev().zip(contents.iter().rev()) {

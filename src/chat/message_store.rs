@@ -1,30 +1,29 @@
 //! The supervised actor that owns the chat's messages.
 //!
-//! Adding a message and broadcasting it are one step here: all broadcasts come from this actor, in the order of the
-//! ids, and each worker gets them in that order. The actor has its own thread.
+//! It submits posts and likes to a [`MessageLog`], which decides their order. Applying what the log has committed and
+//! broadcasting it are one step here: all broadcasts come from this actor, in the order of the ids, and each worker gets
+//! them in that order. The actor has its own thread.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
-use actix::{Actor, Addr, Arbiter, Context, Handler, MailboxError, Message, Supervised, Supervisor};
-use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
+use actix::{Actor, Addr, Arbiter, AsyncContext, Context, Handler, Message, Supervised, Supervisor};
+use tokio::sync::oneshot;
 
 use super::{
-    LOBBY,
+    LOBBY, Pending, StoreError,
     history::{History, Limit},
+    message::Draft,
+    message_log::{Claim, Command, Committed, Done, MessageLog, Settled, Sink},
 };
 use hinotori::{
     Endpoint, Payload, PayloadError, PubSub,
     prometheus::{self, IntGauge, Registry},
-    supervise::{Crashed, Guard},
+    supervise::Guard,
 };
-
-/// ISO 8601 in UTC with microseconds, like Elixir's `DateTime`.
-const TIMESTAMP: &[BorrowedFormatItem<'_>] =
-    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
 
 /// Adds a message and broadcasts it as `new_message`.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<(), StoreError>")]
+#[rtype(result = "Result<Pending, StoreError>")]
 pub(crate) struct Post {
     /// The text of the message.
     pub(crate) content: String,
@@ -32,9 +31,9 @@ pub(crate) struct Post {
     pub(crate) reply_to: Option<i128>,
 }
 
-/// Adds a like to a message and broadcasts it as `message_liked`. False if there is no such message.
+/// Adds a like to a message and broadcasts it as `message_liked`.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<bool, StoreError>")]
+#[rtype(result = "Result<Pending, StoreError>")]
 pub(crate) struct Like {
     /// The id of the message.
     pub(crate) id: i128,
@@ -45,58 +44,31 @@ pub(crate) struct Like {
 #[rtype(result = "Result<Payload, StoreError>")]
 pub(crate) struct Load;
 
-/// Why the store did not do what it was asked to.
-#[derive(Debug)]
-pub(crate) enum StoreError {
-    /// It crashed on the message, which may have been carried out in part. All its other data is unchanged.
-    Crashed(Crashed),
-    /// It is gone, or its queue is.
-    Mailbox(MailboxError),
-    /// The message cannot be encoded as JSON.
-    Payload(PayloadError),
-}
+/// Writes what waits and closes the log: the server shuts down.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Close;
 
-impl fmt::Display for StoreError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the message store did not answer")
-    }
-}
-
-impl std::error::Error for StoreError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Crashed(error) => Some(error),
-            Self::Mailbox(error) => Some(error),
-            Self::Payload(error) => Some(error),
-        }
-    }
-}
-
-impl From<Crashed> for StoreError {
-    fn from(error: Crashed) -> Self {
-        Self::Crashed(error)
-    }
-}
-
-impl From<MailboxError> for StoreError {
-    fn from(error: MailboxError) -> Self {
-        Self::Mailbox(error)
-    }
-}
-
-impl From<PayloadError> for StoreError {
-    fn from(error: PayloadError) -> Self {
-        Self::Payload(error)
-    }
-}
+/// The outcome of a command that the log did not settle at once.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct Later(Settled);
 
 /// Holds the newest messages in memory.
-#[derive(Debug)]
 pub(crate) struct MessageStore {
     guard: Guard,
+    log: Box<dyn MessageLog>,
+    /// Where the log sends outcomes later.
+    sink: Sink,
     history: History,
     pubsub: PubSub,
     size: Size,
+}
+
+impl fmt::Debug for MessageStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MessageStore").field("log", &self.log).finish_non_exhaustive()
+    }
 }
 
 /// Metrics about what is kept.
@@ -108,8 +80,8 @@ struct Size {
 
 impl Size {
     fn register(registry: &Registry) -> prometheus::Result<Self> {
-        let messages = IntGauge::new("realtime_chat_messages", "Messages in the store.")?;
-        let bytes = IntGauge::new("realtime_chat_message_bytes", "Bytes of the messages in the store.")?;
+        let messages = IntGauge::new("realtime_chat_messages", "Messages in memory.")?;
+        let bytes = IntGauge::new("realtime_chat_message_bytes", "Bytes of the messages in memory.")?;
         registry.register(Box::new(messages.clone()))?;
         registry.register(Box::new(bytes.clone()))?;
         Ok(Self { messages, bytes })
@@ -122,21 +94,70 @@ impl Size {
 }
 
 impl MessageStore {
-    /// Starts a supervised store on its own thread. It broadcasts on the endpoint, whose metrics show how much it keeps
-    /// and how often it crashed.
+    /// Starts a supervised store on its own thread, with the newest messages of the log. It broadcasts on the endpoint, whose
+    /// metrics show how much it keeps and how often it crashed.
     ///
     /// # Errors
-    /// [`prometheus::Error::AlreadyReg`] if the endpoint has a store already.
-    pub(crate) fn start(limit: Limit, endpoint: &Endpoint) -> prometheus::Result<Addr<Self>> {
+    /// [`OpenError`](super::message_log::OpenError) if the log cannot be read; [`prometheus::Error::AlreadyReg`] if the
+    /// endpoint has a store already.
+    pub(crate) fn start(
+        mut log: Box<dyn MessageLog>,
+        limit: Limit,
+        endpoint: &Endpoint,
+    ) -> Result<Addr<Self>, Box<dyn std::error::Error>> {
         let (pubsub, size) = (endpoint.pubsub().clone(), Size::register(endpoint.registry())?);
+        let mut history = History::new(limit);
+        for message in log.open(limit)? {
+            history.push(&message)?;
+        }
+        size.set(&history);
         let guard = Guard::new("MessageStore").counted(endpoint);
         let thread = Arbiter::new();
-        Ok(Supervisor::start_in_arbiter(&thread.handle(), move |_| Self {
-            guard,
-            history: History::new(limit),
-            pubsub,
-            size,
+        Ok(Supervisor::start_in_arbiter(&thread.handle(), move |ctx: &mut Context<Self>| {
+            let store = ctx.address();
+            // this ignores the mailbox's bound: the log's own queue was the bound
+            let sink: Sink = Arc::new(move |settled| store.do_send(Later(settled)));
+            Self { guard, log, sink, history, pubsub, size }
         }))
+    }
+
+    /// Hands a command to the log.
+    fn submit(
+        &mut self,
+        command: impl FnOnce(&History) -> Result<Command, PayloadError>,
+        ctx: &mut Context<Self>,
+    ) -> Result<Pending, StoreError> {
+        let Self { guard, history, log, sink, .. } = self;
+        let (reply, waits) = oneshot::channel();
+        let claim = Claim::default();
+        let pending = Pending::new(claim.clone(), waits);
+        let settled = guard.run(ctx, || {
+            let command = command(history)?;
+            Ok::<_, StoreError>(log.submit(command, Done::new(claim, reply, Arc::clone(sink)))?)
+        })??;
+        if let Some(settled) = settled {
+            self.settle(settled, ctx);
+        }
+        Ok(pending)
+    }
+
+    /// Applies what was committed, broadcasts it, and answers the caller.
+    fn settle(&mut self, Settled { outcome, reply }: Settled, ctx: &mut Context<Self>) {
+        let Self { guard, history, pubsub, size, .. } = self;
+        let result = outcome.map_err(StoreError::from).and_then(|committed| {
+            guard.run(ctx, || {
+                let (event, payload) = match committed {
+                    Committed::Posted(message) => ("new_message", history.push(&message)?),
+                    Committed::Liked(message) => ("message_liked", history.replace(&message)?),
+                    Committed::NotFound => return Ok(false),
+                };
+                size.set(history);
+                pubsub.broadcast(LOBBY, event, payload)?;
+                Ok(true)
+            })?
+        });
+        // the caller may be gone
+        let _ = reply.send(result);
     }
 }
 
@@ -151,30 +172,30 @@ impl Supervised for MessageStore {
 }
 
 impl Handler<Post> for MessageStore {
-    type Result = Result<(), StoreError>;
+    type Result = Result<Pending, StoreError>;
 
     fn handle(&mut self, Post { content, reply_to }: Post, ctx: &mut Context<Self>) -> Self::Result {
-        let Self { guard, history, pubsub, size } = self;
-        guard.run(ctx, || {
-            let now = OffsetDateTime::now_utc().format(TIMESTAMP).unwrap_or_default();
-            let message = history.post(&content, reply_to, &now)?;
-            size.set(history);
-            Ok(pubsub.broadcast(LOBBY, "new_message", message)?)
-        })?
+        let command = |history: &History| {
+            let quote = reply_to.and_then(|id| history.content(id)).map(<[u8]>::to_vec);
+            Ok(Command::Post { draft: Draft::new(&content, reply_to)?, quote })
+        };
+        self.submit(command, ctx)
     }
 }
 
 impl Handler<Like> for MessageStore {
-    type Result = Result<bool, StoreError>;
+    type Result = Result<Pending, StoreError>;
 
     fn handle(&mut self, Like { id }: Like, ctx: &mut Context<Self>) -> Self::Result {
-        let Self { guard, history, pubsub, size } = self;
-        guard.run(ctx, || {
-            let Some(message) = history.like(id)? else { return Ok(false) };
-            size.set(history);
-            pubsub.broadcast(LOBBY, "message_liked", message)?;
-            Ok(true)
-        })?
+        self.submit(|history| Ok(Command::Like { id, known: history.get(id) }), ctx)
+    }
+}
+
+impl Handler<Later> for MessageStore {
+    type Result = ();
+
+    fn handle(&mut self, Later(settled): Later, ctx: &mut Context<Self>) {
+        self.settle(settled, ctx);
     }
 }
 
@@ -187,100 +208,13 @@ impl Handler<Load> for MessageStore {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::process::Command;
+impl Handler<Close> for MessageStore {
+    type Result = ();
 
-    use hinotori::prometheus::TextEncoder;
-    use serde_json::Value;
-
-    use super::*;
-
-    const LIMIT: Limit = Limit { messages: 10, bytes: 1_000_000 };
-
-    /// Makes a handler of the real store panic in the middle.
-    #[derive(Message)]
-    #[rtype(result = "Result<(), StoreError>")]
-    struct Crash;
-
-    impl Handler<Crash> for MessageStore {
-        type Result = Result<(), StoreError>;
-
-        fn handle(&mut self, _: Crash, ctx: &mut Context<Self>) -> Self::Result {
-            let Self { guard, history, .. } = self;
-            guard.run(ctx, || {
-                history.like(1)?;
-                panic!("told to")
-            })?
-        }
-    }
-
-    fn post(content: &str) -> Post {
-        Post { content: content.to_owned(), reply_to: None }
-    }
-
-    async fn contents(store: &Addr<MessageStore>) -> Vec<String> {
-        let history: Value = store.send(Load).await.unwrap().unwrap().parse().unwrap();
-        let messages = history["messages"].as_array().unwrap();
-        messages.iter().map(|message| message["content"].as_str().unwrap().to_owned()).collect()
-    }
-
-    #[actix_web::test]
-    async fn a_crash_is_an_error_to_its_caller_and_the_address_and_the_messages_stay() {
-        let store = MessageStore::start(LIMIT, &Endpoint::new()).unwrap();
-        store.send(post("before")).await.unwrap().unwrap();
-        // queued behind the crash: it must not be lost in it
-        let (crashed, posted) =
-            futures_util::future::join(store.send(Crash), store.send(post("behind"))).await;
-        assert!(matches!(crashed.unwrap(), Err(StoreError::Crashed(Crashed))));
-        posted.unwrap().unwrap();
-        store.send(post("after")).await.unwrap().unwrap();
-        assert_eq!(contents(&store).await, ["before", "behind", "after"]);
-        assert!(store.connected());
-    }
-
-    #[actix_web::test]
-    async fn two_crashes_are_survived_and_counted() {
-        let endpoint = Endpoint::new();
-        let store = MessageStore::start(LIMIT, &endpoint).unwrap();
-        store.send(post("kept")).await.unwrap().unwrap();
-        for _ in 0..2 {
-            assert!(store.send(Crash).await.unwrap().is_err());
-        }
-        assert_eq!(contents(&store).await, ["kept"]);
-        let metrics = TextEncoder::new().encode_to_string(&endpoint.registry().gather()).unwrap();
-        assert!(metrics.contains("hinotori_crashes_total{of=\"MessageStore\"} 2\n"), "{metrics}");
-        assert!(MessageStore::start(LIMIT, &endpoint).is_err(), "a second store on one endpoint");
-    }
-
-    /// Not a test of its own: the child process of the next test.
-    #[actix_web::test]
-    #[ignore = "ends the process"]
-    async fn crash_until_the_process_ends() {
-        let store = MessageStore::start(LIMIT, &Endpoint::new()).unwrap();
-        for _ in 0..3 {
-            let _ = store.send(Crash).await;
-        }
-    }
-
-    #[test]
-    fn a_store_that_keeps_crashing_ends_the_process_with_a_message_and_a_code() {
-        let name = "chat::message_store::tests::crash_until_the_process_ends";
-        let program = std::env::current_exe().unwrap();
-        let output =
-            Command::new(program).args([name, "--exact", "--ignored", "--nocapture"]).output().unwrap();
-        assert_eq!(output.status.code(), Some(70));
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(said.contains("error: MessageStore crashed 3 times within 5s, giving up"), "{said}");
-    }
-
-    #[actix_web::test]
-    async fn a_timestamp_is_iso_8601_in_utc_with_six_digits() {
-        let store = MessageStore::start(LIMIT, &Endpoint::new()).unwrap();
-        store.send(post("x")).await.unwrap().unwrap();
-        let history: Value = store.send(Load).await.unwrap().unwrap().parse().unwrap();
-        let timestamp = history["messages"][0]["timestamp"].as_str().unwrap();
-        let shape: String = timestamp.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
-        assert_eq!(shape, "0000-00-00T00:00:00.000000Z");
+    fn handle(&mut self, _: Close, _: &mut Context<Self>) {
+        self.log.close();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,16 +5,23 @@
 
 mod chat_channel;
 mod history;
+mod message;
+mod message_log;
 mod message_store;
 mod page;
+mod pending;
+mod store_error;
 #[cfg(test)]
 mod tests;
 mod user_socket;
 
 pub(crate) use chat_channel::ChatChannel;
 pub(crate) use history::Limit;
-pub(crate) use message_store::{Like, Load, MessageStore, Post, StoreError};
+pub(crate) use message_log::{Keep, Kind, Meters};
+pub(crate) use message_store::{Close, Like, Load, MessageStore, Post};
 pub(crate) use page::Page;
+pub(crate) use pending::Pending;
+pub(crate) use store_error::StoreError;
 pub(crate) use user_socket::{Chat, UserSocket};
 
 /// The one topic of the chat.

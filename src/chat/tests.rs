@@ -3,7 +3,10 @@
 use actix_web::web::Data;
 use serde_json::{Value, json};
 
-use super::{Chat, LOBBY, Limit, MessageStore, UserSocket};
+use super::{
+    Chat, LOBBY, MessageStore, UserSocket,
+    message_log::{Memory, suite::LIMIT},
+};
 use hinotori::{
     Endpoint, Status,
     testing::{ChannelTest, TestSocket},
@@ -15,7 +18,7 @@ async fn connect(endpoint: &Endpoint, chat: &Data<Chat>) -> TestSocket {
 
 fn chat(endpoint: &Endpoint) -> Data<Chat> {
     Data::new(Chat {
-        store: MessageStore::start(Limit { messages: 10, bytes: 1_000_000 }, endpoint).unwrap(),
+        store: MessageStore::start(Box::new(Memory::default()), LIMIT, endpoint).unwrap(),
         message_max: 5,
     })
 }

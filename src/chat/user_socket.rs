@@ -3,7 +3,7 @@
 use actix::Addr;
 use actix_web::web::Data;
 
-use super::{ChatChannel, LOBBY, MessageStore};
+use super::{ChatChannel, LOBBY, Like, MessageStore, Post, StoreError};
 use hinotori::{ConnectInfo, Params, Refused, Routes, SocketHandler};
 
 /// What every socket of the chat needs. The program adds it to its `App` with `app_data`, as a [`Data`] that all
@@ -14,6 +14,24 @@ pub(crate) struct Chat {
     pub(crate) store: Addr<MessageStore>,
     /// The maximum length of a message in characters (Unicode scalar values).
     pub(crate) message_max: usize,
+}
+
+impl Chat {
+    /// Adds a message and waits until everyone has been told.
+    ///
+    /// # Errors
+    /// [`StoreError`] if nobody has been, nor will be; after 5 s at the latest, unless the disk hangs.
+    pub(super) async fn post(&self, post: Post) -> Result<bool, StoreError> {
+        self.store.send(post).await??.outcome().await
+    }
+
+    /// Adds a like and waits until everyone has been told. False if there is no such message.
+    ///
+    /// # Errors
+    /// As [`Chat::post`].
+    pub(super) async fn like(&self, like: Like) -> Result<bool, StoreError> {
+        self.store.send(like).await??.outcome().await
+    }
 }
 
 /// One client of the chat.

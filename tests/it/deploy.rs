@@ -10,6 +10,7 @@ use crate::{
 const IMAGE: &str = include_str!("../../Dockerfile");
 const IGNORED: &str = include_str!("../../.dockerignore");
 const MAKEFILE: &str = include_str!("../../Makefile");
+const COMPOSE: &str = include_str!("../../deploy/compose.yaml");
 const UNIT: &str = include_str!("../../deploy/realtime-chat.service");
 
 /// What the lines of a file that begin with `keyword` say behind it.
@@ -175,6 +176,40 @@ fn systemd_waits_longer_than_a_drain_may_take() {
     };
     let drain = default("DRAIN_GRACE") + default("DRAIN_DEADLINE");
     assert!(1_000 * number(lines(UNIT, "TimeoutStopSec=")[0]) > drain + 10_000, "{drain} ms");
-    let settings = lines(UNIT, "Environment=")[0].split_once('=').unwrap().0.to_owned();
-    assert!(help.contains(&format!("[env: {settings}=")), "{settings}");
+}
+
+#[test]
+fn the_unit_sets_only_what_the_program_knows_and_stores_messages_where_it_may_write() {
+    let help = Launch::chat().arguments(&["--help"]).run().stdout;
+    let settings: Vec<(&str, &str)> = lines(UNIT, "Environment=")
+        .into_iter()
+        .flat_map(|line| line.split(' '))
+        .map(|setting| setting.split_once('=').unwrap())
+        .collect();
+    for (name, _) in &settings {
+        assert!(help.contains(&format!("[env: {name}=")), "{name} is no setting");
+    }
+    let (_, store) = settings.iter().find(|(name, _)| *name == "STORE").unwrap();
+    let folder = lines(UNIT, "StateDirectory=")[0];
+    assert!(store.starts_with(&format!("sqlite:/var/lib/{folder}/")), "{store} is not in {folder}");
+}
+
+#[test]
+fn the_image_stores_messages_on_its_volume_and_compose_gives_it_one() {
+    let (_, store) = variables().into_iter().find(|(name, _)| *name == "STORE").unwrap();
+    let volume = line("VOLUME ");
+    assert!(store.starts_with(&format!("sqlite:{volume}/")), "{store} is not in {volume}");
+    // the home of the user that it runs as, in an image of that user
+    assert!(IMAGE.contains(":nonroot\n") && volume == "/home/nonroot");
+    let mounted: Vec<&str> = lines(COMPOSE, "- ")
+        .into_iter()
+        .filter_map(|mount| mount.split_once(':'))
+        .filter(|(_, at)| *at == volume)
+        .map(|(name, _)| name)
+        .collect();
+    assert_eq!(mounted.len(), 1, "{COMPOSE}");
+    assert!(COMPOSE.split_once("\nvolumes:\n").unwrap().1.contains(&format!("  {}:", mounted[0])));
+    let published = lines(COMPOSE, "- \"")[0];
+    let port = variables().into_iter().find(|(name, _)| *name == "PORT").unwrap().1;
+    assert_eq!(published, format!("{port}:{port}\""));
 }

@@ -61,6 +61,7 @@ mod page;
 mod readme;
 mod settings;
 mod shutdown;
+mod store;
 mod tls;
 
 // what the examples show

@@ -2,6 +2,7 @@
 //! answer.
 
 use crate::{
+    folder::Folder,
     replay::{Conversation, play_all},
     server::{Launch, Server},
 };
@@ -55,12 +56,16 @@ fn connecting_tokens_limits_and_long_poll_go_as_recorded_on_actix_webs_own_serve
 }
 
 #[test]
-fn the_chat_goes_as_recorded_from_its_start_to_its_third_conversation() {
-    // one server for all three: each goes on where the one before it ended
-    let server = Launch::chat().start();
-    for conversation in Conversation::read("chat.json") {
-        if let Err(why) = conversation.play(server.port) {
-            panic!("DIFFERS {}\n{why}", conversation.name);
+fn the_chat_goes_as_recorded_from_its_start_to_its_third_conversation_with_each_store() {
+    let folder = Folder::new();
+    let database = format!("sqlite:{}", folder.path().join("chat.db").display());
+    for store in ["memory", &database] {
+        // one server for all three: each goes on where the one before it ended
+        let server = Launch::chat().set("STORE", store).start();
+        for conversation in Conversation::read("chat.json") {
+            if let Err(why) = conversation.play(server.port) {
+                panic!("DIFFERS on {store}: {}\n{why}", conversation.name);
+            }
         }
     }
 }

@@ -31,6 +31,8 @@ pub(crate) const VARIABLES: &[&str] = &[
     "PORT",
     "WORKERS",
     "STATIC_DIR",
+    "STORE",
+    "KEEP",
     "HISTORY_LIMIT",
     "MESSAGE_MAX",
     "CHECK_ORIGIN",
@@ -69,6 +71,7 @@ pub(crate) struct Launch {
     environment: BTreeMap<&'static str, String>,
     page: Option<Folder>,
     descriptors: Option<u32>,
+    file_size: Option<u32>,
 }
 
 impl Launch {
@@ -112,11 +115,18 @@ impl Launch {
     }
 
     fn program(program: PathBuf) -> Self {
-        Self { program, arguments: Vec::new(), environment: BTreeMap::new(), page: None, descriptors: None }
-            .set("HOST", "127.0.0.1")
-            .set("PORT", "0")
-            .set("WORKERS", "2")
-            .set("RUST_LOG", "info")
+        Self {
+            program,
+            arguments: Vec::new(),
+            environment: BTreeMap::new(),
+            page: None,
+            descriptors: None,
+            file_size: None,
+        }
+        .set("HOST", "127.0.0.1")
+        .set("PORT", "0")
+        .set("WORKERS", "2")
+        .set("RUST_LOG", "info")
     }
 
     pub(crate) fn set(mut self, variable: &'static str, value: impl ToString) -> Self {
@@ -133,6 +143,12 @@ impl Launch {
     /// With so many descriptors, and no more.
     pub(crate) fn descriptors(mut self, most: u32) -> Self {
         self.descriptors = Some(most);
+        self
+    }
+
+    /// Writing to a file beyond so many bytes fails, until [`Server::grant_file_size`].
+    pub(crate) fn file_size(mut self, most: u32) -> Self {
+        self.file_size = Some(most);
         self
     }
 
@@ -175,9 +191,15 @@ impl Launch {
     }
 
     fn command(&self) -> Command {
-        let Some(most) = self.descriptors else { return Command::new(&self.program) };
+        let descriptors = self.descriptors.map(|most| format!("ulimit -n {most} && "));
+        // in blocks of 512 bytes; a write fails, where the signal would end the process
+        let file_size = self.file_size.map(|most| format!("trap '' XFSZ && ulimit -S -f {} && ", most / 512));
+        let limits: String = [descriptors, file_size].into_iter().flatten().collect();
+        if limits.is_empty() {
+            return Command::new(&self.program);
+        }
         let mut shell = Command::new("sh");
-        shell.args(["-c", &format!("ulimit -n {most} && exec \"$0\" \"$@\"")]).arg(&self.program);
+        shell.args(["-c", &format!("{limits}exec \"$0\" \"$@\"")]).arg(&self.program);
         shell
     }
 
@@ -266,6 +288,12 @@ impl Server {
         // the shell's own kill: /bin/kill is not on every machine
         let command = format!("kill -{name} {}", self.process.child.id());
         assert!(Command::new("sh").args(["-c", &command]).status().unwrap().success(), "{command}");
+    }
+
+    /// Lets it write files of any size.
+    pub(crate) fn grant_file_size(&self) {
+        let process = format!("--pid={}", self.process.child.id());
+        assert!(Command::new("prlimit").args([&process, "--fsize=unlimited"]).status().unwrap().success());
     }
 
     pub(crate) fn wait_exit(&mut self, within: Duration) -> ExitStatus {

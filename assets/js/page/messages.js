@@ -5,7 +5,7 @@
 //
 // # Two lives of the server
 //
-// Ids, likes and messages live in the server's memory: after a restart ids begin at 1 again, with other messages. So when
+// Unless the server has a database, a restart loses its messages: ids begin at 1 again, with other messages. So when
 // the connection is lost everything shown turns *stale* (dimmed), and fresh again one by one as the server sends it anew.
 // What arrives then comes from the same life if it reaches the newest stale id, since a history ends with the newest
 // message and ids only grow, and if it contradicts no stale message of the same id. Else the stale ones are of a former

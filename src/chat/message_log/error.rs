@@ -1,0 +1,95 @@
+//! Why a log cannot be opened, and why it did not carry out a command.
+
+use std::{fmt, io, path::PathBuf, sync::Arc};
+
+/// The log cannot be opened: the server does not start.
+#[derive(Debug)]
+pub(crate) enum OpenError {
+    /// Another server has it open.
+    InUse(PathBuf),
+    /// It is an SQLite database, of something else.
+    Foreign(PathBuf),
+    /// A newer version of the program wrote it.
+    Newer {
+        /// The file.
+        file: PathBuf,
+        /// The version of its tables.
+        found: i64,
+        /// The newest version that this program knows.
+        known: i64,
+    },
+    /// The file, or the one that locks it, cannot be opened.
+    Io(PathBuf, io::Error),
+    /// SQLite cannot read or write it.
+    Sqlite(PathBuf, rusqlite::Error),
+    /// SQLite keeps no write-ahead log there.
+    NoWal(PathBuf),
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("cannot open the store ")?;
+        match self {
+            Self::InUse(file) => {
+                write!(
+                    f,
+                    "{}: another server has it open; stop it, or give this one a file of its own",
+                    file.display()
+                )
+            }
+            Self::Foreign(file) => {
+                write!(f, "{}: it is a database, but not one of this program", file.display())
+            }
+            Self::Newer { file, found, known } => write!(
+                f,
+                "{}: its tables have version {found}, which a newer realtime-chat wrote; this one knows versions up to \
+                 {known}",
+                file.display()
+            ),
+            Self::Io(file, error) => write!(f, "{}: {error}", file.display()),
+            Self::Sqlite(file, error) => write!(f, "{}: {error}", file.display()),
+            Self::NoWal(file) => write!(
+                f,
+                "{}: SQLite cannot keep a write-ahead log there; use a file system of this machine",
+                file.display()
+            ),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io(_, error) => Some(error),
+            Self::Sqlite(_, error) => Some(error),
+            Self::InUse(_) | Self::Foreign(_) | Self::Newer { .. } | Self::NoWal(_) => None,
+        }
+    }
+}
+
+/// The log did not carry out a command: nothing of it is kept.
+#[derive(Debug, Clone)]
+pub(crate) enum LogError {
+    /// SQLite failed over the batch that it was part of.
+    Sqlite(Arc<rusqlite::Error>),
+    /// The writer panicked over that batch.
+    Panicked,
+}
+
+impl fmt::Display for LogError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(error) => write!(f, "the batch was not written: {error}"),
+            Self::Panicked => f.write_str("the batch was not written: the writer panicked over it"),
+        }
+    }
+}
+
+impl std::error::Error for LogError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Sqlite(error) => Some(&**error),
+            Self::Panicked => None,
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Which store a server has.
+
+use std::{fmt, path::PathBuf, str::FromStr};
+
+use super::{Keep, Memory, MessageLog, Meters, OpenError, sqlite::Sqlite};
+
+/// Where messages are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// In the process alone.
+    Memory,
+    /// In a database of SQLite.
+    Sqlite(PathBuf),
+}
+
+/// A text that is no [`Kind`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct InvalidKind;
+
+impl fmt::Display for InvalidKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("expected `memory`, or `sqlite:` and the path of a file, such as `sqlite:chat.db`")
+    }
+}
+
+impl std::error::Error for InvalidKind {}
+
+impl FromStr for Kind {
+    type Err = InvalidKind;
+
+    fn from_str(text: &str) -> Result<Self, InvalidKind> {
+        match (text, text.strip_prefix("sqlite:")) {
+            ("memory", _) => Ok(Self::Memory),
+            (_, Some(path)) if !path.is_empty() => Ok(Self::Sqlite(PathBuf::from(path))),
+            _ => Err(InvalidKind),
+        }
+    }
+}
+
+impl Kind {
+    /// The log of that kind.
+    ///
+    /// # Errors
+    /// [`OpenError`] if its file is not there for it.
+    pub(crate) fn log(&self, keep: Keep, meters: Meters) -> Result<Box<dyn MessageLog>, OpenError> {
+        Ok(match self {
+            Self::Memory => Box::new(Memory::default()),
+            Self::Sqlite(file) => Box::new(Sqlite::connect(file, keep, meters)?),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_memory_or_a_file_of_sqlite_and_nothing_else() {
+        assert_eq!("memory".parse(), Ok(Kind::Memory));
+        for path in ["chat.db", "/var/lib/chat.db", "a:b"] {
+            assert_eq!(format!("sqlite:{path}").parse(), Ok(Kind::Sqlite(path.into())));
+        }
+        for text in ["", "Memory", "sqlite", "sqlite:", "chat.db", "postgres://localhost"] {
+            assert_eq!(text.parse::<Kind>(), Err(InvalidKind), "{text}");
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Messages in an SQLite database, which belongs to one server.
+//!
+//! One thread writes. It takes the commands that wait, up to 256, and commits them as one transaction, so they share one
+//! `fsync`. Nothing is acknowledged before its commit. Every command is settled once: by the writer, or by its caller,
+//! which may give up until the writer begins.
+//!
+//! | what happens | what was acknowledged | what waits |
+//! |---|---|---|
+//! | the process is killed | is there | may be there |
+//! | the power fails | is there (`synchronous=FULL`) | may be there |
+//! | the disk is full | is there | is answered with an error; the next batch is tried again |
+//! | another process locks the database | is there | waits, and is answered with an error after 5 s |
+//!
+//! # Source
+//! <https://sqlite.org/wal.html>, <https://sqlite.org/pragma.html#pragma_synchronous>
+
+mod database;
+mod queue;
+mod tables;
+mod writer;
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread::{self, JoinHandle},
+};
+
+use super::{
+    super::{history::Limit, message::Message},
+    Busy, Command, Done, Keep, MessageLog, Meters, OpenError, Settled,
+};
+use database::Database;
+use queue::Queue;
+use writer::Writer;
+
+/// A log in a file, and the thread that writes it.
+pub(crate) struct Sqlite {
+    file: PathBuf,
+    keep: Keep,
+    meters: Meters,
+    /// Until the writer has it.
+    database: Option<Database>,
+    queue: Arc<Queue>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl fmt::Debug for Sqlite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sqlite").field("file", &self.file).field("keep", &self.keep).finish_non_exhaustive()
+    }
+}
+
+impl Sqlite {
+    /// Opens a file, or makes it.
+    ///
+    /// # Errors
+    /// [`OpenError`] if it is in use, not of this program or version, or cannot be read and written.
+    pub(super) fn connect(file: &Path, keep: Keep, meters: Meters) -> Result<Self, OpenError> {
+        let (database, queue) = (Database::open(file)?, Arc::new(Queue::new(meters.queue.clone())));
+        Ok(Self { file: file.to_owned(), keep, meters, database: Some(database), queue, writer: None })
+    }
+}
+
+impl MessageLog for Sqlite {
+    fn open(&mut self, limit: Limit) -> Result<Vec<Message>, OpenError> {
+        let Some(database) = self.database.take() else { return Ok(Vec::new()) };
+        let limit = match self.keep {
+            Keep::Messages(most) => {
+                Limit { messages: limit.messages.min(usize::try_from(most).unwrap_or(usize::MAX)), ..limit }
+            }
+            Keep::All | Keep::Age(_) => limit,
+        };
+        let failed = |error| OpenError::Sqlite(self.file.clone(), error);
+        if let Keep::Age(age) = self.keep {
+            while tables::forget_older(&database.connection, age).map_err(failed)? {}
+        }
+        let newest = tables::newest(&database.connection, limit).map_err(failed)?;
+        let (id, file) = (newest.last().map_or(0, Message::id), self.file.display().to_string());
+        log::info!("event=store_opened file={file:?} messages={} last_id={id}", newest.len());
+        let writer = Writer::new(database, Arc::clone(&self.queue), self.keep, self.meters.clone());
+        let thread = thread::Builder::new().name("store".to_owned()).spawn(move || writer.run());
+        self.writer = Some(thread.map_err(|error| OpenError::Io(self.file.clone(), error))?);
+        Ok(newest)
+    }
+
+    fn submit(&mut self, command: Command, done: Done) -> Result<Option<Settled>, Busy> {
+        self.queue.push(command, done).map(|()| None)
+    }
+
+    fn close(&mut self) {
+        self.queue.close();
+        // a panic of its own it has logged
+        let _ = self.writer.take().map(JoinHandle::join);
+    }
+}
+
+impl Drop for Sqlite {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,105 @@
+//! The commands that wait for the writer.
+
+use std::{
+    collections::VecDeque,
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use hinotori::prometheus::IntGauge;
+
+use super::{Busy, Command, Done};
+
+/// Commands that may wait.
+pub(super) const MOST: usize = 4_096;
+
+/// Bytes that may wait, one of any size beyond them: 8 MiB.
+pub(super) const MOST_BYTES: usize = 8 << 20;
+
+/// A bounded queue from one thread to another.
+#[derive(Debug)]
+pub(super) struct Queue {
+    state: Mutex<State>,
+    changed: Condvar,
+    /// How many wait.
+    gauge: IntGauge,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: VecDeque<(Command, Done)>,
+    bytes: usize,
+    is_closed: bool,
+}
+
+/// Why the writer was woken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Woken {
+    /// Something waits.
+    Work,
+    /// Nothing has come for as long as it wanted to wait.
+    Idle,
+    /// The queue is empty and closed.
+    Closed,
+}
+
+impl Queue {
+    pub(super) fn new(gauge: IntGauge) -> Self {
+        Self { state: Mutex::default(), changed: Condvar::new(), gauge }
+    }
+
+    pub(super) fn push(&self, command: Command, done: Done) -> Result<(), Busy> {
+        let mut state = self.lock();
+        if state.is_closed || state.waiting.len() >= MOST || state.bytes >= MOST_BYTES {
+            return Err(Busy);
+        }
+        state.bytes += command.bytes();
+        state.waiting.push_back((command, done));
+        self.gauge.inc();
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// Waits until something is in it, or it is closed.
+    pub(super) fn wait(&self, patience: Duration) -> Woken {
+        let is_quiet = |state: &mut State| state.waiting.is_empty() && !state.is_closed;
+        let waited = self.changed.wait_timeout_while(self.lock(), patience, is_quiet);
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        match (state.waiting.is_empty(), state.is_closed) {
+            (false, _) => Woken::Work,
+            (true, true) => Woken::Closed,
+            (true, false) => Woken::Idle,
+        }
+    }
+
+    /// Takes at most so many of those that are still to be carried out. Whoever asked for the others has given up.
+    pub(super) fn take(&self, most: usize) -> Vec<(Command, Done)> {
+        let mut state = self.lock();
+        let mut batch = Vec::new();
+        while batch.len() < most
+            && let Some((command, done)) = state.waiting.pop_front()
+        {
+            state.bytes -= command.bytes();
+            self.gauge.dec();
+            if done.begin() {
+                batch.push((command, done));
+            }
+        }
+        batch
+    }
+
+    /// Takes nothing more.
+    pub(super) fn close(&self) {
+        self.lock().is_closed = true;
+        self.changed.notify_one();
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().is_closed
+    }
+
+    /// Nothing that is done under the lock can panic.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,178 @@
+//! The thread that writes.
+
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rusqlite::{Connection, ErrorCode, MAIN_DB, TransactionBehavior, wal::CheckpointMode};
+
+use super::{
+    super::{Committed, LogError},
+    Command, Done, Keep, Meters,
+    database::Database,
+    queue::{Queue, Woken},
+    tables,
+};
+
+/// Commands of one transaction.
+const BATCH: usize = 256;
+
+/// Bytes that are written into the log until they are moved to where they belong: 4 MiB, as much as SQLite itself takes.
+const CHECKPOINT: usize = 4 << 20;
+
+/// Bytes that a transaction writes beside its messages: the pages that it changes, about.
+const PAGES: usize = 4 * 4_096;
+
+/// How often it is looked for messages that have become too old.
+const TICK: Duration = Duration::from_secs(60);
+
+/// Commands of a transaction that was tried.
+type Batch = Vec<(Command, Done)>;
+
+/// Writes what waits in the queue until that is closed.
+pub(super) struct Writer {
+    database: Database,
+    queue: Arc<Queue>,
+    keep: Keep,
+    meters: Meters,
+    /// Whether the last write succeeded.
+    is_up: bool,
+    /// Bytes in the log since it was last checkpointed.
+    logged: usize,
+    /// Messages since some were last deleted.
+    unforgotten: usize,
+}
+
+/// How a transaction ended.
+enum Tried {
+    /// With what was done for each command.
+    Committed(Vec<Committed>),
+    /// It did not begin, as another process holds the database locked. Nothing was taken from the queue.
+    Locked,
+    /// With nothing.
+    Failed(LogError),
+}
+
+impl Writer {
+    pub(super) fn new(database: Database, queue: Arc<Queue>, keep: Keep, meters: Meters) -> Self {
+        // what a former server left may have to go
+        let unforgotten = tables::FORGOTTEN as usize;
+        Self { database, queue, keep, meters, is_up: true, logged: 0, unforgotten }
+    }
+
+    pub(super) fn run(mut self) {
+        loop {
+            let is_behind = self.unforgotten >= BATCH;
+            match self.queue.wait(if is_behind { Duration::ZERO } else { TICK }) {
+                Woken::Work => self.write(),
+                Woken::Idle => self.unforgotten = self.unforgotten.max(BATCH),
+                Woken::Closed => return,
+            }
+            if self.unforgotten >= BATCH {
+                self.forget();
+            }
+            if self.logged >= CHECKPOINT {
+                self.checkpoint();
+            }
+        }
+    }
+
+    /// Writes one batch, and tells what became of it.
+    fn write(&mut self) {
+        let (mut batch, start) = (Batch::new(), Instant::now());
+        let tried = catch_unwind(AssertUnwindSafe(|| {
+            transact(&mut self.database.connection, &self.queue, &mut batch)
+        }));
+        match tried.unwrap_or(Tried::Failed(LogError::Panicked)) {
+            Tried::Committed(outcomes) => {
+                self.wrote(&batch, start);
+                for ((_, done), outcome) in batch.into_iter().zip(outcomes) {
+                    done.settle(Ok(outcome));
+                }
+            }
+            Tried::Locked => self.failed(&"another process holds the database locked"),
+            Tried::Failed(error) => {
+                self.failed(&error);
+                for (_, done) in batch {
+                    done.settle(Err(error.clone()));
+                }
+            }
+        }
+    }
+
+    fn wrote(&mut self, batch: &Batch, start: Instant) {
+        if !self.is_up {
+            log::warn!("event=store_recovered");
+            self.is_up = true;
+            self.meters.up.set(1);
+        }
+        if batch.is_empty() {
+            return;
+        }
+        self.meters.commit_seconds.observe(start.elapsed().as_secs_f64());
+        self.meters.batch_size.observe(batch.len() as f64);
+        self.logged += PAGES + batch.iter().map(|(command, _)| command.bytes()).sum::<usize>();
+        self.unforgotten += batch.len();
+    }
+
+    /// Says so once, until something is written again.
+    fn failed(&mut self, why: &dyn fmt::Display) {
+        if self.is_up {
+            log::error!("event=store_failed what=write why={:?}", why.to_string());
+        }
+        self.is_up = false;
+        self.meters.up.set(0);
+    }
+
+    /// Deletes some of what is not to be kept any more; the rest after the next batch.
+    fn forget(&mut self) {
+        let connection = &self.database.connection;
+        let has_more = match self.keep {
+            Keep::All => Ok(false),
+            Keep::Messages(most) => tables::forget_beyond(connection, most),
+            Keep::Age(age) => tables::forget_older(connection, age),
+        };
+        self.unforgotten = if matches!(has_more, Ok(true)) { BATCH } else { 0 };
+        if let Err(error) = has_more {
+            log::warn!("event=store_failed what=delete why={:?}", error.to_string());
+        }
+    }
+
+    /// Moves what is in the log to where it belongs, as far as nobody reads it.
+    fn checkpoint(&mut self) {
+        self.logged = 0;
+        if let Err(error) = self.database.connection.wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::PASSIVE)
+        {
+            log::warn!("event=store_failed what=checkpoint why={:?}", error.to_string());
+        }
+    }
+}
+
+/// Begins a transaction, and only then takes a batch for it from the queue: while another process holds the database locked,
+/// those who wait are free to give up.
+fn transact(connection: &mut Connection, queue: &Queue, batch: &mut Batch) -> Tried {
+    let failed = |error| Tried::Failed(LogError::Sqlite(Arc::new(error)));
+    let begun = connection.transaction_with_behavior(TransactionBehavior::Immediate);
+    // closed, it has no time to wait
+    if let Err(error) = &begun
+        && error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+        && !queue.is_closed()
+    {
+        return Tried::Locked;
+    }
+    *batch = queue.take(BATCH);
+    let transaction = match begun {
+        Ok(transaction) => transaction,
+        Err(error) => return failed(error),
+    };
+    let outcomes: rusqlite::Result<Vec<Committed>> =
+        batch.iter().map(|(command, _)| tables::carry_out(&transaction, command)).collect();
+    // one that is dropped is rolled back, and so is one whose commit fails
+    match outcomes.and_then(|outcomes| transaction.commit().map(|()| outcomes)) {
+        Ok(outcomes) => Tried::Committed(outcomes),
+        Err(error) => failed(error),
+    }
+}

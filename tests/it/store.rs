@@ -1,0 +1,327 @@
+//! The chat's store on disk: what was seen stays, whatever happens to the server or its disk.
+
+use std::{collections::BTreeMap, path::PathBuf, process::Command, thread, time::Instant};
+
+use rusqlite::Connection;
+use serde_json::{Value, json};
+
+use crate::{
+    PATIENCE,
+    chance::amount,
+    client::Item,
+    folder::Folder,
+    guest::{Guest, LOBBY, ids},
+    metrics::comes_to,
+    server::{Launch, Server},
+};
+
+/// A database file that does not exist yet.
+struct Database {
+    folder: Folder,
+}
+
+impl Database {
+    fn new() -> Self {
+        Self { folder: Folder::new() }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.path().join("chat.db")
+    }
+
+    fn launch(&self) -> Launch {
+        Launch::chat().set("STORE", format!("sqlite:{}", self.file().display()))
+    }
+
+    fn start(&self) -> Server {
+        self.launch().start()
+    }
+
+    /// As another process would read and lock it.
+    fn other(&self) -> Connection {
+        Connection::open(self.file()).unwrap()
+    }
+}
+
+/// What a server of this file has.
+fn stored(database: &Database) -> Vec<Value> {
+    Guest::enter(&database.start()).1
+}
+
+#[test]
+fn a_restart_keeps_messages_replies_and_likes_and_ids_go_on() {
+    let database = Database::new();
+    let mut server = database.start();
+    let (mut ann, history) = Guest::enter(&server);
+    assert!(history.is_empty());
+    ann.posts("hello \u{0} \"🔥\"");
+    ann.push("new_message", &json!({"message": "a reply", "reply_to": 1}));
+    ann.hears("new_message");
+    ann.likes(&json!(1));
+    ann.likes(&json!(1));
+    let before = ann.history();
+    server.signal("TERM");
+    assert!(server.wait_exit(PATIENCE).success(), "{}", server.log());
+    let server = database.launch().set("HISTORY_LIMIT", 1).start();
+    let (mut bob, history) = Guest::enter(&server);
+    assert_eq!(history, before[1..], "the newest alone");
+    server.log_line(|line| line.contains("event=store_opened") && line.ends_with("messages=1 last_id=2"));
+    // what is not in memory can be liked and quoted
+    assert_eq!(bob.likes(&json!(1))["likes"], 3);
+    bob.push("new_message", &json!({"message": "late", "reply_to": 1}));
+    let late = bob.hears("new_message");
+    assert_eq!((&late["id"], &late["reply_to_content"]), (&json!(3), &json!("hello \u{0} \"🔥\"")));
+}
+
+/// What one client saw until its server was killed.
+struct Seen {
+    messages: Vec<Value>,
+    likes: u64,
+}
+
+/// Posts, or likes the first message, again and again until the connection ends. Each post waits for the one before it.
+fn presses_on((mut guest, messages): (Guest, Vec<Value>), name: &str, likes: bool) -> Seen {
+    let mut seen = Seen { messages, likes: 0 };
+    let ask = |guest: &mut Guest, n: usize| match likes {
+        true => guest.push("like_message", &json!({ "message_id": 1 })),
+        false => guest.push("new_message", &json!({ "message": format!("{name}:{n}") })),
+    };
+    let mut n = 0;
+    ask(&mut guest, n);
+    loop {
+        let mut message = match guest.client.next() {
+            Item::Text(message) => message,
+            Item::Eof => return seen,
+            item => panic!("{item:?}"),
+        };
+        let is_mine = match message[3].as_str().unwrap() {
+            "new_message" => {
+                let message = message[4]["message"].take();
+                let is_mine = !likes && message["content"] == format!("{name}:{n}");
+                seen.messages.push(message);
+                is_mine
+            }
+            "message_liked" => {
+                seen.likes = message[4]["message"]["likes"].as_u64().unwrap();
+                false
+            }
+            _ => {
+                assert_eq!(message[4]["status"], "ok", "{message}");
+                true
+            }
+        };
+        if is_mine {
+            n += 1;
+            ask(&mut guest, n);
+        }
+    }
+}
+
+/// Waits until someone who watches has seen so many messages more, and kills the server.
+fn kill_after(server: &Server, (watcher, history): (Guest, Vec<Value>), messages: u64) {
+    let until = Instant::now() + PATIENCE;
+    let first = ids(&history).last().copied().unwrap_or(0);
+    loop {
+        let message = watcher.client.message();
+        if message[3] == "new_message" && message[4]["message"]["id"].as_u64().unwrap() >= first + messages {
+            break;
+        }
+        assert!(Instant::now() < until, "not so many messages");
+    }
+    server.signal("KILL");
+}
+
+#[test]
+fn kill_9_under_load_loses_nothing_that_anyone_saw() {
+    const POSTERS: usize = 6;
+    let database = Database::new();
+    Guest::enter(&database.start()).0.posts("like me");
+    let mut liked = 0;
+    for round in 0..amount("CHAOS_KILLS", 3) {
+        let server = database.start();
+        // before anyone posts: a broadcast may come before the history that a join pushes
+        let watcher = Guest::enter(&server);
+        let guests: Vec<_> = (0..=POSTERS).map(|_| Guest::enter(&server)).collect();
+        let seen: Vec<Seen> = thread::scope(|scope| {
+            let clients: Vec<_> = guests
+                .into_iter()
+                .enumerate()
+                .map(|(n, guest)| {
+                    scope.spawn(move || presses_on(guest, &format!("{round}:{n}"), n == POSTERS))
+                })
+                .collect();
+            // a different moment of the group commit each time
+            kill_after(&server, watcher, 150 + 37 * round);
+            clients.into_iter().map(|client| client.join().unwrap()).collect()
+        });
+        drop(server);
+        let stored = stored(&database);
+        assert_eq!(ids(&stored), (1..=stored.len() as u64).collect::<Vec<_>>(), "round {round}");
+        let contents: BTreeMap<&str, u64> = stored
+            .iter()
+            .map(|message| (message["content"].as_str().unwrap(), message["id"].as_u64().unwrap()))
+            .collect();
+        assert_eq!(contents.len(), stored.len(), "a message is stored twice");
+        for Seen { messages, likes } in &seen {
+            let first = messages[0]["id"].as_u64().unwrap();
+            let expected: Vec<u64> = (first..).take(messages.len()).collect();
+            assert_eq!(ids(messages), expected, "seen with a gap, or twice");
+            for message in messages {
+                let id = message["id"].as_u64().unwrap();
+                assert_eq!(
+                    contents.get(message["content"].as_str().unwrap()),
+                    Some(&id),
+                    "{message} is lost"
+                );
+            }
+            liked = liked.max(*likes);
+        }
+        assert!(stored[0]["likes"].as_u64().unwrap() >= liked, "{} of {liked} likes", stored[0]["likes"]);
+        println!("round {round}: {} messages, {} likes", stored.len(), stored[0]["likes"]);
+    }
+}
+
+#[test]
+fn a_second_server_on_the_same_file_is_refused_and_the_first_goes_on() {
+    let database = Database::new();
+    let server = database.start();
+    let (mut ann, _) = Guest::enter(&server);
+    let second = database.launch().run();
+    assert_eq!(second.status.code(), Some(1));
+    for part in ["error: cannot open the store", "chat.db", "another server has it open"] {
+        assert!(second.stderr.contains(part), "{}", second.stderr);
+    }
+    assert_eq!(ann.posts("still here")["id"], 1);
+}
+
+#[test]
+fn a_file_that_is_no_database_and_one_in_no_folder_stop_the_start_and_are_named() {
+    let database = Database::new();
+    database.folder.write("chat.db", &"not a database\n".repeat(100));
+    let refused = database.launch().run();
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(refused.stderr.contains("chat.db: file is not a database"), "{}", refused.stderr);
+    let refused = Launch::chat().set("STORE", "sqlite:/no/such/folder/chat.db").run();
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(refused.stderr.contains("/no/such/folder/chat.db"), "{}", refused.stderr);
+}
+
+#[test]
+fn settings_of_the_store_that_cannot_be_are_refused_and_say_what_can_be() {
+    for (flag, value, part) in [
+        ("--store", "chat.db", "sqlite:chat.db"),
+        ("--store", "sqlite:", "sqlite:chat.db"),
+        ("--keep", "0", "30d"),
+        ("--keep", "forever", "30d"),
+    ] {
+        let refused = Launch::chat().arguments(&[flag, value]).run();
+        assert_eq!(refused.status.code(), Some(2));
+        assert!(refused.stderr.contains(flag) && refused.stderr.contains(part), "{}", refused.stderr);
+    }
+    let refused = Launch::chat().set("KEEP", "30d").run();
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(refused.stderr.contains("--keep") && refused.stderr.contains("--store"), "{}", refused.stderr);
+}
+
+#[test]
+fn only_what_is_to_be_kept_is_there_after_a_restart() {
+    let database = Database::new();
+    let server = database.start();
+    let (mut ann, _) = Guest::enter(&server);
+    for n in 1..=8 {
+        ann.posts(&n.to_string());
+    }
+    drop(server);
+    let server = database.launch().set("KEEP", 3).start();
+    let (mut bob, history) = Guest::enter(&server);
+    assert_eq!(ids(&history), [6, 7, 8]);
+    let until = Instant::now() + PATIENCE;
+    let count = || {
+        database.other().query_row("SELECT count(*) FROM messages", [], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    while count() > 3 {
+        assert!(Instant::now() < until, "{} messages", count());
+        thread::yield_now();
+    }
+    assert_eq!(bob.posts("next")["id"], 9);
+}
+
+#[test]
+fn while_the_database_is_locked_a_post_gets_one_error_and_is_never_stored() {
+    let database = Database::new();
+    let server = database.start();
+    let (mut ann, _) = Guest::enter(&server);
+    ann.posts("before");
+    let other = database.other();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    ann.is_refused("new_message", &json!({ "message": "during" }), "message store unavailable");
+    comes_to(&server, "realtime_chat_store_up", 0.0);
+    server.log_line(|line| line.contains("event=store_failed what=write"));
+    // what is in memory is still served
+    assert_eq!(ids(&ann.history()), [1]);
+    // one that waits when the lock is gone is carried out
+    ann.push("new_message", &json!({ "message": "after" }));
+    other.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(ann.hears("new_message")["id"], 2);
+    server.log_line(|line| line.contains("event=store_recovered"));
+    comes_to(&server, "realtime_chat_store_up", 1.0);
+    ann.client.beat();
+    drop(server);
+    assert_eq!(stored(&database).last().unwrap()["content"], "after");
+}
+
+#[test]
+fn a_full_disk_is_an_error_reply_and_posting_goes_on_when_there_is_space() {
+    let database = Database::new();
+    // 1 MB a file, as a disk would refuse it: the write fails
+    let server = database.launch().file_size(1_000_000).start();
+    let (mut ann, _) = Guest::enter(&server);
+    let content = "x".repeat(4_000);
+    let mut acknowledged = 0;
+    let refused = loop {
+        let reference = ann.push("new_message", &json!({ "message": content }));
+        let answer = ann.client.message();
+        if answer[3] == "phx_reply" {
+            break (reference, answer);
+        }
+        acknowledged += 1;
+        assert_eq!(answer[4]["message"]["id"], acknowledged);
+        assert!(acknowledged < 1_000, "there is no limit");
+    };
+    let reply = json!({"status": "error", "response": {"reason": "message store unavailable"}});
+    assert_eq!(refused.1, json!(["1", refused.0, LOBBY, "phx_reply", reply]));
+    ann.is_refused("new_message", &json!({ "message": content }), "message store unavailable");
+    comes_to(&server, "realtime_chat_store_up", 0.0);
+    assert_eq!(ann.history().len(), acknowledged);
+    server.grant_file_size();
+    assert_eq!(ann.posts("there is space")["id"], acknowledged + 1);
+    assert_eq!(ann.likes(&json!(1))["likes"], 1);
+    drop(server);
+    assert_eq!(ids(&stored(&database)), (1..=acknowledged as u64 + 1).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_backup_of_a_running_server_starts_a_server_with_what_it_had() {
+    let database = Database::new();
+    let server = database.start();
+    let (mut ann, _) = Guest::enter(&server);
+    for n in 1..=50 {
+        ann.posts(&n.to_string());
+    }
+    let history = ann.history();
+    for (name, statement) in [("backup.db", ".backup 'backup.db'"), ("vacuum.db", "VACUUM INTO 'vacuum.db'")]
+    {
+        let made = Command::new("sqlite3")
+            .current_dir(database.folder.path())
+            .args(["chat.db", statement])
+            .status()
+            .unwrap_or_else(|error| panic!("cannot run sqlite3: {error}; `make test` installs it"));
+        assert!(made.success(), "{statement}");
+        let copy = format!("sqlite:{}", database.folder.path().join(name).display());
+        let restored = Launch::chat().set("STORE", copy).start();
+        let (mut bob, restored_history) = Guest::enter(&restored);
+        assert_eq!(restored_history, history, "{statement}");
+        assert_eq!(bob.posts("goes on")["id"], 51);
+    }
+    assert_eq!(ann.posts("here too")["id"], 51);
+}
