@@ -21,7 +21,12 @@ impl Usage {
         // in nanoseconds, where utime and stime come in steps of 10 ms
         let mut cpu = Duration::ZERO;
         for task in fs::read_dir(format!("/proc/{pid}/task"))? {
-            let schedstat = fs::read_to_string(task?.path().join("schedstat"))?;
+            let task = task?.path();
+            let schedstat = match fs::read_to_string(task.join("schedstat")) {
+                // the thread has ended since it was listed
+                Err(_) if !task.exists() => continue,
+                read => read?,
+            };
             let nanos =
                 schedstat.split(' ').next().and_then(|nanos| nanos.parse().ok()).ok_or_else(unreadable)?;
             cpu += Duration::from_nanos(nanos);
