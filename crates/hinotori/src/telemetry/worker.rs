@@ -47,7 +47,7 @@ pub(crate) struct Tallies {
 }
 
 impl Tallies {
-    /// Counts a broadcast that has been queued for all its subscribers on this thread.
+    /// Counts a broadcast that has been queued for, or written to, all its subscribers on this thread.
     pub(crate) fn fanned_out(&self, took: Duration, sent: u64) {
         self.sent.add(sent);
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);

@@ -34,7 +34,7 @@ impl Workers {
             )?,
             describe(
                 "hinotori_fan_out_seconds",
-                "Seconds from a broadcast until it is queued for all its subscribers on one worker thread.",
+                "Seconds from a broadcast until it is queued for, or written to, all its subscribers on one worker thread.",
             )?,
         ];
         Ok(Self { descriptions, tallies: Arc::default() })
