@@ -2,8 +2,14 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Like, Load, Post, StoreError, UserSocket};
+use super::{Like, Limit, Load, LoadBefore, Post, StoreError, UserSocket};
 use hinotori::{Channel, Context, Join, Payload, Reply, Result};
+
+/// Bytes of a nonce.
+const NONCE_MAX: usize = 64;
+
+/// Older messages that are loaded at once: so many unless the client says less, and not more bytes.
+const OLDER: Limit = Limit { messages: 100, bytes: 1 << 20 };
 
 /// A client in the lobby.
 #[derive(Debug)]
@@ -31,6 +37,7 @@ impl Channel for ChatChannel {
         match event {
             "new_message" => new_message(&fields, cx).await,
             "like_message" => like_message(&fields, cx).await,
+            "load_before" => load_before(&fields, cx).await,
             "get_messages" => {
                 load_messages(cx).await?;
                 Reply::none()
@@ -50,6 +57,23 @@ async fn load_messages(cx: &Context<ChatChannel>) -> Result<()> {
     Ok(cx.push("load_messages", messages)?)
 }
 
+/// Answers with older messages than one.
+async fn load_before(fields: &Map<String, Value>, cx: &Context<ChatChannel>) -> Result {
+    let Some(id) = fields.get("id").and_then(Value::as_u64) else { return refuse("invalid message id") };
+    let messages = match fields.get("limit") {
+        None | Some(Value::Null) => OLDER.messages,
+        Some(limit) => match limit.as_u64().map(usize::try_from) {
+            Some(limit) if limit != Ok(0) => limit.unwrap_or(usize::MAX).min(OLDER.messages),
+            _ => return refuse("invalid limit"),
+        },
+    };
+    let older = cx.socket().chat.store.send(LoadBefore { id, limit: Limit { messages, ..OLDER } }).await;
+    match older.map_err(StoreError::from).flatten() {
+        Ok(messages) => Reply::ok(messages),
+        Err(error) => unavailable(&error),
+    }
+}
+
 async fn new_message(fields: &Map<String, Value>, cx: &Context<ChatChannel>) -> Result {
     let chat = &cx.socket().chat;
     let Some(content) = fields.get("message").and_then(Value::as_str) else {
@@ -65,7 +89,14 @@ async fn new_message(fields: &Map<String, Value>, cx: &Context<ChatChannel>) -> 
             id => id,
         },
     };
-    match chat.post(Post { content: content.to_owned(), reply_to }).await {
+    let nonce = match fields.get("nonce") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(nonce)) if (1..=NONCE_MAX).contains(&nonce.len()) => Some(nonce.clone()),
+        Some(_) => return refuse("invalid nonce"),
+    };
+    let is_named = nonce.is_some();
+    match chat.post(Post { content: content.to_owned(), reply_to, nonce }).await {
+        Ok(id) if is_named => Reply::ok(json!({ "id": id })),
         Ok(_) => Reply::none(),
         Err(error) => unavailable(&error),
     }
@@ -75,8 +106,8 @@ async fn like_message(fields: &Map<String, Value>, cx: &Context<ChatChannel>) ->
     let id = fields.get("message_id").and_then(|id| integer(id).or_else(|| leading_integer(id.as_str()?)));
     let Some(id) = id else { return refuse("invalid message id") };
     match cx.socket().chat.like(Like { id }).await {
-        Ok(true) => Reply::ok(json!({})),
-        Ok(false) => refuse("message not found"),
+        Ok(Some(_)) => Reply::ok(json!({})),
+        Ok(None) => refuse("message not found"),
         Err(error) => unavailable(&error),
     }
 }

@@ -2,11 +2,14 @@
 //!
 //! The history of all messages shares what is kept, whatever its length.
 
+mod before;
+
 use std::{collections::VecDeque, ops::Range};
 
 use hinotori::{Payload, PayloadError, PayloadList};
 
-use super::message::{Message, event};
+use super::message::{Likes, Message, event};
+use before::Before;
 
 /// What is kept about one message.
 #[derive(Debug)]
@@ -16,7 +19,7 @@ struct Entry {
     content: Range<usize>,
     /// The position of the number of likes.
     likes_at: usize,
-    likes: u64,
+    likes: Likes,
 }
 
 /// How much history is kept.
@@ -58,11 +61,23 @@ impl History {
             likes: message.likes(),
         });
         while self.entries.len() > self.limit.messages || self.messages.bytes() > self.limit.bytes {
-            self.entries.pop_front();
-            self.messages.pop_front();
+            self.pop_front();
         }
         self.snapshot = None;
         Ok(event)
+    }
+
+    /// Drops messages up to an id.
+    pub(super) fn forget(&mut self, up_to: u64) {
+        while self.entries.front().is_some_and(|entry| entry.id <= up_to) {
+            self.pop_front();
+            self.snapshot = None;
+        }
+    }
+
+    fn pop_front(&mut self) {
+        self.entries.pop_front();
+        self.messages.pop_front();
     }
 
     /// Replaces a message, if it is still kept, by the same with its new likes. Returns it, as `{"message": M}`.
@@ -98,6 +113,14 @@ impl History {
         self.snapshot.get_or_insert_with(|| self.messages.payload("messages")).clone()
     }
 
+    /// The newest messages with a smaller id, within a limit.
+    pub(super) fn before(&self, id: u64, limit: Limit) -> Before {
+        let end = self.entries.partition_point(|entry| entry.id < id);
+        let newest =
+            (0..end).rev().filter_map(|index| Some((self.entries.get(index)?.id, self.messages.get(index)?)));
+        Before::of(id, limit, newest)
+    }
+
     /// How many messages are kept.
     pub(super) fn messages(&self) -> usize {
         self.entries.len()
@@ -126,11 +149,11 @@ mod tests {
     }
 
     fn post(history: &mut History, id: u64, content: &str) -> Value {
-        value(&history.push(&Draft::new(content, None).unwrap().message(id, None)).unwrap())
+        value(&history.push(&Draft::new(content, None, None).unwrap().message(id, 0, None)).unwrap())
     }
 
     fn like(history: &mut History, id: i128) -> Value {
-        let message = history.get(id).unwrap().liked();
+        let message = history.get(id).unwrap().liked(1);
         value(&history.replace(&message).unwrap())["message"]["likes"].clone()
     }
 
@@ -168,7 +191,7 @@ mod tests {
         assert_eq!((history.get(2), history.content(2)), (None, None));
         assert_eq!(history.content(3), Some(&b"\"3\""[..]));
         // one that went while it was liked is told all the same, and does not come back
-        let gone = Draft::new("1", None).unwrap().message(1, None).liked();
+        let gone = Draft::new("1", None, None).unwrap().message(1, 0, None).liked(1);
         assert_eq!(value(&history.replace(&gone).unwrap())["message"]["likes"], 1);
         assert_eq!(messages(&mut history).len(), 3);
     }

@@ -24,20 +24,31 @@ pub(crate) struct Draft {
     content: Vec<u8>,
     /// The id of the message that it answers.
     reply_to: Option<i128>,
+    /// The name that its client gave it, so that it can be posted again without being there twice.
+    nonce: Option<String>,
     /// When it was posted, in UTC.
     posted_at: OffsetDateTime,
 }
 
 impl Draft {
     /// A message that is posted now.
-    pub(super) fn new(content: &str, reply_to: Option<i128>) -> Result<Self, PayloadError> {
+    pub(super) fn new(
+        content: &str,
+        reply_to: Option<i128>,
+        nonce: Option<String>,
+    ) -> Result<Self, PayloadError> {
         let content = serde_json::to_vec(content).map_err(PayloadError::Encode)?;
-        Ok(Self { content, reply_to, posted_at: OffsetDateTime::now_utc() })
+        Ok(Self { content, reply_to, nonce, posted_at: OffsetDateTime::now_utc() })
     }
 
-    /// Bytes of its content as JSON.
+    /// Bytes of its content as JSON, and of its nonce.
     pub(super) fn bytes(&self) -> usize {
-        self.content.len()
+        self.content.len() + self.nonce.as_ref().map_or(0, String::len)
+    }
+
+    /// The name that its client gave it.
+    pub(super) fn nonce(&self) -> Option<&str> {
+        self.nonce.as_deref()
     }
 
     /// The id of the message that it answers.
@@ -50,8 +61,9 @@ impl Draft {
         i64::try_from(self.posted_at.unix_timestamp_nanos() / 1_000).unwrap_or(i64::MAX)
     }
 
-    /// The message with its id, without likes; `quote` is the content, as JSON, of the message that it answers.
-    pub(super) fn message(&self, id: u64, quote: Option<&[u8]>) -> Message {
+    /// The message with its id, without likes; `quote` is the content, as JSON, of the message that it answers, and `rev` the
+    /// topic's revision.
+    pub(super) fn message(&self, id: u64, rev: u64, quote: Option<&[u8]>) -> Message {
         let mut head = start(id);
         let at = head.len();
         head.extend_from_slice(&self.content);
@@ -62,8 +74,21 @@ impl Draft {
         head.extend_from_slice(quote.unwrap_or(b"null"));
         head.extend_from_slice(format!(r#","timestamp":"{timestamp}""#).as_bytes());
         head.extend_from_slice(LIKES);
-        Message { id, head, content, likes: 0 }
+        Message { id, head, content, likes: Likes { count: 0, rev, posted_rev: rev } }
     }
+}
+
+/// How often a message was liked, and when it was last.
+///
+/// "When" is a revision of the topic: each like of any message makes the next one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Likes {
+    /// The number of likes.
+    pub(crate) count: u64,
+    /// The topic's revision since the last like.
+    pub(crate) rev: u64,
+    /// The topic's revision when the message was posted.
+    pub(crate) posted_rev: u64,
 }
 
 /// A message that was posted.
@@ -74,17 +99,17 @@ pub(crate) struct Message {
     head: Vec<u8>,
     /// Where the content stands in it, with its quotes.
     content: Range<usize>,
-    likes: u64,
+    likes: Likes,
 }
 
 impl Message {
     /// Of the parts that [`Message::head`], [`Message::content`] and [`Message::likes`] give.
-    pub(super) fn from_parts(id: u64, head: Vec<u8>, content: Range<usize>, likes: u64) -> Self {
+    pub(super) fn from_parts(id: u64, head: Vec<u8>, content: Range<usize>, likes: Likes) -> Self {
         Self { id, head, content, likes }
     }
 
     /// Of what [`Message::body`] gave; none if `body` is no such thing.
-    pub(super) fn from_body(id: u64, body: &str, likes: u64) -> Option<Self> {
+    pub(super) fn from_body(id: u64, body: &str, likes: Likes) -> Option<Self> {
         let fields: HashMap<&str, &RawValue> = serde_json::from_str(body).ok()?;
         let at = start(id).len();
         let content = at..at + fields.get("content")?.get().len();
@@ -119,18 +144,19 @@ impl Message {
         self.head.get(self.content.clone()).unwrap_or_default()
     }
 
-    pub(super) fn likes(&self) -> u64 {
+    pub(super) fn likes(&self) -> Likes {
         self.likes
     }
 
-    /// The same with one like more.
-    pub(super) fn liked(self) -> Self {
-        Self { likes: self.likes + 1, ..self }
+    /// The same with one like more, which makes the revision `rev`.
+    pub(super) fn liked(self, rev: u64) -> Self {
+        let likes = Likes { count: self.likes.count + 1, rev, ..self.likes };
+        Self { likes, ..self }
     }
 
     /// Its JSON.
     pub(super) fn json(&self) -> Vec<u8> {
-        [&self.head, self.likes.to_string().as_bytes(), b"}"].concat()
+        [&self.head, self.likes.count.to_string().as_bytes(), b"}"].concat()
     }
 }
 
@@ -153,8 +179,8 @@ mod tests {
 
     #[test]
     fn a_message_has_all_its_fields() {
-        let draft = Draft::new("hi \"there\" <b>\u{7}", None).unwrap();
-        let mut message: Value = serde_json::from_slice(&draft.message(1, None).json()).unwrap();
+        let draft = Draft::new("hi \"there\" <b>\u{7}", None, None).unwrap();
+        let mut message: Value = serde_json::from_slice(&draft.message(1, 0, None).json()).unwrap();
         let timestamp = message["timestamp"].take();
         let shape = timestamp.as_str().unwrap().chars().map(|c| if c.is_ascii_digit() { '0' } else { c });
         assert_eq!(shape.collect::<String>(), "0000-00-00T00:00:00.000000Z");
@@ -167,18 +193,21 @@ mod tests {
 
     #[test]
     fn what_is_no_body_of_that_message_is_none() {
-        let body = Draft::new("x", None).unwrap().message(7, None).body();
-        assert!(Message::from_body(7, &body, 0).is_some());
+        let body = Draft::new("x", None, None).unwrap().message(7, 0, None).body();
+        let likes = Likes { count: 0, rev: 0, posted_rev: 0 };
+        assert!(Message::from_body(7, &body, likes).is_some());
         for (id, body) in [(8, body.as_str()), (7, ""), (7, "{}"), (7, r#"{"content":"x"}"#), (7, "[1]")] {
-            assert_eq!(Message::from_body(id, body, 0), None, "{body}");
+            assert_eq!(Message::from_body(id, body, likes), None, "{body}");
         }
     }
 
     proptest! {
         #[test]
-        fn a_body_gives_the_same_message_back(content: String, quote: Option<String>, id: u64, likes: u64) {
+        fn a_body_gives_the_same_message_back(content: String, quote: Option<String>, id: u64, count: u64) {
             let quote = quote.map(|quote| serde_json::to_vec(&quote).unwrap());
-            let message = Draft::new(&content, quote.as_ref().map(|_| 3)).unwrap().message(id, quote.as_deref());
+            let draft = Draft::new(&content, quote.as_ref().map(|_| 3), None).unwrap();
+            let message = draft.message(id, 5, quote.as_deref());
+            let likes = Likes { count, ..message.likes() };
             let message = Message { likes, ..message };
             prop_assert_eq!(Message::from_body(id, &message.body(), likes), Some(message.clone()));
             prop_assert_eq!(serde_json::from_slice::<String>(message.quote()).unwrap(), content);

@@ -6,14 +6,15 @@
 
 use std::{fmt, sync::Arc};
 
-use actix::{Actor, Addr, Arbiter, AsyncContext, Context, Handler, Message, Supervised, Supervisor};
-use tokio::sync::oneshot;
+use actix::{Actor, Addr, Arbiter, Context, Handler, Message, ResponseFuture, Supervised, Supervisor};
+use futures_util::future::{self, FutureExt};
+use tokio::sync::{mpsc, oneshot};
 
 use super::{
     LOBBY, Pending, StoreError,
     history::{History, Limit},
     message::Draft,
-    message_log::{Claim, Command, Committed, Done, MessageLog, Settled, Sink},
+    message_log::{Claim, Command, Committed, Done, MessageLog, Report, Settled},
 };
 use hinotori::{
     Endpoint, Payload, PayloadError, PubSub,
@@ -29,6 +30,8 @@ pub(crate) struct Post {
     pub(crate) content: String,
     /// The id of the message that it answers.
     pub(crate) reply_to: Option<i128>,
+    /// The name that its client gave it: a second message with it is not added.
+    pub(crate) nonce: Option<String>,
 }
 
 /// Adds a like to a message and broadcasts it as `message_liked`.
@@ -44,22 +47,29 @@ pub(crate) struct Like {
 #[rtype(result = "Result<Payload, StoreError>")]
 pub(crate) struct Load;
 
+/// Asks for the newest messages that are older than one, as `{"messages": […]}`, the oldest first.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Payload, StoreError>")]
+pub(crate) struct LoadBefore {
+    /// The id of the message.
+    pub(crate) id: u64,
+    /// How many, and how many bytes; one of any length.
+    pub(crate) limit: Limit,
+}
+
 /// Writes what waits and closes the log: the server shuts down.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Close;
 
-/// The outcome of a command that the log did not settle at once.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-struct Later(Settled);
+impl Message for Report {
+    type Result = ();
+}
 
 /// Holds the newest messages in memory.
 pub(crate) struct MessageStore {
     guard: Guard,
     log: Box<dyn MessageLog>,
-    /// Where the log sends outcomes later.
-    sink: Sink,
     history: History,
     pubsub: PubSub,
     size: Size,
@@ -106,19 +116,31 @@ impl MessageStore {
         endpoint: &Endpoint,
     ) -> Result<Addr<Self>, Box<dyn std::error::Error>> {
         let (pubsub, size) = (endpoint.pubsub().clone(), Size::register(endpoint.registry())?);
+        // unbounded, as the log's own queue is the bound
+        let (sender, mut reports) = mpsc::unbounded_channel();
+        // nobody listens when the store is gone
+        let snapshot = log.open(limit, Arc::new(move |report| _ = sender.send(report)))?;
         let mut history = History::new(limit);
-        for message in log.open(limit)? {
+        for message in snapshot.newest {
             history.push(&message)?;
         }
         size.set(&history);
         let guard = Guard::new("MessageStore").counted(endpoint);
         let thread = Arbiter::new();
-        Ok(Supervisor::start_in_arbiter(&thread.handle(), move |ctx: &mut Context<Self>| {
-            let store = ctx.address();
-            // this ignores the mailbox's bound: the log's own queue was the bound
-            let sink: Sink = Arc::new(move |settled| store.do_send(Later(settled)));
-            Self { guard, log, sink, history, pubsub, size }
-        }))
+        let store = Supervisor::start_in_arbiter(&thread.handle(), move |_: &mut Context<Self>| Self {
+            guard,
+            log,
+            history,
+            pubsub,
+            size,
+        });
+        let address = store.clone();
+        thread.spawn(async move {
+            while let Some(report) = reports.recv().await {
+                address.do_send(report);
+            }
+        });
+        Ok(store)
     }
 
     /// Hands a command to the log.
@@ -127,13 +149,13 @@ impl MessageStore {
         command: impl FnOnce(&History) -> Result<Command, PayloadError>,
         ctx: &mut Context<Self>,
     ) -> Result<Pending, StoreError> {
-        let Self { guard, history, log, sink, .. } = self;
+        let Self { guard, history, log, .. } = self;
         let (reply, waits) = oneshot::channel();
         let claim = Claim::default();
         let pending = Pending::new(claim.clone(), waits);
         let settled = guard.run(ctx, || {
             let command = command(history)?;
-            Ok::<_, StoreError>(log.submit(command, Done::new(claim, reply, Arc::clone(sink)))?)
+            Ok::<_, StoreError>(log.submit(command, Done::new(claim, reply))?)
         })??;
         if let Some(settled) = settled {
             self.settle(settled, ctx);
@@ -146,14 +168,15 @@ impl MessageStore {
         let Self { guard, history, pubsub, size, .. } = self;
         let result = outcome.map_err(StoreError::from).and_then(|committed| {
             guard.run(ctx, || {
-                let (event, payload) = match committed {
-                    Committed::Posted(message) => ("new_message", history.push(&message)?),
-                    Committed::Liked(message) => ("message_liked", history.replace(&message)?),
-                    Committed::NotFound => return Ok(false),
+                let (id, event, payload) = match committed {
+                    Committed::Posted(message) => (message.id(), "new_message", history.push(&message)?),
+                    Committed::Liked(message) => (message.id(), "message_liked", history.replace(&message)?),
+                    Committed::Repeated(id) => return Ok(Some(id)),
+                    Committed::NotFound => return Ok(None),
                 };
                 size.set(history);
                 pubsub.broadcast(LOBBY, event, payload)?;
-                Ok(true)
+                Ok(Some(id))
             })?
         });
         // the caller may be gone
@@ -174,10 +197,10 @@ impl Supervised for MessageStore {
 impl Handler<Post> for MessageStore {
     type Result = Result<Pending, StoreError>;
 
-    fn handle(&mut self, Post { content, reply_to }: Post, ctx: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, Post { content, reply_to, nonce }: Post, ctx: &mut Context<Self>) -> Self::Result {
         let command = |history: &History| {
             let quote = reply_to.and_then(|id| history.content(id)).map(<[u8]>::to_vec);
-            Ok(Command::Post { draft: Draft::new(&content, reply_to)?, quote })
+            Ok(Command::Post { draft: Draft::new(&content, reply_to, nonce)?, quote })
         };
         self.submit(command, ctx)
     }
@@ -191,11 +214,17 @@ impl Handler<Like> for MessageStore {
     }
 }
 
-impl Handler<Later> for MessageStore {
+impl Handler<Report> for MessageStore {
     type Result = ();
 
-    fn handle(&mut self, Later(settled): Later, ctx: &mut Context<Self>) {
-        self.settle(settled, ctx);
+    fn handle(&mut self, report: Report, ctx: &mut Context<Self>) {
+        match report {
+            Report::Settled(batch) => batch.into_iter().for_each(|settled| self.settle(settled, ctx)),
+            Report::Forgotten(up_to) => {
+                self.history.forget(up_to);
+                self.size.set(&self.history);
+            }
+        }
     }
 }
 
@@ -205,6 +234,27 @@ impl Handler<Load> for MessageStore {
     fn handle(&mut self, _: Load, ctx: &mut Context<Self>) -> Self::Result {
         let history = &mut self.history;
         Ok(self.guard.run(ctx, || history.load())?)
+    }
+}
+
+impl Handler<LoadBefore> for MessageStore {
+    type Result = ResponseFuture<Result<Payload, StoreError>>;
+
+    fn handle(&mut self, LoadBefore { id, limit }: LoadBefore, ctx: &mut Context<Self>) -> Self::Result {
+        let history = &self.history;
+        let before = match self.guard.run(ctx, || history.before(id, limit)) {
+            Ok(before) => before,
+            Err(crashed) => return future::ready(Err(crashed.into())).boxed_local(),
+        };
+        let older = before.rest.map(|(first, limit)| self.log.reader().before(first, limit));
+        async move {
+            let older = match older {
+                Some(older) => older.await?,
+                None => Vec::new(),
+            };
+            Ok(before.payload(&older)?)
+        }
+        .boxed_local()
     }
 }
 

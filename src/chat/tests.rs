@@ -53,6 +53,39 @@ async fn a_like_is_broadcast_and_answered() {
 }
 
 #[actix_web::test]
+async fn a_post_with_a_nonce_is_answered_and_its_repetition_is_not_broadcast() {
+    let mut client = lobby().await;
+    for _ in 0..2 {
+        let post = json!({ "message": "hi", "nonce": "5f0c" });
+        let push = client.push(LOBBY, "new_message", post).unwrap();
+        client.assert_reply(push, Status::Ok, json!({ "id": 1 })).await;
+    }
+    assert_eq!(client.broadcast("new_message").await["message"]["id"], 1);
+    client.refute_broadcast("new_message").await;
+}
+
+#[actix_web::test]
+async fn older_messages_are_answered() {
+    let mut client = lobby().await;
+    for message in ["a", "b", "c"] {
+        let _ = client.push(LOBBY, "new_message", json!({ "message": message })).unwrap();
+        client.broadcast("new_message").await;
+    }
+    for (ask, expected) in [
+        (json!({ "id": 3, "limit": 1 }), json!([2])),
+        (json!({ "id": 3 }), json!([1, 2])),
+        (json!({ "id": 3, "limit": u64::MAX }), json!([1, 2])),
+        (json!({ "id": 1 }), json!([])),
+    ] {
+        let push = client.push(LOBBY, "load_before", ask).unwrap();
+        let (status, reply) = client.reply(push).await;
+        let messages = reply["messages"].as_array().unwrap();
+        let ids: Vec<&Value> = messages.iter().map(|message| &message["id"]).collect();
+        assert_eq!((status, json!(ids)), (Status::Ok, expected));
+    }
+}
+
+#[actix_web::test]
 async fn who_joins_later_gets_what_was_said() {
     let endpoint = Endpoint::new();
     let chat = chat(&endpoint);
@@ -78,6 +111,13 @@ async fn bad_input_is_answered_and_the_channel_lives_on() {
         ("new_message", json!([]), "invalid message"),
         ("new_message", json!({ "message": "sixsix" }), "message too long"),
         ("new_message", json!({ "message": "x", "reply_to": "1" }), "invalid reply_to"),
+        ("new_message", json!({ "message": "x", "nonce": "" }), "invalid nonce"),
+        ("new_message", json!({ "message": "x", "nonce": 7 }), "invalid nonce"),
+        ("new_message", json!({ "message": "x", "nonce": "n".repeat(65) }), "invalid nonce"),
+        ("load_before", json!({}), "invalid message id"),
+        ("load_before", json!({ "id": -1 }), "invalid message id"),
+        ("load_before", json!({ "id": 1, "limit": 0 }), "invalid limit"),
+        ("load_before", json!({ "id": 1, "limit": "5" }), "invalid limit"),
         ("like_message", json!({}), "invalid message id"),
         ("like_message", json!({ "message_id": 7 }), "message not found"),
     ] {

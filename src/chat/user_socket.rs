@@ -17,19 +17,19 @@ pub(crate) struct Chat {
 }
 
 impl Chat {
-    /// Adds a message and waits until everyone has been told.
+    /// Adds a message, waits until everyone has been told, and returns its id.
     ///
     /// # Errors
     /// [`StoreError`] if nobody has been, nor will be; after 5 s at the latest, unless the disk hangs.
-    pub(super) async fn post(&self, post: Post) -> Result<bool, StoreError> {
+    pub(super) async fn post(&self, post: Post) -> Result<Option<u64>, StoreError> {
         self.store.send(post).await??.outcome().await
     }
 
-    /// Adds a like and waits until everyone has been told. False if there is no such message.
+    /// Adds a like, waits until everyone has been told, and returns the id of the message; none if there is no such message.
     ///
     /// # Errors
     /// As [`Chat::post`].
-    pub(super) async fn like(&self, like: Like) -> Result<bool, StoreError> {
+    pub(super) async fn like(&self, like: Like) -> Result<Option<u64>, StoreError> {
         self.store.send(like).await??.outcome().await
     }
 }

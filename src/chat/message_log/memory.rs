@@ -1,35 +1,102 @@
 //! Messages that are gone when the process ends.
 
+use std::{
+    collections::{HashMap, VecDeque},
+    hash::{BuildHasher, Hasher, RandomState},
+    sync::Arc,
+};
+
+use futures_util::future::{self, BoxFuture, FutureExt};
+
 use super::{
     super::{history::Limit, message::Message},
-    Busy, Command, Committed, Done, MessageLog, OpenError, Settled,
+    Busy, Command, Committed, Done, LogError, MessageLog, OpenError, Page, Reader, Settled, Sink, Snapshot,
 };
 
 /// Counts ids. What it knows of messages is what the commands bring with them: the history is all there is.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     last_id: u64,
+    last_rev: u64,
+    nonces: Nonces,
+}
+
+/// The newest nonces.
+#[derive(Debug, Default)]
+struct Nonces {
+    ids: HashMap<Arc<str>, u64>,
+    in_order: VecDeque<Arc<str>>,
+    most: usize,
+}
+
+impl Nonces {
+    fn add(&mut self, nonce: &str, id: u64) {
+        let nonce = Arc::<str>::from(nonce);
+        self.ids.insert(Arc::clone(&nonce), id);
+        self.in_order.push_back(nonce);
+        while self.in_order.len() > self.most
+            && let Some(oldest) = self.in_order.pop_front()
+        {
+            self.ids.remove(&oldest);
+        }
+    }
+}
+
+impl Memory {
+    fn carry_out(&mut self, command: Command) -> Committed {
+        match command {
+            Command::Post { draft, quote } => {
+                if let Some(id) = draft.nonce().and_then(|nonce| self.nonces.ids.get(nonce)) {
+                    return Committed::Repeated(*id);
+                }
+                self.last_id += 1;
+                if let Some(nonce) = draft.nonce() {
+                    self.nonces.add(nonce, self.last_id);
+                }
+                Committed::Posted(draft.message(self.last_id, self.last_rev, quote.as_deref()))
+            }
+            Command::Like { known: None, .. } => Committed::NotFound,
+            Command::Like { known: Some(message), .. } => {
+                self.last_rev += 1;
+                Committed::Liked(message.liked(self.last_rev))
+            }
+        }
+    }
 }
 
 impl MessageLog for Memory {
-    fn open(&mut self, _: Limit) -> Result<Vec<Message>, OpenError> {
-        Ok(Vec::new())
+    fn open(&mut self, limit: Limit, _: Sink) -> Result<Snapshot, OpenError> {
+        self.nonces.most = limit.messages;
+        // hashers of the standard library have random keys
+        let epoch = RandomState::new().build_hasher().finish() >> 11;
+        Ok(Snapshot { epoch: epoch.max(1), last_id: 0, last_rev: 0, newest: Vec::new(), liked: Vec::new() })
     }
 
     fn submit(&mut self, command: Command, done: Done) -> Result<Option<Settled>, Busy> {
-        let committed = match command {
-            Command::Post { draft, quote } => {
-                self.last_id += 1;
-                Committed::Posted(draft.message(self.last_id, quote.as_deref()))
-            }
-            Command::Like { known, .. } => {
-                known.map_or(Committed::NotFound, |message| Committed::Liked(message.liked()))
-            }
-        };
-        Ok(Some(done.at_once(committed)))
+        let committed = self.carry_out(command);
+        Ok(Some(done.settled(Ok(committed))))
+    }
+
+    fn reader(&self) -> Arc<dyn Reader> {
+        Arc::new(Nothing)
     }
 
     fn close(&mut self) {}
+}
+
+/// The history is all there is.
+#[derive(Debug)]
+struct Nothing;
+
+impl Reader for Nothing {
+    fn before(&self, _: u64, _: Limit) -> BoxFuture<'static, Result<Vec<Message>, LogError>> {
+        future::ready(Ok(Vec::new())).boxed()
+    }
+
+    fn after(&self, id: u64, rev: u64, _: Limit) -> BoxFuture<'static, Result<Page, LogError>> {
+        let nothing = Page { last_id: id, last_rev: rev, posted: Vec::new(), liked: Vec::new() };
+        future::ready(Ok(nothing)).boxed()
+    }
 }
 
 #[cfg(test)]

@@ -14,8 +14,10 @@
 //! # Source
 //! <https://sqlite.org/wal.html>, <https://sqlite.org/pragma.html#pragma_synchronous>
 
+mod batch;
 mod database;
-mod queue;
+mod forget;
+mod reader;
 mod tables;
 mod writer;
 
@@ -27,11 +29,11 @@ use std::{
 };
 
 use super::{
-    super::{history::Limit, message::Message},
-    Busy, Command, Done, Keep, MessageLog, Meters, OpenError, Settled,
+    super::history::Limit, Busy, Command, Done, Keep, MessageLog, Meters, OpenError, Reader, Settled, Sink,
+    Snapshot, queue::Queue,
 };
 use database::Database;
-use queue::Queue;
+use reader::FileReader;
 use writer::Writer;
 
 /// A log in a file, and the thread that writes it.
@@ -41,6 +43,7 @@ pub(crate) struct Sqlite {
     meters: Meters,
     /// Until the writer has it.
     database: Option<Database>,
+    reader: Arc<FileReader>,
     queue: Arc<Queue>,
     writer: Option<JoinHandle<()>>,
 }
@@ -58,13 +61,15 @@ impl Sqlite {
     /// [`OpenError`] if it is in use, not of this program or version, or cannot be read and written.
     pub(super) fn connect(file: &Path, keep: Keep, meters: Meters) -> Result<Self, OpenError> {
         let (database, queue) = (Database::open(file)?, Arc::new(Queue::new(meters.queue.clone())));
-        Ok(Self { file: file.to_owned(), keep, meters, database: Some(database), queue, writer: None })
+        let reader = FileReader::open(file).map_err(|error| OpenError::Sqlite(file.to_owned(), error))?;
+        let (reader, file) = (Arc::new(reader), file.to_owned());
+        Ok(Self { file, keep, meters, database: Some(database), reader, queue, writer: None })
     }
 }
 
 impl MessageLog for Sqlite {
-    fn open(&mut self, limit: Limit) -> Result<Vec<Message>, OpenError> {
-        let Some(database) = self.database.take() else { return Ok(Vec::new()) };
+    fn open(&mut self, limit: Limit, sink: Sink) -> Result<Snapshot, OpenError> {
+        let Some(database) = self.database.take() else { return Err(OpenError::InUse(self.file.clone())) };
         let limit = match self.keep {
             Keep::Messages(most) => {
                 Limit { messages: limit.messages.min(usize::try_from(most).unwrap_or(usize::MAX)), ..limit }
@@ -72,20 +77,24 @@ impl MessageLog for Sqlite {
             Keep::All | Keep::Age(_) => limit,
         };
         let failed = |error| OpenError::Sqlite(self.file.clone(), error);
-        if let Keep::Age(age) = self.keep {
-            while tables::forget_older(&database.connection, age).map_err(failed)? {}
+        if let Keep::Age(_) = self.keep {
+            while let Some((_, true)) = forget::step(&database.connection, self.keep).map_err(failed)? {}
         }
-        let newest = tables::newest(&database.connection, limit).map_err(failed)?;
-        let (id, file) = (newest.last().map_or(0, Message::id), self.file.display().to_string());
-        log::info!("event=store_opened file={file:?} messages={} last_id={id}", newest.len());
-        let writer = Writer::new(database, Arc::clone(&self.queue), self.keep, self.meters.clone());
+        let snapshot = tables::open(&database.connection, limit).map_err(failed)?;
+        let (id, file) = (snapshot.last_id, self.file.display().to_string());
+        log::info!("event=store_opened file={file:?} messages={} last_id={id}", snapshot.newest.len());
+        let writer = Writer::new(database, Arc::clone(&self.queue), self.keep, self.meters.clone(), sink);
         let thread = thread::Builder::new().name("store".to_owned()).spawn(move || writer.run());
         self.writer = Some(thread.map_err(|error| OpenError::Io(self.file.clone(), error))?);
-        Ok(newest)
+        Ok(snapshot)
     }
 
     fn submit(&mut self, command: Command, done: Done) -> Result<Option<Settled>, Busy> {
         self.queue.push(command, done).map(|()| None)
+    }
+
+    fn reader(&self) -> Arc<dyn Reader> {
+        Arc::clone(&self.reader) as _
     }
 
     fn close(&mut self) {

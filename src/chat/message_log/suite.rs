@@ -1,7 +1,7 @@
 //! What every log must do: each runs [`all`] in its own tests.
 
 use std::{
-    collections::HashSet,
+    collections::{HashSet, VecDeque},
     sync::{Arc, Mutex, mpsc},
     time::Duration,
 };
@@ -16,7 +16,7 @@ use super::{
         message::{Draft, Message},
         store_error::StoreError,
     },
-    Claim, Command, Committed, Done, Keep, Memory, MessageLog, Meters, Settled, Sink,
+    Claim, Command, Committed, Done, Keep, Liked, Memory, MessageLog, Meters, Report, Settled, Sink,
     sqlite::Sqlite,
 };
 
@@ -64,42 +64,48 @@ pub(in crate::chat) fn each() -> [(Box<dyn MessageLog>, Option<Folder>); 2] {
 pub(super) struct Lobby {
     pub(super) log: Box<dyn MessageLog>,
     pub(super) history: History,
-    settled: mpsc::Receiver<Settled>,
-    sink: Sink,
+    pub(super) epoch: u64,
+    reports: mpsc::Receiver<Report>,
+    /// Of a batch that was reported.
+    settled: VecDeque<Settled>,
 }
 
 impl Lobby {
     pub(super) fn open(mut log: Box<dyn MessageLog>, limit: Limit) -> Self {
-        let newest = log.open(limit).unwrap();
-        let mut lobby = Self::around(log, limit);
-        for message in newest {
-            lobby.history.push(&message).unwrap();
-        }
-        lobby
-    }
-
-    /// Around a log that is open, and empty.
-    pub(super) fn around(log: Box<dyn MessageLog>, limit: Limit) -> Self {
-        let (sender, settled) = mpsc::channel();
+        let (sender, reports) = mpsc::channel();
         let sender = Mutex::new(sender);
-        let sink: Sink = Arc::new(move |settled| _ = sender.lock().unwrap().send(settled));
-        Self { log, history: History::new(limit), settled, sink }
+        let sink: Sink = Arc::new(move |report| _ = sender.lock().unwrap().send(report));
+        let (snapshot, mut history) = (log.open(limit, sink).unwrap(), History::new(limit));
+        assert!((1..1 << 53).contains(&snapshot.epoch), "{}", snapshot.epoch);
+        assert_eq!(snapshot.newest.last().map_or(0, Message::id), snapshot.last_id);
+        for message in snapshot.newest {
+            history.push(&message).unwrap();
+        }
+        Self { log, history, epoch: snapshot.epoch, reports, settled: VecDeque::new() }
     }
 
-    pub(super) fn done(&self) -> (Claim, oneshot::Receiver<Result<bool, StoreError>>, Done) {
+    pub(super) fn done(&self) -> (Claim, oneshot::Receiver<Result<Option<u64>, StoreError>>, Done) {
         let (reply, waits) = oneshot::channel();
         let claim = Claim::default();
-        (claim.clone(), waits, Done::new(claim, reply, Arc::clone(&self.sink)))
+        (claim.clone(), waits, Done::new(claim, reply))
     }
 
     pub(super) fn draft(&self, content: &str, reply_to: Option<i128>) -> Command {
         let quote = reply_to.and_then(|id| self.history.content(id)).map(<[u8]>::to_vec);
-        Command::Post { draft: Draft::new(content, reply_to).unwrap(), quote }
+        Command::Post { draft: Draft::new(content, reply_to, None).unwrap(), quote }
     }
 
     /// What the log settles next.
-    pub(super) fn settled(&self) -> Result<Committed, super::LogError> {
-        self.settled.recv_timeout(PATIENCE).unwrap().outcome
+    pub(super) fn settled(&mut self) -> Result<Committed, super::LogError> {
+        loop {
+            if let Some(settled) = self.settled.pop_front() {
+                return settled.outcome;
+            }
+            match self.reports.recv_timeout(PATIENCE).unwrap() {
+                Report::Settled(batch) => self.settled.extend(batch),
+                Report::Forgotten(up_to) => self.history.forget(up_to),
+            }
+        }
     }
 
     /// Hands a command in, and waits.
@@ -110,7 +116,7 @@ impl Lobby {
         match &committed {
             Committed::Posted(message) => _ = self.history.push(message).unwrap(),
             Committed::Liked(message) => _ = self.history.replace(message).unwrap(),
-            Committed::NotFound => {}
+            Committed::Repeated(_) | Committed::NotFound => {}
         }
         committed
     }
@@ -127,7 +133,7 @@ impl Lobby {
         match self.run(Command::Like { id, known }) {
             Committed::Liked(message) => {
                 assert_eq!(i128::from(message.id()), id);
-                Some(message.likes())
+                Some(message.likes().count)
             }
             committed => {
                 assert_eq!(committed, Committed::NotFound);
@@ -143,7 +149,16 @@ pub(super) fn value(message: &Message) -> Value {
 
 /// Runs all of it on logs that `make` makes, each empty.
 pub(super) fn all(make: impl Fn() -> Box<dyn MessageLog>) {
-    for test in [ids_count_from_one, replies_quote, likes_count, unknown_ids, what_is_closed, many_wait] {
+    for test in [
+        ids_count_from_one,
+        replies_quote,
+        likes_count,
+        likes_make_revisions,
+        unknown_ids,
+        nonces,
+        what_is_closed,
+        many_wait,
+    ] {
         test(make());
     }
 }
@@ -179,6 +194,117 @@ fn likes_count(log: Box<dyn MessageLog>) {
     assert_eq!(lobby.post("c", Some(2))["reply_to_content"], "b");
 }
 
+fn likes_make_revisions(log: Box<dyn MessageLog>) {
+    let mut lobby = Lobby::open(log, LIMIT);
+    let mut revs = Vec::new();
+    for like in [None, None, Some(1), Some(1), None, Some(2), Some(9), None] {
+        let command = match like {
+            None => lobby.draft("x", None),
+            Some(id) => Command::Like { id, known: lobby.history.get(id) },
+        };
+        match lobby.run(command) {
+            Committed::Posted(message) => revs.push((message.likes().posted_rev, message.likes().rev)),
+            Committed::Liked(message) => revs.push((message.likes().posted_rev, message.likes().rev)),
+            committed => assert_eq!(committed, Committed::NotFound),
+        }
+    }
+    assert_eq!(revs, [(0, 0), (0, 0), (0, 1), (0, 2), (2, 2), (0, 3), (3, 3)]);
+}
+
+/// A name is that of one message, also within what is committed at once.
+fn nonces(log: Box<dyn MessageLog>) {
+    let mut lobby = Lobby::open(log, LIMIT);
+    let mut post = |content: &str, nonce: &str| {
+        let draft = Draft::new(content, None, Some(nonce.to_owned())).unwrap();
+        match lobby.run(Command::Post { draft, quote: None }) {
+            Committed::Posted(message) => Ok(message.id()),
+            Committed::Repeated(id) => Err(id),
+            committed => panic!("{committed:?}"),
+        }
+    };
+    assert_eq!(
+        [post("a", "n1"), post("b", "n2"), post("a", "n1"), post("x", "n2")],
+        [Ok(1), Ok(2), Err(1), Err(2)]
+    );
+    assert_eq!(post("a", "N1"), Ok(3));
+    let mut waiting = Vec::new();
+    let mut repeated = 0;
+    for _ in 0..20 {
+        let draft = Draft::new("again", None, Some("n4".to_owned())).unwrap();
+        let (_, waits, done) = lobby.done();
+        match lobby.log.submit(Command::Post { draft, quote: None }, done).unwrap() {
+            Some(settled) => repeated += u32::from(settled.outcome.unwrap() == Committed::Repeated(4)),
+            None => waiting.push(waits),
+        }
+    }
+    for _ in waiting {
+        repeated += u32::from(lobby.settled().unwrap() == Committed::Repeated(4));
+    }
+    assert_eq!(repeated, 19);
+    assert_eq!(lobby.post("next", None)["id"], 5);
+}
+
+/// Runs what every log on disk must do, on logs that `make` makes, each empty, and that keep their messages.
+pub(super) fn on_disk(make: impl Fn() -> Box<dyn MessageLog>) {
+    for test in [older_ones, what_came_after] {
+        test(make());
+    }
+}
+
+fn ids(messages: &[Message]) -> Vec<u64> {
+    messages.iter().map(Message::id).collect()
+}
+
+/// Waits for a reader.
+pub(super) fn wait<T>(future: impl Future<Output = T>) -> T {
+    actix_web::rt::System::new().block_on(future)
+}
+
+fn older_ones(log: Box<dyn MessageLog>) {
+    let mut lobby = Lobby::open(log, LIMIT);
+    for n in 1..=20 {
+        lobby.post(&n.to_string(), None);
+    }
+    lobby.like(8);
+    let reader = lobby.log.reader();
+    let before = |id, messages, bytes| wait(reader.before(id, Limit { messages, bytes })).unwrap();
+    let all = before(11, 3, 10_000);
+    assert_eq!(ids(&all), [8, 9, 10]);
+    assert_eq!((all[0].likes().count, all[1].quote()), (1, &b"\"9\""[..]));
+    for (id, messages, bytes, expected) in [
+        (3, 100, 10_000, &[1, 2][..]),
+        (1, 100, 10_000, &[]),
+        (0, 100, 10_000, &[]),
+        (u64::MAX, 2, 10_000, &[19, 20]),
+        (11, 3, 1, &[10]),
+        (11, 3, all[1].json().len() + all[2].json().len(), &[9, 10]),
+    ] {
+        assert_eq!(ids(&before(id, messages, bytes)), expected, "{id} {messages} {bytes}");
+    }
+}
+
+fn what_came_after(log: Box<dyn MessageLog>) {
+    let mut lobby = Lobby::open(log, LIMIT);
+    for like in [1, 2, 1] {
+        lobby.post("x", None);
+        lobby.post("y", None);
+        lobby.like(like);
+    }
+    let reader = lobby.log.reader();
+    let after = |id, rev, messages| {
+        let page = wait(reader.after(id, rev, Limit { messages, bytes: 10_000 })).unwrap();
+        assert_eq!((page.last_id, page.last_rev), (6, 3));
+        (ids(&page.posted), page.liked)
+    };
+    let (one, two) = (Liked { id: 1, count: 2, rev: 3 }, Liked { id: 2, count: 1, rev: 2 });
+    assert_eq!(after(0, 0, 10), ((1..=6).collect(), vec![]));
+    assert_eq!(after(4, 1, 1), (vec![5], vec![two, one]));
+    assert_eq!(after(1, 0, 10), ((2..=6).collect(), vec![one]));
+    assert_eq!(after(6, 2, 10), (vec![], vec![one]));
+    assert_eq!(after(6, 3, 10), (vec![], vec![]));
+    assert_eq!(after(u64::MAX >> 1, 9, 10), (vec![], vec![]));
+}
+
 fn unknown_ids(log: Box<dyn MessageLog>) {
     let mut lobby = Lobby::open(log, LIMIT);
     lobby.post("a", None);
@@ -208,7 +334,9 @@ fn many_wait(log: Box<dyn MessageLog>) {
             None => later += 1,
         }
     }
-    ids.extend((0..later).map(|_| lobby.settled().unwrap()));
+    for _ in 0..later {
+        ids.push(lobby.settled().unwrap());
+    }
     let expected: Vec<(u64, String)> = (0..1_000).map(|n| (n + 1, format!("\"{n}\""))).collect();
     let got: Vec<(u64, String)> = ids
         .iter()
@@ -222,5 +350,5 @@ fn many_wait(log: Box<dyn MessageLog>) {
     assert_eq!(got, expected);
     assert_eq!(got.iter().map(|(id, _)| id).collect::<HashSet<_>>().len(), 1_000);
     lobby.log.close();
-    assert!(lobby.settled.try_recv().is_err(), "settled twice");
+    assert!(lobby.settled.is_empty() && lobby.reports.try_recv().is_err(), "settled twice");
 }

@@ -1,12 +1,18 @@
 //! The actor, with each of its logs.
 
-use std::process::Command as Process;
+use std::{
+    process::Command as Process,
+    time::{Duration, Instant},
+};
 
 use hinotori::{prometheus::TextEncoder, supervise::Crashed};
 use serde_json::{Value, json};
 
 use super::{
-    super::message_log::suite::{self, LIMIT},
+    super::message_log::{
+        Keep, Kind,
+        suite::{self, LIMIT},
+    },
     *,
 };
 
@@ -28,7 +34,7 @@ impl Handler<Crash> for MessageStore {
 }
 
 fn post(content: &str) -> Post {
-    Post { content: content.to_owned(), reply_to: None }
+    Post { content: content.to_owned(), reply_to: None, nonce: None }
 }
 
 async fn contents(store: &Addr<MessageStore>) -> Vec<String> {
@@ -37,7 +43,7 @@ async fn contents(store: &Addr<MessageStore>) -> Vec<String> {
     messages.iter().map(|message| message["content"].as_str().unwrap().to_owned()).collect()
 }
 
-async fn posts(store: &Addr<MessageStore>, content: &str) -> Result<bool, StoreError> {
+async fn posts(store: &Addr<MessageStore>, content: &str) -> Result<Option<u64>, StoreError> {
     store.send(post(content)).await.unwrap()?.outcome().await
 }
 
@@ -62,7 +68,7 @@ async fn a_crash_between_a_post_and_its_commit_loses_neither() {
         let store = MessageStore::start(log, LIMIT, &Endpoint::new()).unwrap();
         let pending = store.send(post("on its way")).await.unwrap().unwrap();
         store.send(Crash).await.unwrap().unwrap_err();
-        assert!(pending.outcome().await.unwrap());
+        assert_eq!(pending.outcome().await.unwrap(), Some(1));
         assert_eq!(contents(&store).await, ["on its way"]);
     }
 }
@@ -112,10 +118,10 @@ async fn likes_of_one_message_that_come_at_once_all_count() {
         posts(&store, "like me").await.unwrap();
         let like = async || store.send(Like { id: 1 }).await.unwrap().unwrap().outcome().await;
         let likes = futures_util::future::join_all((0..50).map(|_| like())).await;
-        assert!(likes.into_iter().all(|like| like.unwrap()));
+        assert!(likes.into_iter().all(|like| like.unwrap() == Some(1)));
         let history: Value = store.send(Load).await.unwrap().unwrap().parse().unwrap();
         assert_eq!(history["messages"][0]["likes"], json!(50));
-        assert!(!store.send(Like { id: 2 }).await.unwrap().unwrap().outcome().await.unwrap());
+        assert_eq!(store.send(Like { id: 2 }).await.unwrap().unwrap().outcome().await.unwrap(), None);
     }
 }
 
@@ -133,4 +139,45 @@ async fn what_cannot_be_written_is_refused_within_its_time_and_is_not_written_la
     assert_eq!(contents(&store).await, ["before", "after"]);
     store.send(Close).await.unwrap();
     assert!(matches!(posts(&store, "closed").await, Err(StoreError::Busy)));
+}
+
+async fn older(store: &Addr<MessageStore>, id: u64, messages: usize) -> Vec<u64> {
+    let older =
+        store.send(LoadBefore { id, limit: Limit { messages, bytes: 100_000 } }).await.unwrap().unwrap();
+    let older: Value = older.parse().unwrap();
+    older["messages"].as_array().unwrap().iter().map(|message| message["id"].as_u64().unwrap()).collect()
+}
+
+#[actix_web::test]
+async fn older_messages_come_from_the_history_and_then_from_the_log() {
+    for ((log, _folder), has_more) in suite::each().into_iter().zip([false, true]) {
+        let store = MessageStore::start(log, LIMIT, &Endpoint::new()).unwrap();
+        assert!(older(&store, 1, 5).await.is_empty());
+        for n in 1..=25 {
+            posts(&store, &n.to_string()).await.unwrap();
+        }
+        // ten are in the history
+        assert_eq!(older(&store, 26, 3).await, [23, 24, 25]);
+        assert_eq!(older(&store, 20, 4).await, [16, 17, 18, 19]);
+        let (across, beyond) = (older(&store, 18, 4).await, older(&store, 5, 10).await);
+        match has_more {
+            true => assert_eq!((across, beyond), (vec![14, 15, 16, 17], vec![1, 2, 3, 4])),
+            false => assert_eq!((across, beyond), (vec![16, 17], vec![])),
+        }
+        assert!(older(&store, 1, 5).await.is_empty() && older(&store, 0, 5).await.is_empty());
+    }
+}
+
+#[actix_web::test]
+async fn what_the_log_forgets_the_history_forgets() {
+    let folder = suite::Folder::new();
+    let log = Kind::Sqlite(folder.file()).log(Keep::Messages(3), suite::meters()).unwrap();
+    let store = MessageStore::start(log, LIMIT, &Endpoint::new()).unwrap();
+    let until = Instant::now() + Duration::from_secs(20);
+    futures_util::future::join_all((0..300).map(|n| posts(&store, if n % 2 == 0 { "a" } else { "b" }))).await;
+    // the history has room for ten
+    while contents(&store).await.len() == 10 {
+        assert!(Instant::now() < until, "nothing was forgotten");
+        posts(&store, "more").await.unwrap();
+    }
 }

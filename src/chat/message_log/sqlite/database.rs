@@ -12,7 +12,7 @@ use rusqlite::{Connection, FileControl, MAIN_DB, OpenFlags, TransactionBehavior}
 use super::OpenError;
 
 /// What leads from each version of the tables to the next: `PRAGMA user_version` is how many of them have been run.
-const VERSIONS: [&str; 1] = [include_str!("schema_1.sql")];
+const VERSIONS: [&str; 2] = [include_str!("schema_1.sql"), include_str!("schema_2.sql")];
 
 /// How long one try to begin a transaction waits for another process that holds the database locked.
 const LOCKED: Duration = Duration::from_millis(100);

@@ -1,117 +1,119 @@
-//! What is read from the tables and written into them.
+//! What is read from the tables.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-use rusqlite::{Connection, Error, OptionalExtension, Result, types::Type};
+use rusqlite::{Connection, Error, OptionalExtension, Result, Row, types::Type};
 
 use super::super::{
     super::{
         LOBBY,
         history::Limit,
-        message::{Draft, Message},
+        message::{Likes, Message},
     },
-    Command, Committed,
+    Liked, Page, Snapshot,
 };
 
-/// Messages that are deleted in one transaction.
-pub(super) const FORGOTTEN: i64 = 512;
-
-/// Carries a command out, within a transaction.
-pub(super) fn carry_out(connection: &Connection, command: &Command) -> Result<Committed> {
-    match command {
-        Command::Post { draft, quote } => Ok(Committed::Posted(post(connection, draft, quote.as_deref())?)),
-        Command::Like { id, .. } => Ok(like(connection, *id)?.map_or(Committed::NotFound, Committed::Liked)),
-    }
-}
-
-fn post(connection: &Connection, draft: &Draft, quote: Option<&[u8]>) -> Result<Message> {
-    // the content of a message never changes: what the history has of it is what the table has
-    let found = match (quote, draft.reply_to()) {
-        (None, Some(id)) => message(connection, id)?,
-        _ => None,
+/// The columns that [`decode`] reads.
+macro_rules! columns {
+    ($rest:literal) => {
+        concat!("SELECT id, body, likes, rev, posted_rev FROM messages ", $rest)
     };
-    let mut next = connection.prepare_cached(
-        "INSERT INTO topics VALUES (?1, 1, 0, random() & 0x7fffffffffffffff)
-         ON CONFLICT DO UPDATE SET last_id = last_id + 1 RETURNING last_id, last_rev",
-    )?;
-    let (id, rev): (i64, i64) = next.query_row([LOBBY], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let message = draft.message(id.cast_unsigned(), quote.or(found.as_ref().map(Message::quote)));
-    let mut insert = connection.prepare_cached("INSERT INTO messages VALUES (?1, ?2, ?3, 0, ?4, ?5)")?;
-    insert.execute((LOBBY, id, message.body(), rev, draft.posted_at()))?;
-    Ok(message)
 }
 
-fn message(connection: &Connection, id: i128) -> Result<Option<Message>> {
-    let Ok(id) = i64::try_from(id) else { return Ok(None) };
-    let mut select =
-        connection.prepare_cached("SELECT body, likes FROM messages WHERE topic = ?1 AND id = ?2")?;
-    select.query_row((LOBBY, id), |row| decode(id, &row.get::<_, String>(0)?, row.get(1)?)).optional()
+/// Likes that a history begins with.
+const LIKED: i64 = 4_096;
+
+/// What a history begins with. Makes the topic if it is not there.
+pub(super) fn open(connection: &Connection, limit: Limit) -> Result<Snapshot> {
+    connection.execute(
+        "INSERT INTO topics VALUES (?1, 0, 0, (random() & 0x7fffffffffffffff) % 0x1ffffffffffffe + 1)
+         ON CONFLICT DO NOTHING",
+        [LOBBY],
+    )?;
+    let (epoch, last_id, last_rev) = connection.query_row(
+        "SELECT epoch, last_id, last_rev FROM topics WHERE topic = ?1",
+        [LOBBY],
+        |row| Ok((number(row, 0)?, number(row, 1)?, number(row, 2)?)),
+    )?;
+    Ok(Snapshot {
+        epoch,
+        last_id,
+        last_rev,
+        newest: before(connection, None, limit)?,
+        liked: liked(connection)?,
+    })
 }
 
-fn like(connection: &Connection, id: i128) -> Result<Option<Message>> {
-    let Ok(id) = i64::try_from(id) else { return Ok(None) };
-    let mut like = connection.prepare_cached(
-        "UPDATE messages SET likes = likes + 1, rev = (SELECT last_rev + 1 FROM topics WHERE topic = ?1)
-         WHERE topic = ?1 AND id = ?2 RETURNING body, likes",
+/// The newest likes, one for each message, the oldest of them first.
+fn liked(connection: &Connection) -> Result<Vec<Liked>> {
+    let mut select = connection.prepare(
+        "SELECT id, likes, rev FROM messages WHERE topic = ?1 AND likes > 0 ORDER BY rev DESC LIMIT ?2",
     )?;
-    let liked =
-        like.query_row((LOBBY, id), |row| decode(id, &row.get::<_, String>(0)?, row.get(1)?)).optional()?;
-    if liked.is_some() {
-        connection
-            .prepare_cached("UPDATE topics SET last_rev = last_rev + 1 WHERE topic = ?1")?
-            .execute([LOBBY])?;
-    }
+    let mut liked: Vec<Liked> = select.query_map((LOBBY, LIKED), like)?.collect::<Result<_>>()?;
+    liked.reverse();
     Ok(liked)
 }
 
-/// The newest messages within a limit, the oldest of them first.
-pub(super) fn newest(connection: &Connection, limit: Limit) -> Result<Vec<Message>> {
-    let mut select =
-        connection.prepare("SELECT id, body, likes FROM messages WHERE topic = ?1 ORDER BY id DESC")?;
-    let mut rows = select.query([LOBBY])?;
-    let (mut newest, mut bytes) = (Vec::new(), 0);
-    while newest.len() < limit.messages
-        && let Some(row) = rows.next()?
-    {
-        let message = decode(row.get(0)?, &row.get::<_, String>(1)?, row.get(2)?)?;
-        bytes += message.json().len();
-        if bytes > limit.bytes {
-            break;
-        }
-        newest.push(message);
-    }
+fn like(row: &Row<'_>) -> Result<Liked> {
+    Ok(Liked { id: number(row, 0)?, count: number(row, 1)?, rev: number(row, 2)? })
+}
+
+/// The newest messages, with an id smaller than `id` if there is one, within a limit, the oldest of them first.
+pub(super) fn before(connection: &Connection, id: Option<u64>, limit: Limit) -> Result<Vec<Message>> {
+    let mut select = connection.prepare_cached(columns!("WHERE topic = ?1 AND id < ?2 ORDER BY id DESC"))?;
+    let id = id.map_or(i64::MAX, |id| i64::try_from(id).unwrap_or(i64::MAX));
+    let mut newest = within(&mut select.query((LOBBY, id))?, limit)?;
     newest.reverse();
     Ok(newest)
 }
 
-fn decode(id: i64, body: &str, likes: i64) -> Result<Message> {
-    Message::from_body(id.cast_unsigned(), body, likes.cast_unsigned()).ok_or_else(|| {
+/// What came after a cursor.
+pub(super) fn after(connection: &mut Connection, id: u64, rev: u64, limit: Limit) -> Result<Page> {
+    let (id, rev) = (id.cast_signed(), rev.cast_signed());
+    // one snapshot for all of it
+    let connection = connection.transaction()?;
+    let mut topic = connection.prepare_cached("SELECT last_id, last_rev FROM topics WHERE topic = ?1")?;
+    let (last_id, last_rev) = topic.query_row([LOBBY], |row| Ok((number(row, 0)?, number(row, 1)?)))?;
+    let mut select = connection.prepare_cached(columns!("WHERE topic = ?1 AND id > ?2 ORDER BY id"))?;
+    let posted = within(&mut select.query((LOBBY, id))?, limit)?;
+    let mut select = connection.prepare_cached(
+        "SELECT id, likes, rev FROM messages WHERE topic = ?1 AND likes > 0 AND rev > ?2 AND id <= ?3 ORDER BY rev",
+    )?;
+    let liked = select.query_map((LOBBY, rev, id), like)?.collect::<Result<_>>()?;
+    Ok(Page { last_id, last_rev, posted, liked })
+}
+
+/// The first of the rows, as many as are within a limit; one of any length.
+fn within(rows: &mut rusqlite::Rows<'_>, limit: Limit) -> Result<Vec<Message>> {
+    let (mut messages, mut bytes) = (Vec::new(), 0);
+    while messages.len() < limit.messages
+        && let Some(row) = rows.next()?
+    {
+        let message = decode(row)?;
+        bytes += message.json().len();
+        if bytes > limit.bytes && !messages.is_empty() {
+            break;
+        }
+        messages.push(message);
+    }
+    Ok(messages)
+}
+
+/// One message.
+pub(super) fn message(connection: &Connection, id: i128) -> Result<Option<Message>> {
+    let Ok(id) = i64::try_from(id) else { return Ok(None) };
+    let mut select = connection.prepare_cached(columns!("WHERE topic = ?1 AND id = ?2"))?;
+    select.query_row((LOBBY, id), decode).optional()
+}
+
+pub(super) fn decode(row: &Row<'_>) -> Result<Message> {
+    let (id, body) = (number(row, 0)?, row.get_ref(1)?.as_str()?);
+    let likes = Likes { count: number(row, 2)?, rev: number(row, 3)?, posted_rev: number(row, 4)? };
+    Message::from_body(id, body, likes).ok_or_else(|| {
         let why = format!("message {id} has a body that this program did not write");
-        Error::FromSqlConversionFailure(0, Type::Text, why.into())
+        Error::FromSqlConversionFailure(1, Type::Text, why.into())
     })
 }
 
-/// Deletes some of the oldest messages beyond so many. True if there may be more of them.
-pub(super) fn forget_beyond(connection: &Connection, most: u64) -> Result<bool> {
-    let deleted = connection
-        .prepare_cached(
-            "DELETE FROM messages WHERE topic = ?1
-               AND id <= (SELECT last_id FROM topics WHERE topic = ?1) - ?2
-               AND id IN (SELECT id FROM messages WHERE topic = ?1 ORDER BY id LIMIT ?3)",
-        )?
-        .execute((LOBBY, i64::try_from(most).unwrap_or(i64::MAX), FORGOTTEN))?;
-    Ok(deleted == FORGOTTEN as usize)
-}
-
-/// Deletes some of the oldest messages if they are older. True if there may be more of them.
-pub(super) fn forget_older(connection: &Connection, age: Duration) -> Result<bool> {
-    let since = SystemTime::now().checked_sub(age).and_then(|since| since.duration_since(UNIX_EPOCH).ok());
-    let since = i64::try_from(since.unwrap_or_default().as_micros()).unwrap_or(i64::MAX);
-    let deleted = connection
-        .prepare_cached(
-            "DELETE FROM messages WHERE topic = ?1 AND created_at < ?2
-               AND id IN (SELECT id FROM messages WHERE topic = ?1 ORDER BY id LIMIT ?3)",
-        )?
-        .execute((LOBBY, since, FORGOTTEN))?;
-    Ok(deleted == FORGOTTEN as usize)
+/// A column that is never negative.
+pub(super) fn number(row: &Row<'_>, column: usize) -> Result<u64> {
+    row.get::<_, i64>(column).map(i64::cast_unsigned)
 }

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use super::{
     super::{
         Committed, LogError,
+        queue::{MOST, MOST_BYTES},
         suite::{self, Folder, LIMIT, Lobby, meters},
     },
-    queue::{MOST, MOST_BYTES},
     *,
 };
 
@@ -49,12 +49,14 @@ fn history(lobby: &mut Lobby) -> Vec<Value> {
 #[test]
 fn it_does_what_every_log_must() {
     let folders = std::cell::RefCell::new(Vec::new());
-    suite::all(|| {
+    let make = || {
         let folder = Folder::new();
         let log = connect(&folder.file());
         folders.borrow_mut().push(folder);
         log
-    });
+    };
+    suite::all(make);
+    suite::on_disk(make);
 }
 
 #[test]
@@ -73,6 +75,30 @@ fn what_was_committed_is_there_after_a_restart_byte_for_byte_and_ids_go_on() {
     assert_eq!(lobby.history.load(), before);
     assert_eq!(lobby.like(12), Some(3));
     assert_eq!(lobby.post("next", None)["id"], 13);
+}
+
+/// A database as the first version of the tables made it.
+#[test]
+fn what_an_older_version_wrote_is_there_and_can_be_gone_on_with() {
+    let folder = Folder::new();
+    let old = other(&folder.file());
+    old.execute_batch(include_str!("schema_1.sql")).unwrap();
+    old.execute_batch(
+        r#"PRAGMA user_version = 1;
+        INSERT INTO topics VALUES ('chat:lobby', 2, 1, 9223372036854775807);
+        INSERT INTO messages VALUES
+            ('chat:lobby', 1, '{"id":1,"content":"a","reply_to_id":null,"reply_to_content":null,"timestamp":"T"}', 1, 1, 5),
+            ('chat:lobby', 2, '{"id":2,"content":"b","reply_to_id":1,"reply_to_content":"a","timestamp":"T"}', 0, 1, 6);"#,
+    )
+    .unwrap();
+    drop(old);
+    let mut lobby = open(&folder.file());
+    let old = history(&mut lobby);
+    assert_eq!((&old[0]["likes"], &old[1]["reply_to_content"]), (&json!(1), &json!("a")));
+    assert_eq!((lobby.like(1), lobby.post("c", Some(2))["id"].clone()), (Some(2), json!(3)));
+    let epoch = lobby.epoch;
+    drop(lobby);
+    assert_eq!(open(&folder.file()).epoch, epoch);
 }
 
 #[test]
@@ -133,7 +159,7 @@ fn a_file_of_something_else_or_of_a_newer_version_is_refused_and_left_as_it_was(
     refused(&["not one of this program"]);
     drop(open(&file));
     other(&file).execute_batch("PRAGMA journal_mode = delete; PRAGMA user_version = 7").unwrap();
-    refused(&["version 7", "up to 1"]);
+    refused(&["version 7", "up to 2"]);
     let nowhere = folder.file().join("no/such/folder/chat.db");
     let why = refusal(&nowhere);
     assert!(why.contains("no/such/folder"), "{why}");
@@ -200,14 +226,12 @@ fn the_queue_has_bounds_in_commands_and_in_bytes_and_takes_more_once_it_is_writt
 fn a_full_disk_is_an_error_keeps_nothing_and_is_over_when_there_is_space() {
     let folder = Folder::new();
     let meters = meters();
-    let mut sqlite = Sqlite::connect(&folder.file(), Keep::All, meters.clone()).unwrap();
+    let sqlite = Sqlite::connect(&folder.file(), Keep::All, meters.clone()).unwrap();
     let database = sqlite.database.as_ref().unwrap();
     let pages: i64 = database.connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
     // as SQLite says it of a disk: SQLITE_FULL
     database.connection.pragma_update_and_check(None, "max_page_count", pages + 8, |_| Ok(())).unwrap();
-    let newest = sqlite.open(LIMIT).unwrap();
-    assert!(newest.is_empty());
-    let mut lobby = Lobby::around(Box::new(sqlite), LIMIT);
+    let mut lobby = Lobby::open(Box::new(sqlite), LIMIT);
     lobby.post("fits", None);
     let big = "x".repeat(100_000);
     let failed = |lobby: &mut Lobby| {

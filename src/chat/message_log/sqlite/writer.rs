@@ -10,11 +10,14 @@ use std::{
 use rusqlite::{Connection, ErrorCode, MAIN_DB, TransactionBehavior, wal::CheckpointMode};
 
 use super::{
-    super::{Committed, LogError},
+    super::{
+        Committed, LogError, Report, Settled, Sink,
+        queue::{Queue, Woken},
+    },
     Command, Done, Keep, Meters,
+    batch::Batch,
     database::Database,
-    queue::{Queue, Woken},
-    tables,
+    forget,
 };
 
 /// Commands of one transaction.
@@ -30,7 +33,7 @@ const PAGES: usize = 4 * 4_096;
 const TICK: Duration = Duration::from_secs(60);
 
 /// Commands of a transaction that was tried.
-type Batch = Vec<(Command, Done)>;
+type Commands = Vec<(Command, Done)>;
 
 /// Writes what waits in the queue until that is closed.
 pub(super) struct Writer {
@@ -38,6 +41,7 @@ pub(super) struct Writer {
     queue: Arc<Queue>,
     keep: Keep,
     meters: Meters,
+    sink: Sink,
     /// Whether the last write succeeded.
     is_up: bool,
     /// Bytes in the log since it was last checkpointed.
@@ -57,10 +61,10 @@ enum Tried {
 }
 
 impl Writer {
-    pub(super) fn new(database: Database, queue: Arc<Queue>, keep: Keep, meters: Meters) -> Self {
+    pub(super) fn new(database: Database, queue: Arc<Queue>, keep: Keep, meters: Meters, sink: Sink) -> Self {
         // what a former server left may have to go
-        let unforgotten = tables::FORGOTTEN as usize;
-        Self { database, queue, keep, meters, is_up: true, logged: 0, unforgotten }
+        let unforgotten = forget::STEP;
+        Self { database, queue, keep, meters, sink, is_up: true, logged: 0, unforgotten }
     }
 
     pub(super) fn run(mut self) {
@@ -82,28 +86,31 @@ impl Writer {
 
     /// Writes one batch, and tells what became of it.
     fn write(&mut self) {
-        let (mut batch, start) = (Batch::new(), Instant::now());
+        let (mut batch, start) = (Commands::new(), Instant::now());
         let tried = catch_unwind(AssertUnwindSafe(|| {
             transact(&mut self.database.connection, &self.queue, &mut batch)
         }));
         match tried.unwrap_or(Tried::Failed(LogError::Panicked)) {
             Tried::Committed(outcomes) => {
                 self.wrote(&batch, start);
-                for ((_, done), outcome) in batch.into_iter().zip(outcomes) {
-                    done.settle(Ok(outcome));
-                }
+                self.settle(batch.into_iter().zip(outcomes.into_iter().map(Ok)));
             }
             Tried::Locked => self.failed(&"another process holds the database locked"),
             Tried::Failed(error) => {
                 self.failed(&error);
-                for (_, done) in batch {
-                    done.settle(Err(error.clone()));
-                }
+                self.settle(batch.into_iter().map(|command| (command, Err(error.clone()))));
             }
         }
     }
 
-    fn wrote(&mut self, batch: &Batch, start: Instant) {
+    fn settle(&self, batch: impl Iterator<Item = ((Command, Done), Result<Committed, LogError>)>) {
+        let settled: Vec<Settled> = batch.map(|((_, done), outcome)| done.settled(outcome)).collect();
+        if !settled.is_empty() {
+            (self.sink)(Report::Settled(settled));
+        }
+    }
+
+    fn wrote(&mut self, batch: &Commands, start: Instant) {
         if !self.is_up {
             log::warn!("event=store_recovered");
             self.is_up = true;
@@ -129,15 +136,14 @@ impl Writer {
 
     /// Deletes some of what is not to be kept any more; the rest after the next batch.
     fn forget(&mut self) {
-        let connection = &self.database.connection;
-        let has_more = match self.keep {
-            Keep::All => Ok(false),
-            Keep::Messages(most) => tables::forget_beyond(connection, most),
-            Keep::Age(age) => tables::forget_older(connection, age),
-        };
-        self.unforgotten = if matches!(has_more, Ok(true)) { BATCH } else { 0 };
-        if let Err(error) = has_more {
-            log::warn!("event=store_failed what=delete why={:?}", error.to_string());
+        self.unforgotten = 0;
+        match forget::step(&self.database.connection, self.keep) {
+            Ok(None) => {}
+            Ok(Some((up_to, has_more))) => {
+                (self.sink)(Report::Forgotten(up_to));
+                self.unforgotten = if has_more { BATCH } else { 0 };
+            }
+            Err(error) => log::warn!("event=store_failed what=delete why={:?}", error.to_string()),
         }
     }
 
@@ -153,7 +159,7 @@ impl Writer {
 
 /// Begins a transaction, and only then takes a batch for it from the queue: while another process holds the database locked,
 /// those who wait are free to give up.
-fn transact(connection: &mut Connection, queue: &Queue, batch: &mut Batch) -> Tried {
+fn transact(connection: &mut Connection, queue: &Queue, commands: &mut Commands) -> Tried {
     let failed = |error| Tried::Failed(LogError::Sqlite(Arc::new(error)));
     let begun = connection.transaction_with_behavior(TransactionBehavior::Immediate);
     // closed, it has no time to wait
@@ -163,16 +169,23 @@ fn transact(connection: &mut Connection, queue: &Queue, batch: &mut Batch) -> Tr
     {
         return Tried::Locked;
     }
-    *batch = queue.take(BATCH);
+    *commands = queue.take(BATCH);
     let transaction = match begun {
         Ok(transaction) => transaction,
         Err(error) => return failed(error),
     };
-    let outcomes: rusqlite::Result<Vec<Committed>> =
-        batch.iter().map(|(command, _)| tables::carry_out(&transaction, command)).collect();
     // one that is dropped is rolled back, and so is one whose commit fails
+    let outcomes = carry_out(&transaction, commands);
     match outcomes.and_then(|outcomes| transaction.commit().map(|()| outcomes)) {
         Ok(outcomes) => Tried::Committed(outcomes),
         Err(error) => failed(error),
     }
+}
+
+fn carry_out(connection: &Connection, commands: &Commands) -> rusqlite::Result<Vec<Committed>> {
+    let mut batch = Batch::begin(connection)?;
+    let outcomes =
+        commands.iter().map(|(command, _)| batch.carry_out(command)).collect::<rusqlite::Result<_>>()?;
+    batch.finish()?;
+    Ok(outcomes)
 }
