@@ -4,6 +4,7 @@ mod chat;
 mod health_check;
 mod server;
 mod settings;
+mod transfer;
 
 use std::process::ExitCode;
 
@@ -16,8 +17,14 @@ async fn main() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
     log_panics();
     let settings = Settings::parse();
-    let result =
-        if settings.health_check { health_check::ask(&settings) } else { server::run(&settings).await };
+    let result = match &settings {
+        Settings { health_check: true, .. } => health_check::ask(&settings),
+        Settings { export: Some(file), .. } => {
+            transfer::export(&settings, file).await.map_err(|error| error as _)
+        }
+        Settings { import: Some(file), .. } => transfer::import(&settings, file).map_err(|error| error as _),
+        _ => server::run(&settings).await,
+    };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

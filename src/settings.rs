@@ -115,6 +115,14 @@ pub(crate) struct Settings {
     /// notified are notified at once.
     #[arg(long, env = "DRAIN_DEADLINE", default_value = "30000", value_parser = positive())]
     drain_deadline: usize,
+    /// Instead of starting a server, write all messages of the store to this file, each a line of JSON, and exit; - is
+    /// standard output. The server may run meanwhile.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["import", "health_check"])]
+    pub(crate) export: Option<PathBuf>,
+    /// Instead of starting a server, read what --export wrote into the store, which must be empty, and exit; - is
+    /// standard input.
+    #[arg(long, value_name = "FILE", conflicts_with = "health_check")]
+    pub(crate) import: Option<PathBuf>,
     /// Instead of starting a server, request /healthz from the one that runs with the same settings, and exit with 0 if
     /// it is healthy, otherwise with 1.
     #[arg(long)]

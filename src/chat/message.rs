@@ -6,9 +6,12 @@
 
 use std::{collections::HashMap, ops::Range};
 
-use hinotori::{Payload, PayloadError};
+use hinotori::{BoxError, Payload, PayloadError};
+use serde::Deserialize;
 use serde_json::value::RawValue;
-use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
+use time::{
+    OffsetDateTime, PrimitiveDateTime, format_description::BorrowedFormatItem, macros::format_description,
+};
 
 /// ISO 8601 in UTC with microseconds, as Elixir's `DateTime` is written.
 const TIMESTAMP: &[BorrowedFormatItem<'_>] =
@@ -160,6 +163,47 @@ impl Message {
     }
 }
 
+/// A message as it was exported.
+#[derive(Debug)]
+pub(crate) struct Imported {
+    pub(super) message: Message,
+    /// When it was posted, in microseconds since the epoch.
+    pub(super) posted_at: i64,
+}
+
+impl Imported {
+    /// Of the JSON of a message.
+    pub(super) fn parse(json: &str) -> Result<Self, BoxError> {
+        #[derive(Deserialize)]
+        struct Fields {
+            id: u64,
+            content: String,
+            reply_to_id: Option<i128>,
+            reply_to_content: Option<String>,
+            timestamp: String,
+            likes: u64,
+        }
+        let Fields { id, content, reply_to_id, reply_to_content, timestamp, likes } =
+            serde_json::from_str(json)?;
+        let posted_at = PrimitiveDateTime::parse(&timestamp, TIMESTAMP)?.assume_utc();
+        let draft = Draft { posted_at, ..Draft::new(&content, reply_to_id, None)? };
+        let quote = reply_to_content.map(|quote| serde_json::to_vec(&quote)).transpose()?;
+        let message = draft.message(id, 0, quote.as_deref());
+        let likes = Likes { count: likes, ..message.likes() };
+        Ok(Self { message: Message { likes, ..message }, posted_at: draft.posted_at() })
+    }
+
+    pub(super) fn id(&self) -> u64 {
+        self.message.id
+    }
+
+    /// Numbers its likes as those of a topic whose revision was `rev`, and returns its revision then.
+    pub(super) fn number(&mut self, rev: u64) -> u64 {
+        self.message.likes.rev = rev + u64::from(self.message.likes.count > 0);
+        self.message.likes.rev
+    }
+}
+
 /// The payload of `new_message` and `message_liked`: `{"message": M}`.
 pub(super) fn event(json: &[u8]) -> Result<Payload, PayloadError> {
     Payload::raw_json([br#"{"message":"#, json, b"}"].concat())
@@ -189,6 +233,28 @@ mod tests {
             "reply_to_id": null, "reply_to_content": null, "timestamp": null,
         });
         assert_eq!(message, rest);
+    }
+
+    #[test]
+    fn what_is_no_message_is_not_imported() {
+        let good = json!({
+            "id": 1, "content": "x", "reply_to_id": null, "reply_to_content": null,
+            "timestamp": "2026-01-02T03:04:05.000006Z", "likes": 2,
+        });
+        let imported = Imported::parse(&good.to_string()).unwrap();
+        assert_eq!((imported.id(), imported.posted_at % 1_000_000), (1, 6));
+        for (field, value) in [
+            ("id", json!(-1)),
+            ("content", json!(7)),
+            ("timestamp", json!("yesterday")),
+            ("likes", json!("2")),
+            ("reply_to_id", json!("1")),
+        ] {
+            let mut bad = good.clone();
+            bad[field] = value;
+            assert!(Imported::parse(&bad.to_string()).is_err(), "{bad}");
+        }
+        assert!(Imported::parse("").is_err());
     }
 
     #[test]

@@ -20,10 +20,11 @@ pub(super) mod suite;
 use std::{fmt, sync::Arc};
 
 use futures_util::future::BoxFuture;
+use hinotori::BoxError;
 
 use super::{
     history::Limit,
-    message::{Draft, Message},
+    message::{Draft, Imported, Message},
     store_error::StoreError,
 };
 
@@ -55,9 +56,18 @@ pub(crate) trait MessageLog: fmt::Debug + Send + 'static {
     /// Reads what the history no longer has.
     fn reader(&self) -> Arc<dyn Reader>;
 
+    /// Stores messages in a log that has none, instead of opening it: all of them, or nothing. Returns how many.
+    ///
+    /// # Errors
+    /// The first error of the messages; [`OpenError`] if there are messages already, or the log cannot be written.
+    fn import(&mut self, messages: &mut Messages<'_>) -> Result<u64, BoxError>;
+
     /// Carries out the commands that wait, and closes the log. Later commands are refused.
     fn close(&mut self);
 }
+
+/// Messages that are imported, with ascending ids.
+pub(crate) type Messages<'a> = dyn Iterator<Item = Result<Imported, BoxError>> + 'a;
 
 /// Reads stored messages beside the log. Whatever it returns was committed.
 pub(crate) trait Reader: fmt::Debug + Send + Sync + 'static {
@@ -66,6 +76,5 @@ pub(crate) trait Reader: fmt::Debug + Send + Sync + 'static {
 
     /// What came after a cursor, in one snapshot: messages with a greater id, the oldest first, and likes after the revision
     /// `rev` of messages up to `id`.
-    #[allow(dead_code, reason = "the export, which is to come, reads by it")]
     fn after(&self, id: u64, rev: u64, limit: Limit) -> BoxFuture<'static, Result<Page, LogError>>;
 }

@@ -13,6 +13,7 @@ mod pending;
 mod store_error;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod user_socket;
 
 pub(crate) use chat_channel::ChatChannel;
@@ -22,6 +23,7 @@ pub(crate) use message_store::{Close, Like, Load, LoadBefore, MessageStore, Post
 pub(crate) use page::Page;
 pub(crate) use pending::Pending;
 pub(crate) use store_error::StoreError;
+pub(crate) use transfer::{export, import};
 pub(crate) use user_socket::{Chat, UserSocket};
 
 /// The one topic of the chat.

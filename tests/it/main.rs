@@ -22,6 +22,7 @@ mod poller;
 mod replay;
 mod request;
 mod server;
+mod transfer;
 mod tunnel;
 mod turns;
 

@@ -18,6 +18,10 @@ pub(crate) enum OpenError {
         /// The newest version that this program knows.
         known: i64,
     },
+    /// An older version of the program wrote it, and what only reads it cannot migrate it.
+    Older(PathBuf),
+    /// It has messages, and what is imported would not go with them.
+    NotEmpty(String),
     /// The file, or the one that locks it, cannot be opened.
     Io(PathBuf, io::Error),
     /// SQLite cannot read or write it.
@@ -46,6 +50,12 @@ impl fmt::Display for OpenError {
                  {known}",
                 file.display()
             ),
+            Self::Older(file) => write!(
+                f,
+                "{}: an older realtime-chat wrote its tables; start the server with it once, which migrates them",
+                file.display()
+            ),
+            Self::NotEmpty(name) => write!(f, "{name} for the import: there are messages in it"),
             Self::Io(file, error) => write!(f, "{}: {error}", file.display()),
             Self::Sqlite(file, error) => write!(f, "{}: {error}", file.display()),
             Self::NoWal(file) => write!(
@@ -62,7 +72,12 @@ impl std::error::Error for OpenError {
         match self {
             Self::Io(_, error) => Some(error),
             Self::Sqlite(_, error) => Some(error),
-            Self::InUse(_) | Self::Foreign(_) | Self::Newer { .. } | Self::NoWal(_) => None,
+            Self::InUse(_)
+            | Self::Foreign(_)
+            | Self::Newer { .. }
+            | Self::Older(_)
+            | Self::NotEmpty(_)
+            | Self::NoWal(_) => None,
         }
     }
 }

@@ -1,8 +1,11 @@
 //! Which store a server has.
 
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::{fmt, path::PathBuf, str::FromStr, sync::Arc};
 
-use super::{Keep, Memory, MessageLog, Meters, OpenError, sqlite::Sqlite};
+use super::{
+    Keep, Memory, MessageLog, Meters, OpenError, Reader,
+    sqlite::{FileReader, Sqlite},
+};
 
 /// Where messages are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +49,19 @@ impl Kind {
         Ok(match self {
             Self::Memory => Box::new(Memory::default()),
             Self::Sqlite(file) => Box::new(Sqlite::connect(file, keep, meters)?),
+        })
+    }
+}
+
+impl Kind {
+    /// Reads what is stored, beside a server that may run.
+    ///
+    /// # Errors
+    /// [`OpenError`] if there is no such store, or one of another version.
+    pub(crate) fn reader(&self) -> Result<Arc<dyn Reader>, OpenError> {
+        Ok(match self {
+            Self::Memory => Memory::default().reader(),
+            Self::Sqlite(file) => Arc::new(FileReader::open(file)?),
         })
     }
 }

@@ -7,10 +7,12 @@ use std::{
 };
 
 use futures_util::future::{self, BoxFuture, FutureExt};
+use hinotori::BoxError;
 
 use super::{
     super::{history::Limit, message::Message},
-    Busy, Command, Committed, Done, LogError, MessageLog, OpenError, Page, Reader, Settled, Sink, Snapshot,
+    Busy, Command, Committed, Done, LogError, MessageLog, Messages, OpenError, Page, Reader, Settled, Sink,
+    Snapshot,
 };
 
 /// Counts ids. What it knows of messages is what the commands bring with them: the history is all there is.
@@ -79,6 +81,10 @@ impl MessageLog for Memory {
 
     fn reader(&self) -> Arc<dyn Reader> {
         Arc::new(Nothing)
+    }
+
+    fn import(&mut self, _: &mut Messages<'_>) -> Result<u64, BoxError> {
+        Err("the store is in memory, which keeps nothing: set --store to a database".into())
     }
 
     fn close(&mut self) {}

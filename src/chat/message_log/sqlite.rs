@@ -17,6 +17,7 @@
 mod batch;
 mod database;
 mod forget;
+mod import;
 mod reader;
 mod tables;
 mod writer;
@@ -29,11 +30,12 @@ use std::{
 };
 
 use super::{
-    super::history::Limit, Busy, Command, Done, Keep, MessageLog, Meters, OpenError, Reader, Settled, Sink,
-    Snapshot, queue::Queue,
+    super::history::Limit, Busy, Command, Done, Keep, MessageLog, Messages, Meters, OpenError, Reader,
+    Settled, Sink, Snapshot, queue::Queue,
 };
 use database::Database;
-use reader::FileReader;
+use hinotori::BoxError;
+pub(super) use reader::FileReader;
 use writer::Writer;
 
 /// A log in a file, and the thread that writes it.
@@ -61,8 +63,7 @@ impl Sqlite {
     /// [`OpenError`] if it is in use, not of this program or version, or cannot be read and written.
     pub(super) fn connect(file: &Path, keep: Keep, meters: Meters) -> Result<Self, OpenError> {
         let (database, queue) = (Database::open(file)?, Arc::new(Queue::new(meters.queue.clone())));
-        let reader = FileReader::open(file).map_err(|error| OpenError::Sqlite(file.to_owned(), error))?;
-        let (reader, file) = (Arc::new(reader), file.to_owned());
+        let (reader, file) = (Arc::new(FileReader::open(file)?), file.to_owned());
         Ok(Self { file, keep, meters, database: Some(database), reader, queue, writer: None })
     }
 }
@@ -95,6 +96,13 @@ impl MessageLog for Sqlite {
 
     fn reader(&self) -> Arc<dyn Reader> {
         Arc::clone(&self.reader) as _
+    }
+
+    fn import(&mut self, messages: &mut Messages<'_>) -> Result<u64, BoxError> {
+        match &mut self.database {
+            Some(database) => import::run(&mut database.connection, &self.file, messages),
+            None => Err(OpenError::InUse(self.file.clone()).into()),
+        }
     }
 
     fn close(&mut self) {

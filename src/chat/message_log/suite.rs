@@ -61,17 +61,17 @@ pub(in crate::chat) fn each() -> [(Box<dyn MessageLog>, Option<Folder>); 2] {
 }
 
 /// A log and a history of what it has committed, as the actor has them.
-pub(super) struct Lobby {
-    pub(super) log: Box<dyn MessageLog>,
-    pub(super) history: History,
-    pub(super) epoch: u64,
+pub(in crate::chat) struct Lobby {
+    pub(in crate::chat) log: Box<dyn MessageLog>,
+    pub(in crate::chat) history: History,
+    pub(in crate::chat) epoch: u64,
     reports: mpsc::Receiver<Report>,
     /// Of a batch that was reported.
     settled: VecDeque<Settled>,
 }
 
 impl Lobby {
-    pub(super) fn open(mut log: Box<dyn MessageLog>, limit: Limit) -> Self {
+    pub(in crate::chat) fn open(mut log: Box<dyn MessageLog>, limit: Limit) -> Self {
         let (sender, reports) = mpsc::channel();
         let sender = Mutex::new(sender);
         let sink: Sink = Arc::new(move |report| _ = sender.lock().unwrap().send(report));
@@ -84,19 +84,19 @@ impl Lobby {
         Self { log, history, epoch: snapshot.epoch, reports, settled: VecDeque::new() }
     }
 
-    pub(super) fn done(&self) -> (Claim, oneshot::Receiver<Result<Option<u64>, StoreError>>, Done) {
+    pub(in crate::chat) fn done(&self) -> (Claim, oneshot::Receiver<Result<Option<u64>, StoreError>>, Done) {
         let (reply, waits) = oneshot::channel();
         let claim = Claim::default();
         (claim.clone(), waits, Done::new(claim, reply))
     }
 
-    pub(super) fn draft(&self, content: &str, reply_to: Option<i128>) -> Command {
+    pub(in crate::chat) fn draft(&self, content: &str, reply_to: Option<i128>) -> Command {
         let quote = reply_to.and_then(|id| self.history.content(id)).map(<[u8]>::to_vec);
         Command::Post { draft: Draft::new(content, reply_to, None).unwrap(), quote }
     }
 
     /// What the log settles next.
-    pub(super) fn settled(&mut self) -> Result<Committed, super::LogError> {
+    pub(in crate::chat) fn settled(&mut self) -> Result<Committed, super::LogError> {
         loop {
             if let Some(settled) = self.settled.pop_front() {
                 return settled.outcome;
@@ -109,7 +109,7 @@ impl Lobby {
     }
 
     /// Hands a command in, and waits.
-    pub(super) fn run(&mut self, command: Command) -> Committed {
+    pub(in crate::chat) fn run(&mut self, command: Command) -> Committed {
         let (_, _waits, done) = self.done();
         let settled = self.log.submit(command, done).unwrap();
         let committed = settled.map_or_else(|| self.settled(), |settled| settled.outcome).unwrap();
@@ -121,14 +121,14 @@ impl Lobby {
         committed
     }
 
-    pub(super) fn post(&mut self, content: &str, reply_to: Option<i128>) -> Value {
+    pub(in crate::chat) fn post(&mut self, content: &str, reply_to: Option<i128>) -> Value {
         let command = self.draft(content, reply_to);
         let Committed::Posted(message) = self.run(command) else { panic!("not posted") };
         value(&message)
     }
 
     /// The likes that a message has then; none if there is no such message.
-    pub(super) fn like(&mut self, id: i128) -> Option<u64> {
+    pub(in crate::chat) fn like(&mut self, id: i128) -> Option<u64> {
         let known = self.history.get(id);
         match self.run(Command::Like { id, known }) {
             Committed::Liked(message) => {
@@ -256,7 +256,7 @@ fn ids(messages: &[Message]) -> Vec<u64> {
 }
 
 /// Waits for a reader.
-pub(super) fn wait<T>(future: impl Future<Output = T>) -> T {
+pub(in crate::chat) fn wait<T>(future: impl Future<Output = T>) -> T {
     actix_web::rt::System::new().block_on(future)
 }
 

@@ -69,7 +69,16 @@ fn real(file: &Path) -> io::Result<PathBuf> {
     Ok(folder.canonicalize()?.join(file.file_name().unwrap_or_default()))
 }
 
-fn migrate(connection: &mut Connection, file: &Path) -> Result<(), OpenError> {
+/// Refuses tables of another version.
+pub(super) fn is_current(connection: &Connection, file: &Path) -> Result<(), OpenError> {
+    match version(connection, file)? {
+        found if found < VERSIONS.len() as i64 => Err(OpenError::Older(file.to_owned())),
+        _ => Ok(()),
+    }
+}
+
+/// The version of this program's tables, or 0 if there is nothing in the database.
+fn version(connection: &Connection, file: &Path) -> Result<i64, OpenError> {
     let failed = |error| OpenError::Sqlite(file.to_owned(), error);
     let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
     let tables: i64 =
@@ -83,8 +92,13 @@ fn migrate(connection: &mut Connection, file: &Path) -> Result<(), OpenError> {
     if found > known {
         return Err(OpenError::Newer { file: file.to_owned(), found, known });
     }
+    Ok(found)
+}
+
+fn migrate(connection: &mut Connection, file: &Path) -> Result<(), OpenError> {
+    let found = version(connection, file)?;
     for (version, sql) in (1..).zip(VERSIONS).skip_while(|(version, _)| *version <= found) {
-        step(connection, version, sql).map_err(failed)?;
+        step(connection, version, sql).map_err(|error| OpenError::Sqlite(file.to_owned(), error))?;
     }
     Ok(())
 }

@@ -13,19 +13,23 @@ use tokio::task::spawn_blocking;
 use super::{
     super::{
         super::{history::Limit, message::Message},
-        LogError, Page, Reader,
+        LogError, OpenError, Page, Reader,
     },
-    tables,
+    database, tables,
 };
 
 /// A connection that cannot write. One reads at a time.
-pub(super) struct FileReader {
+pub(in super::super) struct FileReader {
     connection: Arc<Mutex<Connection>>,
 }
 
 impl FileReader {
-    pub(super) fn open(file: &Path) -> Result<Self> {
-        let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    /// Opens a file that is there, with the tables of this version.
+    pub(in super::super) fn open(file: &Path) -> std::result::Result<Self, OpenError> {
+        let failed = |error| OpenError::Sqlite(file.to_owned(), error);
+        let connection =
+            Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
+        database::is_current(&connection, file)?;
         Ok(Self { connection: Arc::new(Mutex::new(connection)) })
     }
 
