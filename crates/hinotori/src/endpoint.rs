@@ -3,7 +3,7 @@
 //!
 //! An endpoint is built once and then frozen: its settings come from its [`EndpointBuilder`] and apply to every clone.
 
-use std::{fmt, rc::Rc, sync::Arc};
+use std::{fmt, num::NonZeroU64, rc::Rc, sync::Arc};
 
 use actix_web::web::{self, ServiceConfig};
 
@@ -243,6 +243,20 @@ impl Endpoint {
         payload: impl IntoPayload,
     ) -> Result<(), PayloadError> {
         self.pubsub().broadcast_from(from, topic, event, payload)
+    }
+
+    /// Sends a message that has a position among those of its topic: see [`PubSub::broadcast_at`].
+    ///
+    /// # Errors
+    /// Same as [`PubSub::broadcast`].
+    pub fn broadcast_at(
+        &self,
+        position: NonZeroU64,
+        topic: &str,
+        event: &str,
+        payload: impl IntoPayload,
+    ) -> Result<(), PayloadError> {
+        self.pubsub().broadcast_at(position, topic, event, payload)
     }
 
     /// Subscribes a task or an actor on any thread to a topic, until the [`Subscription`] is dropped. A channel uses

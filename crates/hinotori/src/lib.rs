@@ -104,6 +104,7 @@ mod per_thread;
 mod phoenix_token;
 mod presence;
 mod pubsub;
+pub mod recovery;
 mod server;
 mod shutdown;
 mod signals;

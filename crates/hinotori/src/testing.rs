@@ -458,6 +458,26 @@ impl TestSocket {
             .payload
     }
 
+    /// Returns the next message of any kind that reaches this client: its join_ref, ref, event and payload.
+    #[cfg(test)]
+    pub(crate) async fn next(&mut self) -> (Value, Value, String, Value) {
+        let Some(Received { join_ref, reference, event, payload, .. }) = self.take(|_| true, PATIENCE).await
+        else {
+            panic!("nothing came")
+        };
+        (join_ref, reference, event, payload)
+    }
+
+    /// The messages that have arrived, as [`next`](Self::next) returns them.
+    #[cfg(test)]
+    pub(crate) fn arrived(&mut self) -> Vec<(Value, Value, String, Value)> {
+        self.take_in();
+        let arrived = self.received.drain(..);
+        let parts =
+            |Received { join_ref, reference, event, payload, .. }| (join_ref, reference, event, payload);
+        arrived.map(parts).collect()
+    }
+
     fn new_ref(&mut self) -> Ref {
         self.next_ref += 1;
         Ref::Text(self.next_ref.to_string().into())

@@ -1,10 +1,10 @@
 //! A JSON array that changes a little and is sent often, such as a chat's history.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, ops::Range, sync::Arc};
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::{IntoPayload, Payload, PayloadError};
+use super::{IntoPayload, Payload, PayloadError, PayloadObject};
 
 /// Bytes after which the next element begins a new piece. A list of 16 MiB has a thousand pieces: each payload holds
 /// only their addresses, and a change copies one piece.
@@ -72,10 +72,18 @@ impl Piece {
         self.text = text.freeze();
     }
 
-    fn get(&self, index: usize) -> Option<&[u8]> {
+    /// The position of an element in the text.
+    fn range(&self, index: usize) -> Option<Range<usize>> {
         let start = self.commas.get(index)? + 1;
-        let end = self.commas.get(index + 1).copied().unwrap_or(self.text.len());
-        self.text.get(start..end)
+        Some(start..self.commas.get(index + 1).copied().unwrap_or(self.text.len()))
+    }
+
+    fn get(&self, index: usize) -> Option<&[u8]> {
+        self.text.get(self.range(index)?)
+    }
+
+    fn element(&self, index: usize) -> Option<Bytes> {
+        Some(self.text.slice(self.range(index)?))
     }
 
     fn elements(&self) -> impl Iterator<Item = &[u8]> {
@@ -119,6 +127,14 @@ impl PayloadList {
     pub fn get(&self, index: usize) -> Option<&[u8]> {
         let (at, within) = self.find(index)?;
         self.pieces.get(at)?.get(within)
+    }
+
+    /// An element as a payload, which shares the list's bytes. While it is alive, the next change of its piece copies
+    /// that piece.
+    #[must_use]
+    pub fn element(&self, index: usize) -> Option<Payload> {
+        let (at, within) = self.find(index)?;
+        self.pieces.get(at)?.element(within).map(Payload::from_json)
     }
 
     /// Adds an element at the end.
@@ -185,7 +201,13 @@ impl PayloadList {
     /// The list as the object `{"<key>":[…]}`. Takes time proportional to the number of pieces, not of elements.
     #[must_use]
     pub fn payload(&self, key: &str) -> Payload {
-        let opening = format!("{{{}:[", serde_json::Value::from(key));
+        self.payload_in(PayloadObject::new(), key)
+    }
+
+    /// The same with the fields of an object before the list.
+    #[must_use]
+    pub fn payload_in(&self, object: PayloadObject, key: &str) -> Payload {
+        let opening = object.open_list(key);
         let pieces = self.pieces.iter().enumerate().map(|(index, piece)| piece.shared(index == 0));
         let all: Arc<[Bytes]> = std::iter::once(opening.into())
             .chain(pieces)
@@ -322,8 +344,9 @@ mod tests {
             for (index, element) in model.iter().enumerate() {
                 let json = element.to_string();
                 prop_assert_eq!(list.get(index), Some(json.as_bytes()));
+                prop_assert_eq!(list.element(index), element.into_payload().ok());
             }
-            prop_assert_eq!(list.get(model.len()), None);
+            prop_assert_eq!((list.get(model.len()), list.element(model.len())), (None, None));
             prop_assert!(list.pieces.iter().all(|piece| piece.commas.len() == 1 || piece.text.len() <= 2 * PIECE));
         }
     }

@@ -16,6 +16,7 @@ mod json;
 mod list;
 pub mod longpoll;
 mod message;
+mod object;
 #[cfg(any(test, fuzzing))]
 pub mod oracle;
 mod payload;
@@ -34,6 +35,7 @@ pub use frame::{CloseCode, Frame, Opcode};
 pub use json::{Fault, MAX_DEPTH};
 pub use list::PayloadList;
 pub use message::{Message, Outgoing, Ref, Status};
+pub use object::PayloadObject;
 pub use payload::{IntoPayload, InvalidPayload, Payload, PayloadError};
 pub use serializer::Serializer;
 pub use topic::{InvalidPattern, Pattern};

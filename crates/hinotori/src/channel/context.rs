@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     pubsub::{Keyed, PubSub, SubscriberKey},
+    recovery::Cursor,
     socket::ConnectionRef,
     wire::{IntoPayload, Payload, PayloadError, Ref},
 };
@@ -91,6 +92,8 @@ pub struct Context<C: Channel> {
     mailbox: Arc<Mailbox<Command, C::Info>>,
     pub(super) timers: Timers<C::Info>,
     pub(super) joined: bool,
+    /// Broadcasts are held for a client that recovers.
+    pub(super) recovers: bool,
     /// The ref of the message being handled.
     pub(super) reference: Option<Ref>,
     /// Set by [`Context::stop`].
@@ -109,6 +112,7 @@ impl<C: Channel> Context<C> {
             mailbox: mailbox.clone(),
             timers: Timers::default(),
             joined: false,
+            recovers: false,
             reference: None,
             stopped: false,
         }
@@ -290,6 +294,34 @@ impl<C: Channel> Context<C> {
     ) -> std::result::Result<(), PayloadError> {
         self.assert_joined()?;
         self.pubsub().broadcast_latest_from(self, key, self.topic(), event, payload)
+    }
+
+    /// Begins a recovery, in `join`: reads from the join's payload where the client stopped reading, and from now on
+    /// holds the topic's broadcasts for this client until the join is answered. Ask the source of the messages after
+    /// this call, and return [`Join::recovered`](super::Join::recovered) with its answer: see
+    /// [`recovery`](crate::recovery).
+    ///
+    /// `None` if the client does not ask for recovery: the payload has no `last_seen_id`, or it is `null`. Nothing is
+    /// held then. A join that is answered without a recovery delivers all that was held after its reply.
+    ///
+    /// Broadcasts that are held are limited like intercepted ones: once they exceed
+    /// [`SocketOptions::outbox_limit`](crate::SocketOptions::outbox_limit), the client is disconnected.
+    ///
+    /// Outside of `join` it only reads the payload.
+    ///
+    /// # Errors
+    /// [`InvalidPayload`](crate::InvalidPayload) if `last_seen_id` or `epoch` is not an integer of at least 0. Returned
+    /// from `join`, it refuses the client with a reason that names the field.
+    pub fn recover(
+        &mut self,
+        payload: &Payload,
+    ) -> std::result::Result<Option<Cursor>, crate::InvalidPayload> {
+        let cursor = Cursor::read(payload)?;
+        if cursor.is_some() && !self.joined {
+            self.membership.hold();
+            self.recovers = true;
+        }
+        Ok(cursor)
     }
 
     /// Lets you reply to the current message later, from anywhere; return [`Reply::none`](super::Reply::none) now.

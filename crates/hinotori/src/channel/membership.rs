@@ -2,6 +2,7 @@
 //! topic, and the time limits for ending the channel.
 
 mod further;
+mod hold;
 
 use std::{
     cell::{Cell, OnceCell, RefCell},
@@ -24,6 +25,7 @@ use super::{
 use crate::{
     node::Node,
     pubsub::{Broadcast, Local, Subscriber, SubscriberKey},
+    recovery::Follows,
     socket::{ChannelId, Connection, Ended, Joined, Line, Peer},
     telemetry::Conn,
     wire::{Message, Outgoing, Payload, Ref, Serializer, Status},
@@ -148,8 +150,9 @@ impl Membership {
     }
 
     /// Completes the join: replies, then subscribes if the join was accepted, with nothing in between. No broadcast
-    /// precedes the reply, and whatever the channel requests next comes after its subscription.
-    pub(crate) fn joined(self: &Rc<Self>, how: Joined) {
+    /// precedes the reply, and whatever the channel requests next comes after its subscription. If broadcasts were
+    /// [held](Self::hold), they are released in place of the subscription, after what the recovery pushes.
+    pub(crate) fn joined(self: &Rc<Self>, how: Joined, follows: Follows) {
         let Some(connection) = self.connection.upgrade().filter(|_| !self.muted.get()) else { return };
         let is_accepted = matches!(how, Joined::Ok(_));
         connection.joined(self.id(), how);
@@ -157,8 +160,15 @@ impl Membership {
         if !is_accepted {
             self.mute();
         } else {
+            let Follows { push, last_id } = follows;
+            if let Some((event, payload)) = push {
+                self.push(&event, &payload);
+            }
             let this = self.clone();
-            self.line.local().in_order(move |local| this.subscribe(local));
+            self.line.local().in_order(move |local| {
+                this.release(local, last_id);
+                this.subscribe(local);
+            });
         }
     }
 

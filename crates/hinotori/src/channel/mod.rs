@@ -24,6 +24,7 @@ pub use context::Context;
 pub use handle::Handle;
 pub(crate) use mailbox::{Inlet, Item, Mailbox};
 pub(crate) use membership::{End, JoinRequest, Membership};
+pub(crate) use reply::Accepted;
 pub use reply::{Exit, Join, Reply, ReplyRef};
 pub(crate) use task::{chain, start};
 pub use timers::TimerRef;
@@ -93,7 +94,8 @@ pub trait Channel: Sized + 'static {
     /// callback can await [`Context::closed`] to learn that it should finish.
     const SHUTDOWN: Duration = Duration::from_secs(5);
 
-    /// Handles a client's request to join `topic`. Return [`Join::ok`], [`Join::reply`] or [`Join::refuse`].
+    /// Handles a client's request to join `topic`. Return [`Join::ok`], [`Join::reply`], [`Join::recovered`] or
+    /// [`Join::refuse`].
     ///
     /// The channel cannot push or broadcast yet, because the client is not a member until it has the reply. To do so
     /// right after the join, send yourself a message with [`Context::send_self`].

@@ -7,13 +7,21 @@ use super::{
     command::{Command, Inbox},
 };
 use crate::{
+    recovery::Recovery,
     socket::CloseReason,
     wire::{IntoPayload, Payload, Ref, Status},
 };
 
 /// The outcome of a join.
 #[derive(Debug)]
-pub struct Join<C>(pub(crate) std::result::Result<(C, Payload), Payload>);
+pub struct Join<C>(pub(crate) std::result::Result<(C, Accepted), Payload>);
+
+/// How a client is accepted.
+#[derive(Debug)]
+pub(crate) enum Accepted {
+    Reply(Payload),
+    Recovers(Recovery),
+}
 
 impl<C> Join<C> {
     /// Accepts the client, with the reply `{}`.
@@ -21,7 +29,7 @@ impl<C> Join<C> {
     /// # Errors
     /// None. It returns a `Result` so that it can be the last expression of a callback.
     pub fn ok(channel: C) -> Result<Self> {
-        Ok(Self(Ok((channel, Payload::empty()))))
+        Ok(Self(Ok((channel, Accepted::Reply(Payload::empty())))))
     }
 
     /// Accepts the client, with a payload in the reply.
@@ -29,7 +37,17 @@ impl<C> Join<C> {
     /// # Errors
     /// [`PayloadError`](crate::PayloadError) if the payload does not serialize.
     pub fn reply(channel: C, payload: impl IntoPayload) -> Result<Self> {
-        Ok(Self(Ok((channel, payload.into_payload()?))))
+        Ok(Self(Ok((channel, Accepted::Reply(payload.into_payload()?)))))
+    }
+
+    /// Accepts a client that [recovers](crate::Context::recover), with what it missed in the reply: see
+    /// [`recovery`](crate::recovery). Broadcasts held since then follow the reply, except messages that it has.
+    ///
+    /// # Errors
+    /// None. It returns a `Result` so that it can be the last expression of a callback. Without a call of
+    /// [`Context::recover`](crate::Context::recover) before, the join crashes: messages could get lost.
+    pub fn recovered(channel: C, recovery: Recovery) -> Result<Self> {
+        Ok(Self(Ok((channel, Accepted::Recovers(recovery)))))
     }
 
     /// Refuses the client, with a payload in the reply, by convention `{"reason": …}`.

@@ -14,7 +14,7 @@ use actix_web::rt;
 use futures_util::future::LocalBoxFuture;
 
 use super::{
-    Channel, Context, Exit, Join, Membership, Reply, Result,
+    Accepted, Channel, Context, Exit, Join, Membership, Reply, Result,
     command::Command,
     mailbox::{Item, Mailbox},
     membership::End,
@@ -22,6 +22,7 @@ use super::{
 use crate::{
     callback::{self, Outcome},
     pubsub::Broadcast,
+    recovery::Follows,
     socket::{CloseReason, Ended, Joined, reason},
     tasks::Unfinished,
     telemetry::{Count, Crash, Quoted, Span},
@@ -90,10 +91,16 @@ impl<C: Channel> Task<C> {
         self.membership.decided();
         let (conn, took) = (self.membership.conn(), self.begun.elapsed());
         let how = match outcome {
-            Outcome::Returned(Ok(Join(Ok((channel, reply))))) => {
+            Outcome::Returned(Ok(Join(Ok((_, Accepted::Recovers(_)))))) if !self.context.recovers => self
+                .join_crashed("Join::recovered needs a call of Context::recover before the source is asked"),
+            Outcome::Returned(Ok(Join(Ok((channel, accepted))))) => {
                 log::info!("event=joined conn={conn} topic={} took={took:?}", Quoted(&topic));
                 self.context.joined = true;
-                self.membership.joined(Joined::Ok(reply));
+                let (reply, follows) = match accepted {
+                    Accepted::Reply(reply) => (reply, Follows::default()),
+                    Accepted::Recovers(recovery) => recovery.into_reply(),
+                };
+                self.membership.joined(Joined::Ok(reply), follows);
                 return Some(channel);
             }
             Outcome::Returned(Ok(Join(Err(reply)))) => Joined::Refused(reply),
@@ -107,7 +114,7 @@ impl<C: Channel> Task<C> {
         if let Joined::Refused(_) = how {
             log::info!("event=join_refused conn={conn} topic={} took={took:?}", Quoted(&topic));
         }
-        self.membership.joined(how);
+        self.membership.joined(how, Follows::default());
         None
     }
 

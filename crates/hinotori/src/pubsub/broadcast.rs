@@ -1,6 +1,6 @@
 //! One broadcast on its way to any number of subscribers.
 
-use std::{sync::OnceLock, time::Instant};
+use std::{num::NonZeroU64, sync::OnceLock, time::Instant};
 
 use super::SubscriberKey;
 use crate::{
@@ -18,6 +18,8 @@ pub struct Broadcast {
     pub(crate) from: Option<SubscriberKey>,
     /// The event's key, if a client that lags needs only the newest event with that key.
     pub(crate) latest: Option<Box<str>>,
+    /// Its position among the messages of its topic, if these have positions.
+    pub(crate) position: Option<NonZeroU64>,
     pub(super) made: Instant,
     v1: Forms,
     v2: Forms,
@@ -50,10 +52,21 @@ impl Broadcast {
         &self.payload
     }
 
+    /// The position that [`PubSub::broadcast_at`](super::PubSub::broadcast_at) gave it.
+    #[must_use]
+    pub fn position(&self) -> Option<NonZeroU64> {
+        self.position
+    }
+
     pub(super) fn new(topic: &str, event: &str, payload: Payload, from: Option<SubscriberKey>) -> Self {
         let (v1, v2) = (Forms::default(), Forms::default());
         let made = Instant::now();
-        Self { topic: topic.to_owned(), event: event.to_owned(), payload, from, latest: None, made, v1, v2 }
+        let (topic, event) = (topic.to_owned(), event.to_owned());
+        Self { topic, event, payload, from, latest: None, position: None, made, v1, v2 }
+    }
+
+    pub(super) fn at(self, position: NonZeroU64) -> Self {
+        Self { position: Some(position), ..self }
     }
 
     pub(super) fn latest_of(self, key: Option<&str>) -> Self {

@@ -15,6 +15,7 @@ mod subscription;
 
 use std::{
     fmt,
+    num::NonZeroU64,
     rc::Rc,
     sync::{
         Arc, PoisonError, RwLock, RwLockReadGuard,
@@ -180,6 +181,24 @@ impl PubSub {
         self.publish(Some(from.key()), None, topic, event, payload)
     }
 
+    /// Sends a message that has a position among those of its topic to every subscriber. It is delivered like any other
+    /// broadcast; a client that [recovers](crate::recovery) does not get it again if its reply has it. Broadcast a
+    /// message after its source has it, and all of a topic in the order of their positions.
+    ///
+    /// # Errors
+    /// Same as [`PubSub::broadcast`].
+    pub fn broadcast_at(
+        &self,
+        position: NonZeroU64,
+        topic: &str,
+        event: &str,
+        payload: impl IntoPayload,
+    ) -> Result<(), PayloadError> {
+        let broadcast = Self::broadcast_of(None, topic, event, payload)?;
+        self.announce(broadcast.at(position));
+        Ok(())
+    }
+
     /// Subscribes a task or an actor on any thread to a topic: see [`Endpoint::subscribe`](crate::Endpoint::subscribe).
     pub fn subscribe(&self, topic: &str) -> Subscription {
         self.topics.listeners.subscribe(topic)
@@ -193,13 +212,27 @@ impl PubSub {
         event: &str,
         payload: impl IntoPayload,
     ) -> Result<(), PayloadError> {
+        let broadcast = Self::broadcast_of(from, topic, event, payload)?;
+        self.announce(broadcast.latest_of(latest));
+        Ok(())
+    }
+
+    fn broadcast_of(
+        from: Option<SubscriberKey>,
+        topic: &str,
+        event: &str,
+        payload: impl IntoPayload,
+    ) -> Result<Broadcast, PayloadError> {
         let payload = payload.into_payload()?;
         if payload.is_json() && !payload.is_object() {
             return Err(PayloadError::NotAnObject);
         }
+        Ok(Broadcast::new(topic, event, payload, from))
+    }
+
+    fn announce(&self, broadcast: Broadcast) {
         self.topics.telemetry.broadcast();
-        self.send(Arc::new(Broadcast::new(topic, event, payload, from).latest_of(latest)));
-        Ok(())
+        self.send(Arc::new(broadcast));
     }
 
     /// Sends to all other workers through their queues and to tasks and actors, then immediately to this thread's own

@@ -13,7 +13,7 @@ use std::{
     sync::Arc,
 };
 
-use super::Membership;
+use super::{Membership, hold::Held};
 use crate::{
     channel::command::{Command, Inbox},
     pubsub::{Broadcast, Subscriber},
@@ -30,11 +30,21 @@ pub(super) struct Further {
     /// Memory of these topics' broadcasts that wait for the channel, in bytes.
     load: Cell<usize>,
     at_end: RefCell<Vec<AtEnd>>,
+    /// Broadcasts that wait until the join is answered, from the moment that the channel asks for it.
+    pub(super) held: RefCell<Option<Held>>,
 }
 
 impl Further {
     pub(super) fn load(&self) -> usize {
         self.load.get()
+    }
+
+    pub(super) fn begins_to_wait(&self, broadcast: &Broadcast) {
+        self.load.set(self.load.get() + broadcast.cost());
+    }
+
+    pub(super) fn waits_no_more(&self, broadcast: &Broadcast) {
+        self.load.set(self.load.get() - broadcast.cost());
     }
 
     fn times(&self, topic: &str) -> usize {
@@ -71,13 +81,12 @@ impl Membership {
 
     /// The receiver of a topic's broadcasts, for any combination of the membership's subscriptions to it.
     pub(super) fn subscriber(self: &Rc<Self>, topic: &str) -> Rc<dyn Subscriber> {
-        match self.further.get().map_or(0, |further| further.times(topic)) {
-            0 => self.clone(),
-            times => {
-                let is_joined = self.subscribed.get() && topic == self.topic();
-                Rc::new(Subscription { membership: self.clone(), is_joined, times })
-            }
+        let times = self.further.get().map_or(0, |further| further.times(topic));
+        let is_joined = self.subscribed.get() && topic == self.topic();
+        if times == 0 && !self.is_holding() {
+            return self.clone();
         }
+        Rc::new(Subscription { membership: self.clone(), is_joined, times })
     }
 
     /// Delivers a broadcast to the channel itself.
@@ -85,14 +94,14 @@ impl Membership {
         let Some(further) = self.further.get() else { return };
         let takes = |inbox: &Arc<dyn Inbox>| inbox.command(Command::Heard(broadcast.clone()));
         if self.line.has_room_behind(self.waiting()) && self.inbox.get().is_some_and(takes) {
-            further.load.set(further.load.get() + broadcast.cost());
+            further.begins_to_wait(broadcast);
         }
     }
 
     /// Called when the channel has handled a broadcast from one of its own subscriptions.
     pub(crate) fn handled_heard(&self, broadcast: &Broadcast) {
         if let Some(further) = self.further.get() {
-            further.load.set(further.load.get() - broadcast.cost());
+            further.waits_no_more(broadcast);
         }
     }
 
@@ -112,11 +121,14 @@ impl Membership {
         for topic in further.topics.take().into_keys() {
             self.line.local().unsubscribe(&topic, self.key());
         }
+        // outside of the borrow
+        drop(further.held.take());
         further.at_end.take().into_iter().for_each(|at_end| at_end());
     }
 }
 
-/// Subscribed in place of the [`Membership`] on topics that the channel itself subscribes to. It has the membership's
+/// Subscribed in place of the [`Membership`] on topics that the channel itself subscribes to, and while broadcasts are
+/// held. It has the membership's
 /// key, so `broadcast_from` skips the channel on every topic.
 struct Subscription {
     membership: Rc<Membership>,
@@ -127,7 +139,9 @@ struct Subscription {
 
 impl Subscriber for Subscription {
     fn deliver(&self, broadcast: &Arc<Broadcast>) -> bool {
-        let is_sent = self.is_joined && Subscriber::deliver(&*self.membership, broadcast);
+        let is_sent = self.is_joined
+            && !self.membership.keep(broadcast)
+            && Subscriber::deliver(&*self.membership, broadcast);
         (0..self.times).for_each(|_| self.membership.hear(broadcast));
         is_sent
     }
