@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Like, Limit, Load, LoadBefore, Post, StoreError, UserSocket};
+use super::{Like, Limit, Load, LoadBefore, Post, Recover, StoreError, UserSocket};
 use hinotori::{Channel, Context, Join, Payload, Reply, Result};
 
 /// Bytes of a nonce.
@@ -26,9 +26,14 @@ impl Channel for ChatChannel {
     type Socket = UserSocket;
     type Info = Info;
 
-    async fn join(_topic: &str, _payload: Payload, cx: &mut Context<Self>) -> Result<Join<Self>> {
-        cx.send_self(Info::AfterJoin);
-        Join::ok(Self)
+    async fn join(_topic: &str, payload: Payload, cx: &mut Context<Self>) -> Result<Join<Self>> {
+        match cx.recover(&payload)? {
+            Some(cursor) => Join::recovered(Self, cx.socket().chat.store.send(Recover(cursor)).await??),
+            None => {
+                cx.send_self(Info::AfterJoin);
+                Join::ok(Self)
+            }
+        }
     }
 
     async fn handle_in(&mut self, event: &str, payload: Payload, cx: &mut Context<Self>) -> Result {

@@ -3,13 +3,21 @@
 //! The history of all messages shares what is kept, whatever its length.
 
 mod before;
+mod like_log;
 
 use std::{collections::VecDeque, ops::Range};
 
-use hinotori::{Payload, PayloadError, PayloadList};
+use hinotori::{
+    Payload, PayloadError, PayloadList,
+    recovery::{Cursor, Missed, Recovery},
+};
 
-use super::message::{Likes, Message, event};
+use super::{
+    message::{Likes, Message, event},
+    message_log::{Liked, Snapshot},
+};
 use before::Before;
+use like_log::LikeLog;
 
 /// What is kept about one message.
 #[derive(Debug)]
@@ -37,15 +45,27 @@ pub(super) struct History {
     entries: VecDeque<Entry>,
     /// Their JSON.
     messages: PayloadList,
+    /// The newest likes, also of messages that are no longer kept.
+    likes: LikeLog,
     limit: Limit,
+    /// See [`Snapshot::epoch`].
+    epoch: u64,
+    /// The id of the newest message, or 0.
+    last_id: u64,
     /// All messages as the payload of `load_messages`, until a message changes.
     snapshot: Option<Payload>,
 }
 
 impl History {
-    /// A history that keeps at most `limit`; the oldest messages are dropped first.
-    pub(super) fn new(limit: Limit) -> Self {
-        Self { entries: VecDeque::new(), messages: PayloadList::new(), limit, snapshot: None }
+    /// A history that begins with a snapshot of the log and keeps at most `limit`; the oldest messages are dropped first.
+    pub(super) fn new(limit: Limit, snapshot: Snapshot) -> Result<Self, PayloadError> {
+        let Snapshot { epoch, last_id, newest, liked } = snapshot;
+        let (entries, messages, likes) = (VecDeque::new(), PayloadList::new(), LikeLog::new(&liked));
+        let mut history = Self { entries, messages, likes, limit, epoch, last_id, snapshot: None };
+        for message in newest {
+            history.push(&message)?;
+        }
+        Ok(history)
     }
 
     /// Adds the next message and returns it, as `{"message": M}`.
@@ -60,6 +80,7 @@ impl History {
             likes_at: message.head().len(),
             likes: message.likes(),
         });
+        self.last_id = message.id();
         while self.entries.len() > self.limit.messages || self.messages.bytes() > self.limit.bytes {
             self.pop_front();
         }
@@ -91,6 +112,7 @@ impl History {
             }
             self.snapshot = None;
         }
+        self.likes.add(message.into());
         Ok(event)
     }
 
@@ -111,6 +133,36 @@ impl History {
     /// All messages from the oldest to the newest, as `{"messages": […]}`.
     pub(super) fn load(&mut self) -> Payload {
         self.snapshot.get_or_insert_with(|| self.messages.payload("messages")).clone()
+    }
+
+    /// What a client missed, or else all messages.
+    pub(super) fn since(&mut self, cursor: Cursor) -> Result<Recovery, PayloadError> {
+        let recovery = self.missed(cursor)?;
+        match recovery.why_not() {
+            None => Ok(recovery),
+            Some(_) => recovery.or_push("load_messages", self.load()),
+        }
+    }
+
+    fn missed(&self, cursor: Cursor) -> Result<Recovery, PayloadError> {
+        let last = cursor.last_seen_id();
+        let first = self.entries.partition_point(|entry| entry.id <= last);
+        let posted = (first..self.entries.len()).filter_map(|index| self.messages.element(index));
+        let recovery = Recovery::new(cursor, self.epoch, self.last_id, posted)?;
+        if recovery.why_not().is_some() {
+            return Ok(recovery);
+        }
+        // likes since the last one that the client has was posted: it may know some of them
+        let rev = match last {
+            0 => Some(0),
+            _ => self.index(last.into()).and_then(|index| Some(self.entries.get(index)?.likes.posted_rev)),
+        };
+        match rev.and_then(|rev| self.likes.since(rev)) {
+            Some(liked) => {
+                recovery.changed("liked", liked.filter(|liked| liked.id <= last).map(Liked::payload))
+            }
+            None => Ok(Recovery::missed(Missed::TooOld, self.epoch, self.last_id)),
+        }
     }
 
     /// The newest messages with a smaller id, within a limit.
@@ -145,11 +197,19 @@ mod tests {
     use super::{super::message::Draft, *};
 
     fn history(messages: usize) -> History {
-        History::new(Limit { messages, bytes: usize::MAX })
+        limited(Limit { messages, bytes: usize::MAX })
+    }
+
+    fn limited(limit: Limit) -> History {
+        History::new(limit, Snapshot { epoch: 7, last_id: 0, newest: vec![], liked: vec![] }).unwrap()
     }
 
     fn post(history: &mut History, id: u64, content: &str) -> Value {
         value(&history.push(&Draft::new(content, None, None).unwrap().message(id, 0, None)).unwrap())
+    }
+
+    fn push(history: &mut History, id: u64, rev: u64) {
+        history.push(&Draft::new("x", None, None).unwrap().message(id, rev, None)).unwrap();
     }
 
     fn like(history: &mut History, id: i128) -> Value {
@@ -210,7 +270,7 @@ mod tests {
 
     #[test]
     fn the_oldest_go_when_the_bytes_are_too_many_and_likes_count() {
-        let mut history = History::new(Limit { messages: 100, bytes: 1_000 });
+        let mut history = limited(Limit { messages: 100, bytes: 1_000 });
         for id in 1..=50 {
             post(&mut history, id, "twenty characters ...");
         }
@@ -225,6 +285,53 @@ mod tests {
         post(&mut history, 51, &"x".repeat(5_000));
         assert!(messages(&mut history).is_empty(), "one that is too long for the history is not kept in it");
         assert_eq!(post(&mut history, 52, "next")["message"]["id"], 52);
+    }
+
+    /// What a client with the epoch 7 is told, or why not.
+    fn missed(history: &mut History, last: u64) -> Result<(Vec<u64>, Vec<(u64, u64)>), String> {
+        let reply = value(&history.since(Cursor::new(last, Some(7))).unwrap().reply());
+        if reply["recovered"] == false {
+            return Err(reply["reason"].as_str().unwrap().to_owned());
+        }
+        let number = |value: &Value, key: &str| value[key].as_u64().unwrap();
+        let all = |key: &str| reply[key].as_array().unwrap().clone();
+        let posted = all("messages").iter().map(|message| number(message, "id")).collect();
+        Ok((posted, all("liked").iter().map(|liked| (number(liked, "id"), number(liked, "likes"))).collect()))
+    }
+
+    #[test]
+    fn who_comes_back_is_told_what_was_posted_and_liked_since_and_nothing_else() {
+        let (mut history, mut rev) = (self::history(5), 0);
+        let mut like = |history: &mut History, id: i128| {
+            rev += 1;
+            let message = history.get(id).unwrap().liked(rev);
+            history.replace(&message).unwrap();
+            rev
+        };
+        assert_eq!(missed(&mut history, 0), Ok((vec![], vec![])));
+        push(&mut history, 1, 0);
+        push(&mut history, 2, 0);
+        like(&mut history, 1);
+        push(&mut history, 3, 1);
+        like(&mut history, 1);
+        like(&mut history, 2);
+        assert_eq!(missed(&mut history, 0), Ok((vec![1, 2, 3], vec![])));
+        assert_eq!(missed(&mut history, 1), Ok((vec![2, 3], vec![(1, 2)])));
+        assert_eq!(missed(&mut history, 2), Ok((vec![3], vec![(1, 2), (2, 1)])));
+        assert_eq!(missed(&mut history, 3), Ok((vec![], vec![(1, 2), (2, 1)])));
+        push(&mut history, 4, 3);
+        assert_eq!(missed(&mut history, 4), Ok((vec![], vec![])));
+        // likes of messages that have gone are told as well
+        like(&mut history, 1);
+        for id in 5..=8 {
+            push(&mut history, id, 4);
+        }
+        assert_eq!(missed(&mut history, 4), Ok((vec![5, 6, 7, 8], vec![(1, 3)])));
+        assert_eq!(missed(&mut history, 3), Err("too_old".to_owned()));
+        assert_eq!(missed(&mut history, 0), Err("too_old".to_owned()));
+        assert_eq!(missed(&mut history, 9), Err("ahead".to_owned()));
+        let other = history.since(Cursor::new(8, Some(8))).unwrap();
+        assert_eq!(value(&other.reply())["reason"], "epoch");
     }
 
     #[test]

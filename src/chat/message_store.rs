@@ -4,7 +4,7 @@
 //! broadcasting it are one step here: all broadcasts come from this actor, in the order of the ids, and each worker gets
 //! them in that order. The actor has its own thread.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, num::NonZeroU64, sync::Arc};
 
 use actix::{Actor, Addr, Arbiter, Context, Handler, Message, ResponseFuture, Supervised, Supervisor};
 use futures_util::future::{self, FutureExt};
@@ -19,6 +19,7 @@ use super::{
 use hinotori::{
     Endpoint, Payload, PayloadError, PubSub,
     prometheus::{self, IntGauge, Registry},
+    recovery::{Cursor, Recovery},
     supervise::Guard,
 };
 
@@ -46,6 +47,11 @@ pub(crate) struct Like {
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Payload, StoreError>")]
 pub(crate) struct Load;
+
+/// Asks for what a client missed, or else for all messages.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Recovery, StoreError>")]
+pub(crate) struct Recover(pub(crate) Cursor);
 
 /// Asks for the newest messages that are older than one, as `{"messages": […]}`, the oldest first.
 #[derive(Debug, Message)]
@@ -120,10 +126,7 @@ impl MessageStore {
         let (sender, mut reports) = mpsc::unbounded_channel();
         // nobody listens when the store is gone
         let snapshot = log.open(limit, Arc::new(move |report| _ = sender.send(report)))?;
-        let mut history = History::new(limit);
-        for message in snapshot.newest {
-            history.push(&message)?;
-        }
+        let history = History::new(limit, snapshot)?;
         size.set(&history);
         let guard = Guard::new("MessageStore").counted(endpoint);
         let thread = Arbiter::new();
@@ -168,14 +171,22 @@ impl MessageStore {
         let Self { guard, history, pubsub, size, .. } = self;
         let result = outcome.map_err(StoreError::from).and_then(|committed| {
             guard.run(ctx, || {
-                let (id, event, payload) = match committed {
-                    Committed::Posted(message) => (message.id(), "new_message", history.push(&message)?),
-                    Committed::Liked(message) => (message.id(), "message_liked", history.replace(&message)?),
-                    Committed::Repeated(id) => return Ok(Some(id)),
+                // the history has it first: who recovers is answered from there, and gets what is broadcast later
+                let id = match committed {
+                    Committed::Posted(message) => {
+                        // ids count from 1
+                        let position = NonZeroU64::new(message.id()).unwrap_or(NonZeroU64::MIN);
+                        pubsub.broadcast_at(position, LOBBY, "new_message", history.push(&message)?)?;
+                        message.id()
+                    }
+                    Committed::Liked(message) => {
+                        pubsub.broadcast(LOBBY, "message_liked", history.replace(&message)?)?;
+                        message.id()
+                    }
+                    Committed::Repeated(id) => id,
                     Committed::NotFound => return Ok(None),
                 };
                 size.set(history);
-                pubsub.broadcast(LOBBY, event, payload)?;
                 Ok(Some(id))
             })?
         });
@@ -234,6 +245,15 @@ impl Handler<Load> for MessageStore {
     fn handle(&mut self, _: Load, ctx: &mut Context<Self>) -> Self::Result {
         let history = &mut self.history;
         Ok(self.guard.run(ctx, || history.load())?)
+    }
+}
+
+impl Handler<Recover> for MessageStore {
+    type Result = Result<Recovery, StoreError>;
+
+    fn handle(&mut self, Recover(cursor): Recover, ctx: &mut Context<Self>) -> Self::Result {
+        let history = &mut self.history;
+        Ok(self.guard.run(ctx, || history.since(cursor))??)
     }
 }
 

@@ -65,6 +65,36 @@ async fn a_post_with_a_nonce_is_answered_and_its_repetition_is_not_broadcast() {
 }
 
 #[actix_web::test]
+async fn who_comes_back_gets_what_they_missed_and_no_history() {
+    let endpoint = Endpoint::new();
+    let chat = chat(&endpoint);
+    let mut ann = connect(&endpoint, &chat).await;
+    let first = ann.subscribe_and_join(LOBBY, json!({ "last_seen_id": 0, "epoch": null })).await.unwrap();
+    assert_eq!((&first["recovered"], &first["reason"]), (&json!(false), &json!("epoch")));
+    ann.assert_push("load_messages", json!({ "messages": [] })).await;
+    for message in ["a", "b"] {
+        let _ = ann.push(LOBBY, "new_message", json!({ "message": message })).unwrap();
+        ann.broadcast("new_message").await;
+    }
+    let like = ann.push(LOBBY, "like_message", json!({ "message_id": 1 })).unwrap();
+    ann.assert_reply(like, Status::Ok, json!({})).await;
+    let mut bob = connect(&endpoint, &chat).await;
+    let cursor = json!({ "last_seen_id": 1, "epoch": first["epoch"] });
+    let reply = bob.subscribe_and_join(LOBBY, cursor).await.unwrap();
+    assert_eq!((&reply["recovered"], &reply["last_id"]), (&json!(true), &json!(2)));
+    assert_eq!((&reply["messages"][0]["content"], &reply["messages"][1]), (&json!("b"), &Value::Null));
+    assert_eq!(reply["liked"], json!([{ "id": 1, "likes": 1 }]));
+    let _ = ann.push(LOBBY, "new_message", json!({ "message": "c" })).unwrap();
+    // nothing comes before it
+    assert_eq!(bob.broadcast("new_message").await["message"]["id"], 3);
+    bob.refute_push("load_messages").await;
+    let refused = bob.leave(LOBBY);
+    bob.assert_reply(refused, Status::Ok, json!({})).await;
+    let bad = bob.subscribe_and_join(LOBBY, json!({ "last_seen_id": "1" })).await.unwrap_err().to_string();
+    assert!(bad.contains("last_seen_id"), "{bad}");
+}
+
+#[actix_web::test]
 async fn older_messages_are_answered() {
     let mut client = lobby().await;
     for message in ["a", "b", "c"] {

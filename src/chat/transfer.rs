@@ -100,14 +100,14 @@ fn named(file: &Path, error: &io::Error) -> String {
 mod tests {
     use super::{
         super::message_log::{
-            Keep, Kind, Memory,
+            Keep, Kind, Memory, Synchronous,
             suite::{self, Folder, LIMIT, Lobby},
         },
         *,
     };
 
     fn log(folder: &Folder) -> Box<dyn MessageLog> {
-        Kind::Sqlite(folder.file()).log(Keep::All, suite::meters()).unwrap()
+        Kind::Sqlite(folder.file(), Synchronous::Full).log(Keep::All, suite::meters()).unwrap()
     }
 
     #[test]
@@ -121,7 +121,7 @@ mod tests {
         lobby.like(30);
         lobby.like(2);
         // beside the server
-        let reader = Kind::Sqlite(from.file()).reader().unwrap();
+        let reader = Kind::Sqlite(from.file(), Synchronous::Full).reader().unwrap();
         assert_eq!(suite::wait(export(&*reader, &file)).unwrap(), 30);
         assert_eq!(import(&mut *log(&to), &file).unwrap(), 30);
         let why = import(&mut *log(&to), &file).unwrap_err().to_string();
@@ -154,6 +154,6 @@ mod tests {
         let missing = import(&mut *log(&to), Path::new("/no/such/file")).unwrap_err().to_string();
         assert!(missing.starts_with("/no/such/file: "), "{missing}");
         assert!(import(&mut Memory::default(), &files.file()).is_err());
-        assert!(Kind::Sqlite(files.file().with_extension("none")).reader().is_err());
+        assert!(Kind::Sqlite(files.file().with_extension("none"), Synchronous::Full).reader().is_err());
     }
 }

@@ -26,6 +26,8 @@ pub(crate) enum OpenError {
     Io(PathBuf, io::Error),
     /// SQLite cannot read or write it.
     Sqlite(PathBuf, rusqlite::Error),
+    /// The file is on a file system of another machine.
+    Remote(PathBuf),
     /// SQLite keeps no write-ahead log there.
     NoWal(PathBuf),
 }
@@ -58,6 +60,12 @@ impl fmt::Display for OpenError {
             Self::NotEmpty(name) => write!(f, "{name} for the import: there are messages in it"),
             Self::Io(file, error) => write!(f, "{}: {error}", file.display()),
             Self::Sqlite(file, error) => write!(f, "{}: {error}", file.display()),
+            Self::Remote(file) => write!(
+                f,
+                "{}: it is on a network file system, where SQLite cannot share its write-ahead log; use a file system of \
+                 this machine",
+                file.display()
+            ),
             Self::NoWal(file) => write!(
                 f,
                 "{}: SQLite cannot keep a write-ahead log there; use a file system of this machine",
@@ -77,6 +85,7 @@ impl std::error::Error for OpenError {
             | Self::Newer { .. }
             | Self::Older(_)
             | Self::NotEmpty(_)
+            | Self::Remote(_)
             | Self::NoWal(_) => None,
         }
     }
@@ -87,15 +96,18 @@ impl std::error::Error for OpenError {
 pub(crate) enum LogError {
     /// SQLite failed over the batch that it was part of.
     Sqlite(Arc<rusqlite::Error>),
-    /// The writer panicked over that batch.
+    /// The writer panicked over that batch, or the reader over its query.
     Panicked,
+    /// The log is closed.
+    Closed,
 }
 
 impl fmt::Display for LogError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Sqlite(error) => write!(f, "the batch was not written: {error}"),
-            Self::Panicked => f.write_str("the batch was not written: the writer panicked over it"),
+            Self::Sqlite(error) => write!(f, "{error}"),
+            Self::Panicked => f.write_str("the store panicked over it"),
+            Self::Closed => f.write_str("the store is closed"),
         }
     }
 }
@@ -104,7 +116,7 @@ impl std::error::Error for LogError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Sqlite(error) => Some(&**error),
-            Self::Panicked => None,
+            Self::Panicked | Self::Closed => None,
         }
     }
 }

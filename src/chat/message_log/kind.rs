@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf, str::FromStr, sync::Arc};
 
 use super::{
     Keep, Memory, MessageLog, Meters, OpenError, Reader,
-    sqlite::{FileReader, Sqlite},
+    sqlite::{FileReader, Sqlite, Synchronous},
 };
 
 /// Where messages are kept.
@@ -13,7 +13,7 @@ pub(crate) enum Kind {
     /// In the process alone.
     Memory,
     /// In a database of SQLite.
-    Sqlite(PathBuf),
+    Sqlite(PathBuf, Synchronous),
 }
 
 /// A text that is no [`Kind`].
@@ -22,7 +22,10 @@ pub(crate) struct InvalidKind;
 
 impl fmt::Display for InvalidKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("expected `memory`, or `sqlite:` and the path of a file, such as `sqlite:chat.db`")
+        f.write_str(
+            "expected `memory`, or `sqlite:` and the path of a file, such as `sqlite:chat.db` or \
+             `sqlite:chat.db?synchronous=normal`",
+        )
     }
 }
 
@@ -32,11 +35,16 @@ impl FromStr for Kind {
     type Err = InvalidKind;
 
     fn from_str(text: &str) -> Result<Self, InvalidKind> {
-        match (text, text.strip_prefix("sqlite:")) {
-            ("memory", _) => Ok(Self::Memory),
-            (_, Some(path)) if !path.is_empty() => Ok(Self::Sqlite(PathBuf::from(path))),
-            _ => Err(InvalidKind),
-        }
+        let Some(file) = text.strip_prefix("sqlite:") else {
+            return if text == "memory" { Ok(Self::Memory) } else { Err(InvalidKind) };
+        };
+        let (path, synchronous) = match file.split_once('?') {
+            None => (file, Synchronous::Full),
+            Some((path, "synchronous=full")) => (path, Synchronous::Full),
+            Some((path, "synchronous=normal")) => (path, Synchronous::Normal),
+            Some(_) => return Err(InvalidKind),
+        };
+        if path.is_empty() { Err(InvalidKind) } else { Ok(Self::Sqlite(path.into(), synchronous)) }
     }
 }
 
@@ -48,7 +56,7 @@ impl Kind {
     pub(crate) fn log(&self, keep: Keep, meters: Meters) -> Result<Box<dyn MessageLog>, OpenError> {
         Ok(match self {
             Self::Memory => Box::new(Memory::default()),
-            Self::Sqlite(file) => Box::new(Sqlite::connect(file, keep, meters)?),
+            Self::Sqlite(file, synchronous) => Box::new(Sqlite::connect(file, *synchronous, keep, meters)?),
         })
     }
 }
@@ -61,7 +69,7 @@ impl Kind {
     pub(crate) fn reader(&self) -> Result<Arc<dyn Reader>, OpenError> {
         Ok(match self {
             Self::Memory => Memory::default().reader(),
-            Self::Sqlite(file) => Arc::new(FileReader::open(file)?),
+            Self::Sqlite(file, _) => Arc::new(FileReader::open(file)?),
         })
     }
 }
@@ -74,9 +82,26 @@ mod tests {
     fn it_is_memory_or_a_file_of_sqlite_and_nothing_else() {
         assert_eq!("memory".parse(), Ok(Kind::Memory));
         for path in ["chat.db", "/var/lib/chat.db", "a:b"] {
-            assert_eq!(format!("sqlite:{path}").parse(), Ok(Kind::Sqlite(path.into())));
+            for (options, synchronous) in [
+                ("", Synchronous::Full),
+                ("?synchronous=full", Synchronous::Full),
+                ("?synchronous=normal", Synchronous::Normal),
+            ] {
+                let parsed = format!("sqlite:{path}{options}").parse();
+                assert_eq!(parsed, Ok(Kind::Sqlite(path.into(), synchronous)));
+            }
         }
-        for text in ["", "Memory", "sqlite", "sqlite:", "chat.db", "postgres://localhost"] {
+        for text in [
+            "",
+            "Memory",
+            "sqlite",
+            "sqlite:",
+            "sqlite:?synchronous=full",
+            "sqlite:a?synchronous=off",
+            "sqlite:a?",
+            "chat.db",
+            "postgres://localhost",
+        ] {
             assert_eq!(text.parse::<Kind>(), Err(InvalidKind), "{text}");
         }
     }

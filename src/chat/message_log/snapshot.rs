@@ -1,18 +1,18 @@
 //! What a log has at one moment.
 
+use hinotori::{IntoPayload, Payload};
+use serde_json::json;
+
 use super::Message;
 
 /// What a history begins with.
 #[derive(Debug)]
-#[allow(dead_code, reason = "recovery, which is to come, reads all of it")]
 pub(crate) struct Snapshot {
     /// Tells one life of the log from another: ids of one mean nothing in the other. From 1 to 2⁵³ − 1, which JavaScript
     /// can count to.
     pub(crate) epoch: u64,
     /// The id of the newest message, or 0.
     pub(crate) last_id: u64,
-    /// How many likes there have been.
-    pub(crate) last_rev: u64,
     /// The newest messages, the oldest of them first.
     pub(crate) newest: Vec<Message>,
     /// The newest likes, one for each message, the oldest of them first.
@@ -21,7 +21,7 @@ pub(crate) struct Snapshot {
 
 /// What came after a cursor.
 #[derive(Debug)]
-#[allow(dead_code, reason = "recovery, which is to come, reads all of it")]
+#[allow(dead_code, reason = "nodes that follow each other, which are to come, read all of it")]
 pub(crate) struct Page {
     /// The id of the newest message that there is, or 0.
     pub(crate) last_id: u64,
@@ -42,6 +42,13 @@ pub(crate) struct Liked {
     pub(crate) count: u64,
     /// The topic's revision since the last of them.
     pub(crate) rev: u64,
+}
+
+impl Liked {
+    /// `{"id", "likes"}`, as clients get it.
+    pub(crate) fn payload(&self) -> Payload {
+        json!({ "id": self.id, "likes": self.count }).into_payload().unwrap_or_default()
+    }
 }
 
 impl From<&Message> for Liked {

@@ -16,6 +16,7 @@
 
 mod batch;
 mod database;
+mod file_system;
 mod forget;
 mod import;
 mod reader;
@@ -37,6 +38,15 @@ use database::Database;
 use hinotori::BoxError;
 pub(super) use reader::FileReader;
 use writer::Writer;
+
+/// When a commit returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Synchronous {
+    /// When it would survive a power failure.
+    Full,
+    /// When it would survive the end of the process. A power failure may take the last commits, and leaves the rest whole.
+    Normal,
+}
 
 /// A log in a file, and the thread that writes it.
 pub(crate) struct Sqlite {
@@ -61,8 +71,14 @@ impl Sqlite {
     ///
     /// # Errors
     /// [`OpenError`] if it is in use, not of this program or version, or cannot be read and written.
-    pub(super) fn connect(file: &Path, keep: Keep, meters: Meters) -> Result<Self, OpenError> {
-        let (database, queue) = (Database::open(file)?, Arc::new(Queue::new(meters.queue.clone())));
+    pub(super) fn connect(
+        file: &Path,
+        synchronous: Synchronous,
+        keep: Keep,
+        meters: Meters,
+    ) -> Result<Self, OpenError> {
+        let (database, queue) =
+            (Database::open(file, synchronous)?, Arc::new(Queue::new(meters.queue.clone())));
         let (reader, file) = (Arc::new(FileReader::open(file)?), file.to_owned());
         Ok(Self { file, keep, meters, database: Some(database), reader, queue, writer: None })
     }
@@ -106,6 +122,7 @@ impl MessageLog for Sqlite {
     }
 
     fn close(&mut self) {
+        self.reader.close();
         self.queue.close();
         // a panic of its own it has logged
         let _ = self.writer.take().map(JoinHandle::join);

@@ -17,7 +17,7 @@ use super::{
         store_error::StoreError,
     },
     Claim, Command, Committed, Done, Keep, Liked, Memory, MessageLog, Meters, Report, Settled, Sink,
-    sqlite::Sqlite,
+    sqlite::{Sqlite, Synchronous},
 };
 
 /// Far above what a busy machine needs.
@@ -56,7 +56,7 @@ impl Drop for Folder {
 /// Makes each of the logs; the second thing is what it must not outlive.
 pub(in crate::chat) fn each() -> [(Box<dyn MessageLog>, Option<Folder>); 2] {
     let folder = Folder::new();
-    let sqlite = Sqlite::connect(&folder.file(), Keep::All, meters()).unwrap();
+    let sqlite = Sqlite::connect(&folder.file(), Synchronous::Full, Keep::All, meters()).unwrap();
     [(Box::new(Memory::default()), None), (Box::new(sqlite), Some(folder))]
 }
 
@@ -75,13 +75,12 @@ impl Lobby {
         let (sender, reports) = mpsc::channel();
         let sender = Mutex::new(sender);
         let sink: Sink = Arc::new(move |report| _ = sender.lock().unwrap().send(report));
-        let (snapshot, mut history) = (log.open(limit, sink).unwrap(), History::new(limit));
-        assert!((1..1 << 53).contains(&snapshot.epoch), "{}", snapshot.epoch);
+        let snapshot = log.open(limit, sink).unwrap();
+        let epoch = snapshot.epoch;
+        assert!((1..1 << 53).contains(&epoch), "{epoch}");
         assert_eq!(snapshot.newest.last().map_or(0, Message::id), snapshot.last_id);
-        for message in snapshot.newest {
-            history.push(&message).unwrap();
-        }
-        Self { log, history, epoch: snapshot.epoch, reports, settled: VecDeque::new() }
+        let history = History::new(limit, snapshot).unwrap();
+        Self { log, history, epoch, reports, settled: VecDeque::new() }
     }
 
     pub(in crate::chat) fn done(&self) -> (Claim, oneshot::Receiver<Result<Option<u64>, StoreError>>, Done) {

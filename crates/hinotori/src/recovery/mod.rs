@@ -261,6 +261,12 @@ impl Recovery {
         self.last_id
     }
 
+    /// The payload of the reply, to test a source with.
+    #[must_use]
+    pub fn reply(&self) -> Payload {
+        self.clone().into_reply().0
+    }
+
     /// The reply's payload and what follows it.
     pub(crate) fn into_reply(self) -> (Payload, Follows) {
         let Self { epoch, last_id, outcome, push } = self;

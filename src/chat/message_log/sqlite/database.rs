@@ -9,7 +9,7 @@ use std::{
 
 use rusqlite::{Connection, FileControl, MAIN_DB, OpenFlags, TransactionBehavior};
 
-use super::OpenError;
+use super::{OpenError, Synchronous, file_system::is_remote};
 
 /// What leads from each version of the tables to the next: `PRAGMA user_version` is how many of them have been run.
 const VERSIONS: [&str; 2] = [include_str!("schema_1.sql"), include_str!("schema_2.sql")];
@@ -27,7 +27,7 @@ pub(super) struct Database {
 
 impl Database {
     /// Opens a file, or makes it, and its tables those of this version.
-    pub(super) fn open(file: &Path) -> Result<Self, OpenError> {
+    pub(super) fn open(file: &Path, synchronous: Synchronous) -> Result<Self, OpenError> {
         let lock = lock(file)?;
         let failed = |error| OpenError::Sqlite(file.to_owned(), error);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
@@ -40,7 +40,7 @@ impl Database {
         if mode != "wal" {
             return Err(OpenError::NoWal(file.to_owned()));
         }
-        set_up(&connection).map_err(failed)?;
+        set_up(&connection, synchronous).map_err(failed)?;
         Ok(Self { connection, _lock: lock })
     }
 }
@@ -48,7 +48,12 @@ impl Database {
 /// Locks a file beside the database: SQLite has locks of its own on the database, and leaves it open to those who read,
 /// such as a backup.
 fn lock(file: &Path) -> Result<File, OpenError> {
-    let mut name = real(file).map_err(|error| OpenError::Io(file.to_owned(), error))?.into_os_string();
+    let failed = |error| OpenError::Io(file.to_owned(), error);
+    let real = real(file).map_err(failed)?;
+    if is_remote(real.parent().unwrap_or(&real)).map_err(failed)? {
+        return Err(OpenError::Remote(file.to_owned()));
+    }
+    let mut name = real.into_os_string();
     name.push("-lock");
     let name = PathBuf::from(name);
     let opened = OpenOptions::new().create(true).truncate(false).write(true).open(&name);
@@ -115,9 +120,12 @@ fn step(connection: &mut Connection, version: i64, sql: &str) -> rusqlite::Resul
     transaction.commit()
 }
 
-fn set_up(connection: &Connection) -> rusqlite::Result<()> {
-    // a commit returns when it would survive a power failure
-    connection.pragma_update(None, "synchronous", "full")?;
+fn set_up(connection: &Connection, synchronous: Synchronous) -> rusqlite::Result<()> {
+    let synchronous = match synchronous {
+        Synchronous::Full => "full",
+        Synchronous::Normal => "normal",
+    };
+    connection.pragma_update(None, "synchronous", synchronous)?;
     // the only writable folder may be that of the file
     connection.pragma_update(None, "temp_store", "memory")?;
     // the writer does it when those who wait have been answered

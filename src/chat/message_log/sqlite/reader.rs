@@ -18,9 +18,9 @@ use super::{
     database, tables,
 };
 
-/// A connection that cannot write. One reads at a time.
+/// A connection that cannot write, until it is closed. One reads at a time.
 pub(in super::super) struct FileReader {
-    connection: Arc<Mutex<Connection>>,
+    connection: Arc<Mutex<Option<Connection>>>,
 }
 
 impl FileReader {
@@ -30,7 +30,12 @@ impl FileReader {
         let connection =
             Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
         database::is_current(&connection, file)?;
-        Ok(Self { connection: Arc::new(Mutex::new(connection)) })
+        Ok(Self { connection: Arc::new(Mutex::new(Some(connection))) })
+    }
+
+    /// Closes the connection. Whoever closes the last one of a file leaves its log empty.
+    pub(super) fn close(&self) {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     /// Runs a query on a thread that may block.
@@ -39,14 +44,12 @@ impl FileReader {
         query: impl FnOnce(&mut Connection) -> Result<T> + Send + 'static,
     ) -> BoxFuture<'static, std::result::Result<T, LogError>> {
         let connection = Arc::clone(&self.connection);
-        let read = move || query(&mut connection.lock().unwrap_or_else(PoisonError::into_inner));
-        async move {
-            match spawn_blocking(read).await {
-                Ok(result) => result.map_err(|error| LogError::Sqlite(Arc::new(error))),
-                Err(_) => Err(LogError::Panicked),
-            }
-        }
-        .boxed()
+        let read = move || {
+            let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
+            let connection = connection.as_mut().ok_or(LogError::Closed)?;
+            query(connection).map_err(|error| LogError::Sqlite(Arc::new(error)))
+        };
+        async move { spawn_blocking(read).await.unwrap_or(Err(LogError::Panicked)) }.boxed()
     }
 }
 

@@ -28,18 +28,9 @@ pub(super) fn open(connection: &Connection, limit: Limit) -> Result<Snapshot> {
          ON CONFLICT DO NOTHING",
         [LOBBY],
     )?;
-    let (epoch, last_id, last_rev) = connection.query_row(
-        "SELECT epoch, last_id, last_rev FROM topics WHERE topic = ?1",
-        [LOBBY],
-        |row| Ok((number(row, 0)?, number(row, 1)?, number(row, 2)?)),
-    )?;
-    Ok(Snapshot {
-        epoch,
-        last_id,
-        last_rev,
-        newest: before(connection, None, limit)?,
-        liked: liked(connection)?,
-    })
+    let mut topic = connection.prepare("SELECT epoch, last_id FROM topics WHERE topic = ?1")?;
+    let (epoch, last_id) = topic.query_row([LOBBY], |row| Ok((number(row, 0)?, number(row, 1)?)))?;
+    Ok(Snapshot { epoch, last_id, newest: before(connection, None, limit)?, liked: liked(connection)? })
 }
 
 /// The newest likes, one for each message, the oldest of them first.

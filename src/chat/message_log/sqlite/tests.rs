@@ -15,7 +15,7 @@ use super::{
 };
 
 fn connect(file: &Path) -> Box<dyn MessageLog> {
-    Box::new(Sqlite::connect(file, Keep::All, meters()).unwrap())
+    Box::new(Sqlite::connect(file, Synchronous::Full, Keep::All, meters()).unwrap())
 }
 
 fn open(file: &Path) -> Lobby {
@@ -23,11 +23,11 @@ fn open(file: &Path) -> Lobby {
 }
 
 fn keeping(file: &Path, keep: Keep, limit: Limit) -> Lobby {
-    Lobby::open(Box::new(Sqlite::connect(file, keep, meters()).unwrap()), limit)
+    Lobby::open(Box::new(Sqlite::connect(file, Synchronous::Full, keep, meters()).unwrap()), limit)
 }
 
 fn refusal(file: &Path) -> String {
-    Sqlite::connect(file, Keep::All, meters()).unwrap_err().to_string()
+    Sqlite::connect(file, Synchronous::Full, Keep::All, meters()).unwrap_err().to_string()
 }
 
 /// What another process reads or writes.
@@ -226,7 +226,7 @@ fn the_queue_has_bounds_in_commands_and_in_bytes_and_takes_more_once_it_is_writt
 fn a_full_disk_is_an_error_keeps_nothing_and_is_over_when_there_is_space() {
     let folder = Folder::new();
     let meters = meters();
-    let sqlite = Sqlite::connect(&folder.file(), Keep::All, meters.clone()).unwrap();
+    let sqlite = Sqlite::connect(&folder.file(), Synchronous::Full, Keep::All, meters.clone()).unwrap();
     let database = sqlite.database.as_ref().unwrap();
     let pages: i64 = database.connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
     // as SQLite says it of a disk: SQLITE_FULL
@@ -250,6 +250,18 @@ fn a_full_disk_is_an_error_keeps_nothing_and_is_over_when_there_is_space() {
     assert_eq!(lobby.post("small", None)["id"], 2);
     assert_eq!(meters.up.get(), 1);
     assert_eq!(history(&mut lobby).len(), 2);
+}
+
+#[test]
+fn a_commit_syncs_unless_the_settings_say_otherwise() {
+    for (synchronous, level) in [(Synchronous::Full, 2), (Synchronous::Normal, 1)] {
+        let folder = Folder::new();
+        let sqlite = Sqlite::connect(&folder.file(), synchronous, Keep::All, meters()).unwrap();
+        let database = sqlite.database.as_ref().unwrap();
+        let found: i64 =
+            database.connection.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap();
+        assert_eq!(found, level);
+    }
 }
 
 #[test]
