@@ -33,9 +33,8 @@ use serde_json::{Value, json};
 
 use chat::{Close, Keep, Kind, LOBBY, Limit, MessageStore, Meters, Post};
 
-/// What the commit of one post adds to SQLite's write-ahead log: a page of each of its two tables and its index, with
-/// their headers.
-const COMMIT: usize = 3 * (4_096 + 24);
+/// What the commit of one post adds to SQLite's write-ahead log: a page of each of its two tables, with their headers.
+const COMMIT: usize = 2 * (4_096 + 24);
 
 /// Bytes of the file that the probe writes over and over, as SQLite does with its log.
 const PROBED: usize = 4 << 20;
@@ -168,7 +167,8 @@ async fn post(size: usize, posters: Rc<Posters>) -> usize {
     while !posters.is_over.get() {
         let mut content = format!("{}@", micros(posters.begin.elapsed()));
         content.extend(std::iter::repeat_n('x', size.saturating_sub(content.len())));
-        let pending = posters.store.send(Post { content, reply_to: None }).await.unwrap().unwrap();
+        let pending =
+            posters.store.send(Post { content, reply_to: None, nonce: None }).await.unwrap().unwrap();
         pending.outcome().await.unwrap();
         posts += 1;
     }
