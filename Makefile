@@ -72,9 +72,10 @@ PAIRS ?= 5
 PARTS ?=
 BEFORE ?=
 
-# takes two cores that do nothing else, for some twenty-five minutes. PARTS="memory storm" measures only those, and
+# takes two cores that do nothing else, for some thirty-five minutes. PARTS="memory storm" measures only those, and
 # BEFORE=path/to/realtime-chat another server in turn with the one that is built
 bench: build loadgen valgrind strace
+	cargo bench --locked --bench posts --no-run
 	python3 benches/run.py --pairs $(PAIRS) $(PARTS:%=--only %) $(BEFORE:%=--before %)
 	sh tests/venv.sh bench-venv benches/requirements.txt
 	target/bench-venv/bin/python benches/report.py

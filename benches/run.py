@@ -20,7 +20,9 @@ import time
 
 import tables
 from quiet import Quiet
-from servers import BUILT, LOAD_CORE, ROOT, SERVER_CORE, Chat, Floor, certificate, instructions, system_calls
+from servers import (
+    BUILT, LOAD_CORE, ROOT, SERVER_CORE, Chat, Floor, certificate, database, instructions, store_posts, system_calls,
+)
 
 # descriptors that a server needs for purposes other than clients
 SPARE = 100
@@ -160,6 +162,25 @@ def deflate(bench):
     return {size: {name: broadcast(text, offer) for name, offer in offers.items()} for size, text in texts.items()}
 
 
+def posts(bench):
+    """Posts that each wait for the one before: through the store alone, and over WebSockets that are all sent each post."""
+
+    def over_sockets(start, posters, **settings):
+        return measure(start, "posts", "-n", posters, "--secs", bench.secs, **settings)
+
+    def on_disk(start, posters):
+        with database() as file:
+            return over_sockets(start, posters, STORE=f"sqlite:{file}")
+
+    sides = {
+        "store": functools.partial(store_posts, bench.secs),
+        **{name: functools.partial(on_disk, start) for name, start in bench.chats.items()},
+        "memory": functools.partial(over_sockets, bench.chats["ours"]),
+        "floor": functools.partial(over_sockets, Floor),
+    }
+    return {posters: bench.rounds(lambda run: run(posters), sides) for posters in (1, 16, 128)}
+
+
 def history(bench):
     """Joins whose clients are sent a history."""
 
@@ -209,6 +230,7 @@ PARTS = [
     user_instructions,
     calls,
     deflate,
+    posts,
     history,
     workers,
     fairness,

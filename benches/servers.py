@@ -1,5 +1,6 @@
 """The measured servers, each in a process on its own core, and the load on the other core."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -8,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -119,6 +121,20 @@ def certificate():
     files = {"TLS_CERT": str(SCRATCH / "cert.pem"), "TLS_KEY": str(SCRATCH / "key.pem")}
     subprocess.run([LOAD, "certificate", "--cert", files["TLS_CERT"], "--key", files["TLS_KEY"]], check=True)
     return files
+
+
+@contextlib.contextmanager
+def database():
+    """A file for a new database, on the disk that holds the build; /tmp may be memory."""
+    SCRATCH.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=SCRATCH) as folder:
+        yield pathlib.Path(folder) / "chat.db"
+
+
+def store_posts(secs, posters):
+    """Posts through the chat's store on a new database of SQLite, in a process of its own on both cores."""
+    command = ["cargo", "bench", "--quiet", "--locked", "--bench", "posts", "--", "--posters", posters, "--secs", secs]
+    return json.loads(subprocess.run(list(map(str, command)), cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout)
 
 
 def instructions(start, *arguments):

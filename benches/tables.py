@@ -122,6 +122,16 @@ def storm_rows(part):
     ]
 
 
+def posts_rows(part):
+    store = lambda posters: {"ours": part[posters]["store"]}
+    return [
+        Row("posts per second through the store, SQLite, 128 posters, one subscriber, thousands", store("128"), "posts_per_s",
+            1, scale=1e3, at_least=20),
+        Row("post to broadcast, SQLite, one poster, median beyond that of fdatasync, µs", store("1"), "over_sync_us", 0,
+            at_most=300),
+    ]
+
+
 def instruction_rows(part):
     what = {
         "delivery": ("per delivery, 1,000 subscribers", 550),
@@ -144,6 +154,7 @@ ROWS = {
     "connect": connect_rows,
     "memory": memory_rows,
     "storm": storm_rows,
+    "posts": posts_rows,
     "user_instructions": instruction_rows,
 }
 
@@ -271,6 +282,27 @@ def history_table(results):
     )
 
 
+def posts_table(results):
+    names = {
+        "store": "the store alone, one subscriber",
+        "memory": "WebSockets, in memory",
+        "before": "WebSockets, SQLite, before",
+        "ours": "WebSockets, SQLite",
+        "floor": "WebSockets, the floor",
+    }
+    ms = lambda rows, side, key: spread([run[key] / 1e3 for run in rows[side]], 2) if key in rows[side][0] else ""
+    return table(
+        ["posters", "through", "posts per second", "p50, ms", "p99, ms", "CPU per post, µs", "fdatasync beside it, p50, ms", "refused"],
+        [
+            [posters, text, of(rows, side, "posts_per_s", 0), ms(rows, side, "p50_us"), ms(rows, side, "p99_us"),
+             of(rows, side, "cpu_us_per_post", 0), ms(rows, side, "sync_p50_us"),
+             sum(run.get("refused", 0) for run in rows[side])]
+            for posters, rows in results["posts"].items()
+            for side, text in names.items() if side in rows
+        ],
+    )
+
+
 def fairness_table(results):
     part = results["fairness"]
 
@@ -294,6 +326,7 @@ TABLES = {
     "connections": connections_table,
     "calls": calls_table,
     "deflate": deflate_table,
+    "posts": posts_table,
     "history": history_table,
     "workers": workers_table,
     "fairness": fairness_table,

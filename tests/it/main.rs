@@ -12,12 +12,14 @@ use std::time::Duration;
 
 // the harness
 mod chance;
+mod checker;
 mod client;
 mod folder;
 mod frame;
 mod guest;
 mod http;
 mod normal;
+mod ordeal;
 mod poller;
 mod replay;
 mod request;

@@ -1,6 +1,11 @@
 //! The chat's store on disk: what was seen stays, whatever happens to the server or its disk.
 
-use std::{collections::BTreeMap, path::PathBuf, process::Command, thread, time::Instant};
+use std::{
+    path::PathBuf,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
 
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -8,10 +13,10 @@ use serde_json::{Value, json};
 use crate::{
     PATIENCE,
     chance::amount,
-    client::Item,
     folder::Folder,
     guest::{Guest, LOBBY, ids},
     metrics::comes_to,
+    ordeal::Ordeal,
     server::{Launch, Server},
 };
 
@@ -73,112 +78,40 @@ fn a_restart_keeps_messages_replies_and_likes_and_ids_go_on() {
     assert_eq!((&late["id"], &late["reply_to_content"]), (&json!(3), &json!("hello \u{0} \"🔥\"")));
 }
 
-/// What one client saw until its server was killed.
-struct Seen {
-    messages: Vec<Value>,
-    likes: u64,
-}
-
-/// Posts, or likes the first message, again and again until the connection ends. Each post waits for the one before it.
-fn presses_on((mut guest, messages): (Guest, Vec<Value>), name: &str, likes: bool) -> Seen {
-    let mut seen = Seen { messages, likes: 0 };
-    let ask = |guest: &mut Guest, n: usize| match likes {
-        true => guest.push("like_message", &json!({ "message_id": 1 })),
-        false => guest.push("new_message", &json!({ "message": format!("{name}:{n}") })),
-    };
-    let mut n = 0;
-    ask(&mut guest, n);
-    loop {
-        let mut message = match guest.client.next() {
-            Item::Text(message) => message,
-            Item::Eof => return seen,
-            item => panic!("{item:?}"),
-        };
-        let is_mine = match message[3].as_str().unwrap() {
-            "new_message" => {
-                let message = message[4]["message"].take();
-                let is_mine = !likes && message["content"] == format!("{name}:{n}");
-                seen.messages.push(message);
-                is_mine
-            }
-            "message_liked" => {
-                seen.likes = message[4]["message"]["likes"].as_u64().unwrap();
-                false
-            }
-            _ => {
-                assert_eq!(message[4]["status"], "ok", "{message}");
-                true
-            }
-        };
-        if is_mine {
-            n += 1;
-            ask(&mut guest, n);
-        }
+#[test]
+fn kill_9_under_load_loses_nothing_that_anyone_saw() {
+    let database = Database::new();
+    let mut ordeal = Ordeal::new(|| database.launch());
+    for round in 0..amount("CHAOS_KILLS", 3) {
+        ordeal.round(|server, watcher| {
+            // a different moment of the group commit each time
+            watcher.sees(150 + 37 * round as usize);
+            server.signal("KILL");
+        });
     }
-}
-
-/// Waits until someone who watches has seen so many messages more, and kills the server.
-fn kill_after(server: &Server, (watcher, history): (Guest, Vec<Value>), messages: u64) {
-    let until = Instant::now() + PATIENCE;
-    let first = ids(&history).last().copied().unwrap_or(0);
-    loop {
-        let message = watcher.client.message();
-        if message[3] == "new_message" && message[4]["message"]["id"].as_u64().unwrap() >= first + messages {
-            break;
-        }
-        assert!(Instant::now() < until, "not so many messages");
-    }
-    server.signal("KILL");
 }
 
 #[test]
-fn kill_9_under_load_loses_nothing_that_anyone_saw() {
-    const POSTERS: usize = 6;
+#[should_panic(expected = "Lost")]
+fn the_check_finds_what_a_store_in_memory_loses() {
+    Ordeal::new(Launch::chat).round(|server, watcher| {
+        watcher.sees(10);
+        server.signal("KILL");
+    });
+}
+
+#[test]
+fn a_server_that_is_stopped_for_longer_than_a_post_may_wait_goes_on_and_agrees_with_its_clients() {
     let database = Database::new();
-    Guest::enter(&database.start()).0.posts("like me");
-    let mut liked = 0;
-    for round in 0..amount("CHAOS_KILLS", 3) {
-        let server = database.start();
-        // before anyone posts: a broadcast may come before the history that a join pushes
-        let watcher = Guest::enter(&server);
-        let guests: Vec<_> = (0..=POSTERS).map(|_| Guest::enter(&server)).collect();
-        let seen: Vec<Seen> = thread::scope(|scope| {
-            let clients: Vec<_> = guests
-                .into_iter()
-                .enumerate()
-                .map(|(n, guest)| {
-                    scope.spawn(move || presses_on(guest, &format!("{round}:{n}"), n == POSTERS))
-                })
-                .collect();
-            // a different moment of the group commit each time
-            kill_after(&server, watcher, 150 + 37 * round);
-            clients.into_iter().map(|client| client.join().unwrap()).collect()
-        });
-        drop(server);
-        let stored = stored(&database);
-        assert_eq!(ids(&stored), (1..=stored.len() as u64).collect::<Vec<_>>(), "round {round}");
-        let contents: BTreeMap<&str, u64> = stored
-            .iter()
-            .map(|message| (message["content"].as_str().unwrap(), message["id"].as_u64().unwrap()))
-            .collect();
-        assert_eq!(contents.len(), stored.len(), "a message is stored twice");
-        for Seen { messages, likes } in &seen {
-            let first = messages[0]["id"].as_u64().unwrap();
-            let expected: Vec<u64> = (first..).take(messages.len()).collect();
-            assert_eq!(ids(messages), expected, "seen with a gap, or twice");
-            for message in messages {
-                let id = message["id"].as_u64().unwrap();
-                assert_eq!(
-                    contents.get(message["content"].as_str().unwrap()),
-                    Some(&id),
-                    "{message} is lost"
-                );
-            }
-            liked = liked.max(*likes);
-        }
-        assert!(stored[0]["likes"].as_u64().unwrap() >= liked, "{} of {liked} likes", stored[0]["likes"]);
-        println!("round {round}: {} messages, {} likes", stored.len(), stored[0]["likes"]);
-    }
+    let mut ordeal = Ordeal::new(|| database.launch());
+    ordeal.round(|server, watcher| {
+        watcher.sees(100);
+        server.signal("STOP");
+        // longer than the 5 s that a post may wait
+        thread::sleep(Duration::from_secs(6));
+        server.signal("CONT");
+        watcher.sees(100);
+    });
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod deflate;
 mod fanout;
 mod floor;
 mod frame;
+mod posts;
 mod rtt;
 mod storm;
 mod stream;
@@ -75,6 +76,8 @@ enum Mode {
     Connect(connect::Connect),
     /// N subscribers and one publisher at a fixed rate: deliveries, losses, latency, CPU a delivery.
     Fanout(fanout::Fanout),
+    /// N posters that each post when the post before has come back as a broadcast: posts, CPU and time a post.
+    Posts(posts::Posts),
     /// C connections that each send a message when the one before is answered: CPU and time a reply.
     Rtt(rtt::Rtt),
     /// N clients that connect and join all at once: time until every one has joined, and those refused.
@@ -120,6 +123,7 @@ fn run(cli: Cli) -> io::Result<String> {
         let report = match cli.mode {
             Mode::Connect(connect) => serde_json::to_string(&connect.run().await?),
             Mode::Fanout(fanout) => serde_json::to_string(&fanout.run().await?),
+            Mode::Posts(posts) => serde_json::to_string(&posts.run().await?),
             Mode::Rtt(rtt) => serde_json::to_string(&rtt.run().await?),
             Mode::Storm(storm) => serde_json::to_string(&storm.run().await?),
             Mode::Floor { listen, deflate } => {

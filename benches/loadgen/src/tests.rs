@@ -17,7 +17,7 @@ use tokio_rustls::{
     },
 };
 
-use crate::{Cli, Mode, connect, fanout, floor, frame, rtt, storm, trust};
+use crate::{Cli, Mode, connect, fanout, floor, frame, posts, rtt, storm, trust};
 
 fn listener() -> TcpListener {
     floor::bind(([127, 0, 0, 1], 0).into()).unwrap()
@@ -86,6 +86,13 @@ async fn run_rtt(mode: Mode) -> rtt::Report {
     }
 }
 
+async fn run_posts(mode: Mode) -> posts::Report {
+    match mode {
+        Mode::Posts(posts) => posts.run().await.unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
 async fn run_storm(mode: Mode) -> storm::Report {
     match mode {
         Mode::Storm(storm) => storm.run().await.unwrap(),
@@ -116,6 +123,12 @@ async fn compressed_deliveries_are_counted_with_the_bytes_they_had_on_the_wire()
     assert_eq!((deflated.delivered, deflated.deflated), (4 * 10, 4));
     assert!(plain.bytes_per_delivery > 1_000.0, "{plain:?}");
     assert!((30.0..200.0).contains(&deflated.bytes_per_delivery), "{deflated:?}");
+}
+
+#[tokio::test]
+async fn every_poster_waits_for_its_own_posts_and_no_others_are_counted() {
+    let report = run("posts -n 20 --count 15", run_posts).await;
+    assert_eq!((report.failed, report.posts, report.refused), (0, 20 * 15, 0));
 }
 
 #[tokio::test]
