@@ -31,7 +31,7 @@ use clap::Parser;
 use hinotori::{Endpoint, Subscription};
 use serde_json::{Value, json};
 
-use chat::{Close, Keep, Kind, LOBBY, Limit, MessageStore, Meters, Post};
+use chat::{Close, Keep, Kind, LOBBY, Limit, MessageStore, Meters, Post, Synchronous};
 
 /// What the commit of one post adds to SQLite's write-ahead log: a page of each of its two tables, with their headers.
 const COMMIT: usize = 2 * (4_096 + 24);
@@ -85,7 +85,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for &posters in &options.posters {
         let synced = probe(&folder.0.join("probe"), Duration::from_secs_f64(options.secs / 3.0))?;
         let file = folder.0.join(format!("{posters}.db"));
-        let store = options.store.clone().unwrap_or(Kind::Sqlite(file));
+        let store = options.store.clone().unwrap_or(Kind::Sqlite(file, Synchronous::Full));
         let posted = System::new().block_on(measure(&store, posters, &options))?;
         println!("{}", report(posters, synced, posted));
     }

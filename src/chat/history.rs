@@ -287,8 +287,11 @@ mod tests {
         assert_eq!(post(&mut history, 52, "next")["message"]["id"], 52);
     }
 
+    /// Ids of messages, and ids with likes.
+    type Missed = (Vec<u64>, Vec<(u64, u64)>);
+
     /// What a client with the epoch 7 is told, or why not.
-    fn missed(history: &mut History, last: u64) -> Result<(Vec<u64>, Vec<(u64, u64)>), String> {
+    fn missed(history: &mut History, last: u64) -> Result<Missed, String> {
         let reply = value(&history.since(Cursor::new(last, Some(7))).unwrap().reply());
         if reply["recovered"] == false {
             return Err(reply["reason"].as_str().unwrap().to_owned());
