@@ -37,7 +37,8 @@ fn a_running_server_is_exported_and_another_store_goes_on_with_it() {
     assert_eq!(lines, ann.history());
     let said = at(&to).arguments(&["--import", file]).run();
     assert!(succeeded(&said).contains("event=imported messages=3"), "{}", said.stderr);
-    let (mut bob, history) = Guest::enter(&at(&to).start());
+    let server = at(&to).start();
+    let (mut bob, history) = Guest::enter(&server);
     assert_eq!((history, bob.posts("four")["id"].as_u64()), (lines, Some(4)));
 }
 
