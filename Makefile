@@ -5,10 +5,11 @@
 # make autobahn checks the WebSocket transport by the Autobahn test suite
 # make fuzz   runs each fuzz target for FUZZ_SECONDS (600)
 # make chaos  kills clients and the server, many times; make soak lets clients come and go for ten minutes
+# make store-chaos  lets the server and its disk fail under load, and checks what clients were told against what is stored
 # make bench  measures the server against a floor and writes docs/BENCHMARKS.md
 # make clients  runs the clients of other languages against the example reference
 
-.PHONY: run test autobahn fuzz chaos soak bench loadgen valgrind strace clients build assets fmt lint chromium nginx systemd sqlite clean
+.PHONY: run test autobahn fuzz chaos store-chaos soak bench loadgen valgrind strace clients build assets fmt lint chromium nginx systemd sqlite clean
 .DEFAULT_GOAL := build
 
 CHROMIUM ?= /usr/bin/chromium
@@ -57,6 +58,10 @@ chaos: build
 	cargo build $(ALL) --examples
 	CHAOS_ROUNDS=100 CHAOS_KILLS=50 cargo test $(ALL) --test it -- --nocapture chaos:: kill_9
 	CHAOS_KILLS=50 node --test --test-force-exit tests/clients/chaos.test.mjs
+
+# kills each store's server under load twenty times, stops it and fills its disk; make test does it three times
+store-chaos:
+	CHAOS_KILLS=20 cargo test $(ALL) --test it -- --nocapture --test-threads 1 under_load
 
 soak:
 	cargo build $(ALL) --examples

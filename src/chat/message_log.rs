@@ -36,6 +36,7 @@ pub(crate) use kind::Kind;
 pub(crate) use memory::Memory;
 pub(crate) use meters::Meters;
 pub(crate) use snapshot::{Liked, Page, Snapshot};
+#[cfg(test)]
 pub(crate) use sqlite::Synchronous;
 
 /// Keeps messages and gives them their ids, which count from 1 without a gap.

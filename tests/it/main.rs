@@ -24,6 +24,7 @@ mod poller;
 mod replay;
 mod request;
 mod server;
+mod small_disk;
 mod transfer;
 mod tunnel;
 mod turns;
