@@ -56,7 +56,7 @@ fuzz:
 # a short form of both is part of the tests
 chaos: build
 	cargo build $(ALL) --examples
-	CHAOS_ROUNDS=100 CHAOS_KILLS=50 cargo test $(ALL) --test it -- --nocapture chaos:: kill_9
+	CHAOS_ROUNDS=100 CHAOS_KILLS=50 cargo test $(ALL) --test it -- --nocapture chaos:: kill_9 crashes_of_the_database
 	CHAOS_KILLS=50 node --test --test-force-exit tests/clients/chaos.test.mjs
 
 # kills each store's server under load twenty times, stops it and fills its disk; make test does it three times

@@ -36,7 +36,7 @@ read -r word
 kill -QUIT $! 2>/dev/null
 kill -CONT $! 2>/dev/null
 wait
-rm -rf "$2/data" "$2/log"
+rm -rf "$2"
 "#;
 
 /// One server with its databases.

@@ -122,7 +122,8 @@ impl MessageLog for Postgres {
             runtime.shutdown_background();
         };
         self.thread = Some(thread::Builder::new().name("store".to_owned()).spawn(run).map_err(failed)?);
-        let snapshot = opened.recv().unwrap_or(Err(Failure::Busy)).map_err(|failure| self.failed(failure))?;
+        let snapshot =
+            opened.recv().unwrap_or(Err(Failure::Ended)).map_err(|failure| self.failed(failure))?;
         let (database, messages, id) = (&self.target.name, snapshot.newest.len(), snapshot.last_id);
         log::info!("event=store_opened database={database:?} messages={messages} last_id={id}");
         Ok(snapshot)

@@ -32,8 +32,10 @@ pub(crate) enum Failure {
     Replaced,
     /// A message has a body that this program did not write.
     Body(u64),
-    /// Too much waits to be read, or the log is closed.
+    /// Too much waits to be read.
     Busy,
+    /// The thread of the store ended before it answered: it has panicked.
+    Ended,
     /// The thread of the store could not be started.
     Thread(io::Error),
 }
@@ -107,6 +109,7 @@ impl fmt::Display for Failure {
             ),
             Self::Body(id) => write!(f, "message {id} has a body that this program did not write"),
             Self::Busy => f.write_str("too much waits to be read"),
+            Self::Ended => f.write_str("its thread has ended"),
             Self::Thread(error) => write!(f, "cannot start its thread: {error}"),
         }
     }

@@ -42,7 +42,7 @@ pub(super) fn run(target: &Target, messages: &mut Messages<'_>) -> Result<u64, B
         let writing = scope.spawn(move || runtime.block_on(write(target, &chunks)));
         let read = read(messages, &sender);
         drop(sender);
-        let written = writing.join().unwrap_or(Err(Failure::Busy.into()));
+        let written = writing.join().unwrap_or(Err(Failure::Ended.into()));
         let count = read?;
         written.map(|()| count)
     })

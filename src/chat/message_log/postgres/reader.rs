@@ -1,10 +1,13 @@
 //! Reads the database beside the writer, by a connection of its own.
 
-use std::{fmt, sync::Arc, thread, time::Duration};
+use std::{fmt, thread, time::Duration};
 
 use futures_util::future::{BoxFuture, FutureExt};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{
+        mpsc::{self, error::TrySendError},
+        oneshot,
+    },
     time::Instant,
 };
 
@@ -78,7 +81,7 @@ impl DatabaseReader {
             .name("reader".to_owned())
             .spawn(read)
             .map_err(|error| failed(Failure::Thread(error)))?;
-        opened.recv().unwrap_or(Err(Failure::Busy)).map_err(failed)?;
+        opened.recv().unwrap_or(Err(Failure::Ended)).map_err(failed)?;
         Ok(reader)
     }
 
@@ -87,11 +90,13 @@ impl DatabaseReader {
         question: impl FnOnce(Asker<T>) -> Question,
     ) -> BoxFuture<'static, Result<T, LogError>> {
         let (asker, answer) = oneshot::channel();
-        let is_asked = self.0.try_send(question(asker)).is_ok();
+        let asked = self.0.try_send(question(asker));
         async move {
-            let answer =
-                if is_asked { answer.await.unwrap_or(Err(Failure::Busy)) } else { Err(Failure::Busy) };
-            answer.map_err(|failure| LogError::Postgres(Arc::new(failure)))
+            match asked {
+                Ok(()) => Ok(answer.await.map_err(|_| LogError::Closed)??),
+                Err(TrySendError::Full(_)) => Err(Failure::Busy.into()),
+                Err(TrySendError::Closed(_)) => Err(LogError::Closed),
+            }
         }
         .boxed()
     }
