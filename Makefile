@@ -58,6 +58,7 @@ chaos: build
 	cargo build $(ALL) --examples
 	CHAOS_ROUNDS=100 CHAOS_KILLS=50 cargo test $(ALL) --test it -- --nocapture chaos:: kill_9 crashes_of_the_database
 	CHAOS_KILLS=50 node --test --test-force-exit tests/clients/chaos.test.mjs
+	RECOVERY_CUTS=500 node --test --test-force-exit tests/clients/recovery.test.mjs
 
 # kills each store's server under load twenty times, stops it and fills its disk; make test does it three times
 store-chaos:
