@@ -369,7 +369,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn every_page_shows_all_once_in_order_whatever_happens(steps in steps()) {
