@@ -62,7 +62,7 @@ impl Membership {
         let mut sent = 0;
         for broadcast in held {
             further.waits_no_more(&broadcast);
-            if broadcast.position.is_none_or(|position| position.get() > last_id + 1) {
+            if broadcast.position.is_none_or(|position| position.get() > last_id) {
                 sent += u64::from(Subscriber::deliver(&**self, &broadcast));
             }
         }
