@@ -61,7 +61,7 @@ chaos: build
 	RECOVERY_CUTS=500 node --test --test-force-exit tests/clients/recovery.test.mjs
 
 # kills each store's server under load twenty times, stops it and fills its disk; make test does it three times
-store-chaos:
+store-chaos: postgres
 	CHAOS_KILLS=20 cargo test $(ALL) --test it -- --nocapture --test-threads 1 under_load
 
 soak:
