@@ -95,6 +95,15 @@ impl Payload {
         }
     }
 
+    /// The bytes of a binary payload, shared.
+    #[must_use]
+    pub fn to_binary(&self) -> Option<Bytes> {
+        match &self.0 {
+            Kind::Json(_) | Kind::List(..) => None,
+            Kind::Binary(bytes) => Some(bytes.clone()),
+        }
+    }
+
     /// Reads a JSON payload as a `T`. If a key is there twice, the last one counts, as in JavaScript.
     ///
     /// If a callback returns the error with `?`, the client gets it as an error reply and the channel continues.
@@ -112,7 +121,7 @@ impl Payload {
     }
 
     /// The payload as it is sent, in its pieces.
-    pub(super) fn pieces(&self) -> &[Bytes] {
+    pub(crate) fn pieces(&self) -> &[Bytes] {
         match &self.0 {
             Kind::Json(bytes) | Kind::Binary(bytes) => std::slice::from_ref(bytes),
             Kind::List(pieces, _) => pieces,
