@@ -59,7 +59,7 @@ pub(super) struct History {
 impl History {
     /// A history that begins with a snapshot of the log and keeps at most `limit`; the oldest messages are dropped first.
     pub(super) fn new(limit: Limit, snapshot: Snapshot) -> Result<Self, PayloadError> {
-        let Snapshot { epoch, last_id, newest, liked } = snapshot;
+        let Snapshot { epoch, last_id, newest, liked, .. } = snapshot;
         let (entries, messages, likes) = (VecDeque::new(), PayloadList::new(), LikeLog::new(&liked));
         let mut history = Self { entries, messages, likes, limit, epoch, last_id, snapshot: None };
         for message in newest {
@@ -68,7 +68,7 @@ impl History {
         Ok(history)
     }
 
-    /// Adds the next message and returns it, as `{"message": M}`.
+    /// Adds the next message, which may have likes already, and returns it, as `{"message": M}`.
     pub(super) fn push(&mut self, message: &Message) -> Result<Payload, PayloadError> {
         let json = message.json();
         let event = event(&json)?;
@@ -81,6 +81,9 @@ impl History {
             likes: message.likes(),
         });
         self.last_id = message.id();
+        if message.likes().count > 0 {
+            self.likes.add(message.into());
+        }
         while self.entries.len() > self.limit.messages || self.messages.bytes() > self.limit.bytes {
             self.pop_front();
         }
@@ -201,7 +204,8 @@ mod tests {
     }
 
     fn limited(limit: Limit) -> History {
-        History::new(limit, Snapshot { epoch: 7, last_id: 0, newest: vec![], liked: vec![] }).unwrap()
+        History::new(limit, Snapshot { epoch: 7, last_id: 0, last_rev: 0, newest: vec![], liked: vec![] })
+            .unwrap()
     }
 
     fn post(history: &mut History, id: u64, content: &str) -> Value {

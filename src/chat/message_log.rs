@@ -30,10 +30,10 @@ use super::{
 };
 
 pub(crate) use command::{Busy, Command, Committed};
-pub(crate) use done::{Claim, Done, Report, Settled, Sink};
+pub(crate) use done::{Claim, Done, Reply, Report, Settled, Sink};
 pub(crate) use error::{LogError, OpenError};
 pub(crate) use keep::Keep;
-pub(crate) use kind::Kind;
+pub(crate) use kind::{Kind, Sharing};
 pub(crate) use memory::Memory;
 pub(crate) use meters::Meters;
 pub(crate) use snapshot::{Liked, Page, Snapshot};
@@ -59,6 +59,10 @@ pub(crate) trait MessageLog: fmt::Debug + Send + 'static {
     /// Reads what the history no longer has.
     fn reader(&self) -> Arc<dyn Reader>;
 
+    /// Reads all of it again, as it is not what was read before, and reports that. Only a log that several servers share can
+    /// be.
+    fn reload(&mut self) {}
+
     /// Stores messages in a log that has none, instead of opening it: all of them, or nothing. Returns how many.
     ///
     /// # Errors
@@ -77,7 +81,8 @@ pub(crate) trait Reader: fmt::Debug + Send + Sync + 'static {
     /// The newest messages with a smaller id, within the limit, the oldest first.
     fn before(&self, id: u64, limit: Limit) -> BoxFuture<'static, Result<Vec<Message>, LogError>>;
 
-    /// What came after a cursor, in one snapshot: messages with a greater id, the oldest first, and likes after the revision
-    /// `rev` of messages up to `id`.
+    /// What came after a cursor, in one snapshot: messages with a greater id, the oldest first, within the limit; and messages
+    /// up to `id` that were liked after the revision `rev`, the first by their last likes, at most as many as the limit has
+    /// messages. With a limit of no messages, it only tells how far the log has come.
     fn after(&self, id: u64, rev: u64, limit: Limit) -> BoxFuture<'static, Result<Page, LogError>>;
 }

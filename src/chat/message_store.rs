@@ -3,18 +3,33 @@
 //! It submits posts and likes to a [`MessageLog`], which decides their order. Applying what the log has committed and
 //! broadcasting it are one step here: all broadcasts come from this actor, in the order of the ids, and each worker gets
 //! them in that order. The actor has its own thread.
+//!
+//! In a cluster, each node has such an actor, on one log. What a node has committed it tells the others by [hints](Hint);
+//! each applies all of it by itself, in the order that its [`Follower`] keeps, and broadcasts to its own clients.
 
-use std::{fmt, num::NonZeroU64, sync::Arc};
+mod following;
 
-use actix::{Actor, Addr, Arbiter, Context, Handler, Message, ResponseFuture, Supervised, Supervisor};
+use std::{fmt, num::NonZeroU64, sync::Arc, time::Instant};
+
+use actix::{
+    Actor, Addr, Arbiter, AsyncContext, Context, Handler, Message, MessageResult, ResponseFuture, Supervised,
+    Supervisor,
+};
+use actix_web::rt;
 use futures_util::future::{self, FutureExt};
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::sleep_until,
+};
 
 use super::{
     LOBBY, Pending, StoreError,
+    callers::Callers,
+    follower::{Event, Follower, PAGE, Place, Replaced},
+    hint::{self, Hint},
     history::{History, Limit},
     message::Draft,
-    message_log::{Claim, Command, Committed, Done, MessageLog, Report, Settled},
+    message_log::{Claim, Command, Committed, Done, LogError, MessageLog, Page, Report, Settled, Snapshot},
 };
 use hinotori::{
     Endpoint, Payload, PayloadError, PubSub,
@@ -72,12 +87,52 @@ impl Message for Report {
     type Result = ();
 }
 
+impl Message for Hint {
+    type Result = ();
+}
+
+/// It may be time to ask the log for what is missing.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct Due(Instant);
+
+/// What the log answered, which had this epoch.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct Answered {
+    epoch: u64,
+    page: Result<Page, LogError>,
+}
+
+/// Asks which epoch is followed, and how far.
+#[derive(Debug, Message)]
+#[rtype(result = "(u64, Place)")]
+struct Where;
+
+/// How far the log has come, read after [`Where`] was answered.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct Polled {
+    asked: (u64, Place),
+    epoch: u64,
+    head: Place,
+}
+
 /// Holds the newest messages in memory.
 pub(crate) struct MessageStore {
     guard: Guard,
     log: Box<dyn MessageLog>,
+    limit: Limit,
     history: History,
+    follower: Follower,
+    callers: Callers,
+    /// When a [`Due`] comes.
+    timer: Option<Instant>,
+    /// The log is asked to read all of it again.
+    is_reloading: bool,
     pubsub: PubSub,
+    /// This start of this node, in a cluster.
+    node: Option<u64>,
     size: Size,
 }
 
@@ -123,76 +178,183 @@ impl MessageStore {
     ) -> Result<Addr<Self>, Box<dyn std::error::Error>> {
         let (pubsub, size) = (endpoint.pubsub().clone(), Size::register(endpoint.registry())?);
         // unbounded, as the log's own queue is the bound
-        let (sender, mut reports) = mpsc::unbounded_channel();
+        let (sender, reports) = mpsc::unbounded_channel();
         // nobody listens when the store is gone
         let snapshot = log.open(limit, Arc::new(move |report| _ = sender.send(report)))?;
-        let history = History::new(limit, snapshot)?;
+        let (follower, history) = (follower(&snapshot), History::new(limit, snapshot)?);
         size.set(&history);
         let guard = Guard::new("MessageStore").counted(endpoint);
-        let thread = Arbiter::new();
+        let node = endpoint.node_id().map(|id| id.0);
+        let (reader, thread) = (log.reader(), Arbiter::new());
         let store = Supervisor::start_in_arbiter(&thread.handle(), move |_: &mut Context<Self>| Self {
             guard,
             log,
+            limit,
             history,
+            follower,
+            callers: Callers::default(),
+            timer: None,
+            is_reloading: false,
             pubsub,
+            node,
             size,
         });
-        let address = store.clone();
-        thread.spawn(async move {
-            while let Some(report) = reports.recv().await {
-                address.do_send(report);
-            }
-        });
+        thread.spawn(following::pass_on(reports, store.clone()));
+        if let Some(node) = node {
+            thread.spawn(following::hear(endpoint.subscribe(hint::TOPIC), node, store.clone()));
+            thread.spawn(following::poll(endpoint.clone(), reader, store.clone()));
+        }
         Ok(store)
     }
 
     /// Hands a command to the log.
     fn submit(
         &mut self,
-        command: impl FnOnce(&History) -> Result<Command, PayloadError>,
+        command: impl FnOnce() -> Result<Command, PayloadError>,
         ctx: &mut Context<Self>,
     ) -> Result<Pending, StoreError> {
-        let Self { guard, history, log, .. } = self;
+        let Self { guard, log, .. } = self;
         let (reply, waits) = oneshot::channel();
         let claim = Claim::default();
         let pending = Pending::new(claim.clone(), waits);
         let settled = guard.run(ctx, || {
-            let command = command(history)?;
+            let command = command()?;
             Ok::<_, StoreError>(log.submit(command, Done::new(claim, reply))?)
         })??;
         if let Some(settled) = settled {
-            self.settle(settled, ctx);
+            self.settle(vec![settled], ctx);
         }
         Ok(pending)
     }
 
-    /// Applies what was committed, broadcasts it, and answers the caller.
-    fn settle(&mut self, Settled { outcome, reply }: Settled, ctx: &mut Context<Self>) {
-        let Self { guard, history, pubsub, size, .. } = self;
-        let result = outcome.map_err(StoreError::from).and_then(|committed| {
-            guard.run(ctx, || {
-                // the history has it first: who recovers is answered from there, and gets what is broadcast later
-                let id = match committed {
-                    Committed::Posted(message) => {
-                        // ids count from 1
-                        let position = NonZeroU64::new(message.id()).unwrap_or(NonZeroU64::MIN);
-                        pubsub.broadcast_at(position, LOBBY, "new_message", history.push(&message)?)?;
-                        message.id()
-                    }
-                    Committed::Liked(message) => {
-                        pubsub.broadcast(LOBBY, "message_liked", history.replace(&message)?)?;
-                        message.id()
-                    }
-                    Committed::Repeated(id) => id,
-                    Committed::NotFound => return Ok(None),
-                };
-                size.set(history);
-                Ok(Some(id))
-            })?
-        });
-        // the caller may be gone
-        let _ = reply.send(result);
+    /// Tells the other nodes what this one has committed, and applies it in its turn.
+    fn settle(&mut self, batch: Vec<Settled>, ctx: &mut Context<Self>) {
+        if self.node.is_some() {
+            let committed = batch.iter().filter_map(|settled| settled.outcome.as_ref().ok());
+            let events: Vec<Event> = committed.filter_map(Event::of).collect();
+            if !events.is_empty() {
+                self.hint(events, 0);
+            }
+        }
+        for Settled { outcome, reply } in batch {
+            match outcome {
+                Ok(Committed::Posted(message)) => {
+                    self.callers.of_post(message.id(), reply);
+                    self.follower.add(Event::Posted(message));
+                }
+                Ok(Committed::Liked(message)) => {
+                    self.callers.of_like(message.likes().rev, message.id(), reply);
+                    self.follower.add(Event::Liked(message));
+                }
+                // maybe by another node, and not heard of yet
+                Ok(Committed::Repeated(id)) => {
+                    self.callers.of_post(id, reply);
+                    self.follower.heard(Place { id, rev: 0 });
+                }
+                // the caller may be gone
+                Ok(Committed::NotFound) => _ = reply.send(Ok(None)),
+                Err(error) => _ = reply.send(Err(error.into())),
+            }
+            self.advance(ctx);
+        }
+        self.watch(ctx);
     }
+
+    fn hint(&self, events: Vec<Event>, forgotten: u64) {
+        let Some(node) = self.node else { return };
+        let head = events.iter().fold(self.follower.place(), |head, event| head.after(event));
+        let hint = Hint { epoch: self.follower.epoch(), node, head, forgotten, events };
+        for payload in hint.encode() {
+            if let Err(error) = self.pubsub.broadcast(hint::TOPIC, hint::EVENT, Payload::binary(payload)) {
+                log::error!("event=not_sent what=hint why={:?}", error.to_string());
+            }
+        }
+    }
+
+    /// Applies all events whose turn has come.
+    fn advance(&mut self, ctx: &mut Context<Self>) {
+        while let Some(event) = self.follower.next() {
+            self.apply(&event, ctx);
+            self.callers.answer(self.follower.place());
+        }
+        self.callers.answer(self.follower.place());
+    }
+
+    /// Adds an event to the history and broadcasts it.
+    fn apply(&mut self, event: &Event, ctx: &mut Context<Self>) {
+        let Self { guard, history, pubsub, size, .. } = self;
+        let applied = guard.run(ctx, || {
+            // the history has it first: who recovers is answered from there, and gets what is broadcast later
+            match event {
+                Event::Posted(message) => {
+                    // ids count from 1
+                    let position = NonZeroU64::new(message.id()).unwrap_or(NonZeroU64::MIN);
+                    pubsub.local_broadcast_at(position, LOBBY, "new_message", history.push(message)?)?;
+                }
+                Event::Liked(message) => {
+                    pubsub.local_broadcast(LOBBY, "message_liked", history.replace(message)?)?;
+                }
+            }
+            size.set(history);
+            Ok::<_, PayloadError>(())
+        });
+        if let Err(error) = applied.map_err(StoreError::from).and_then(|applied| Ok(applied?)) {
+            self.callers.refuse(event, error);
+        }
+    }
+
+    /// Sees to it that what is missing is read from the log when it is time.
+    fn watch(&mut self, ctx: &mut Context<Self>) {
+        let (now, address) = (Instant::now(), ctx.address());
+        if let Some(Place { id, rev }) = self.follower.ask(now) {
+            let (epoch, answer) = (self.follower.epoch(), self.log.reader().after(id, rev, PAGE));
+            // not by the context, which a restart replaces
+            rt::spawn(async move { address.do_send(Answered { epoch, page: answer.await }) });
+        } else if let Some(due) = self.follower.due(now)
+            && self.timer.is_none_or(|timer| timer > due)
+        {
+            self.timer = Some(due);
+            rt::spawn(async move {
+                sleep_until(due.into()).await;
+                address.do_send(Due(due));
+            });
+        }
+    }
+
+    /// The log is another one than before.
+    fn reload(&mut self) {
+        if !self.is_reloading {
+            self.is_reloading = true;
+            self.log.reload();
+        }
+    }
+
+    /// Begins again with what the log has now. All clients get it.
+    fn replace(&mut self, snapshot: Snapshot, ctx: &mut Context<Self>) {
+        let Self { guard, history, follower, pubsub, size, limit, .. } = self;
+        let replaced = guard.run(ctx, || {
+            let (next, messages) = (self::follower(&snapshot), History::new(*limit, snapshot)?);
+            (*follower, *history) = (next, messages);
+            size.set(history);
+            pubsub.local_broadcast(LOBBY, "load_messages", history.load())
+        });
+        // whoever waits for an event of the former log learns nothing
+        self.callers = Callers::default();
+        self.is_reloading = false;
+        if let Ok(Err(error)) = replaced {
+            log::error!("event=not_sent what=load_messages why={:?}", error.to_string());
+        }
+    }
+
+    /// What the history has and a log that several nodes share does not take from it.
+    fn known<T>(&self, what: impl FnOnce(&History) -> Option<T>) -> Option<T> {
+        if self.node.is_some() { None } else { what(&self.history) }
+    }
+}
+
+/// Follows a log from a snapshot on.
+fn follower(Snapshot { epoch, last_id, last_rev, .. }: &Snapshot) -> Follower {
+    Follower::new(*epoch, Place { id: *last_id, rev: *last_rev })
 }
 
 impl Actor for MessageStore {
@@ -209,10 +371,8 @@ impl Handler<Post> for MessageStore {
     type Result = Result<Pending, StoreError>;
 
     fn handle(&mut self, Post { content, reply_to, nonce }: Post, ctx: &mut Context<Self>) -> Self::Result {
-        let command = |history: &History| {
-            let quote = reply_to.and_then(|id| history.content(id)).map(<[u8]>::to_vec);
-            Ok(Command::Post { draft: Draft::new(&content, reply_to, nonce)?, quote })
-        };
+        let quote = self.known(|history| history.content(reply_to?).map(<[u8]>::to_vec));
+        let command = || Ok(Command::Post { draft: Draft::new(&content, reply_to, nonce)?, quote });
         self.submit(command, ctx)
     }
 }
@@ -221,7 +381,8 @@ impl Handler<Like> for MessageStore {
     type Result = Result<Pending, StoreError>;
 
     fn handle(&mut self, Like { id }: Like, ctx: &mut Context<Self>) -> Self::Result {
-        self.submit(|history| Ok(Command::Like { id, known: history.get(id) }), ctx)
+        let known = self.known(|history| history.get(id));
+        self.submit(|| Ok(Command::Like { id, known }), ctx)
     }
 }
 
@@ -230,11 +391,84 @@ impl Handler<Report> for MessageStore {
 
     fn handle(&mut self, report: Report, ctx: &mut Context<Self>) {
         match report {
-            Report::Settled(batch) => batch.into_iter().for_each(|settled| self.settle(settled, ctx)),
+            Report::Settled(batch) => self.settle(batch, ctx),
             Report::Forgotten(up_to) => {
+                self.hint(Vec::new(), up_to);
                 self.history.forget(up_to);
                 self.size.set(&self.history);
             }
+            Report::Replaced(snapshot) => self.replace(snapshot, ctx),
+        }
+    }
+}
+
+impl Handler<Hint> for MessageStore {
+    type Result = ();
+
+    fn handle(&mut self, Hint { epoch, head, forgotten, events, .. }: Hint, ctx: &mut Context<Self>) {
+        // of a log that this node does not follow yet, or that is no more
+        if epoch != self.follower.epoch() {
+            return;
+        }
+        self.follower.heard(head);
+        for event in events {
+            self.follower.add(event);
+            self.advance(ctx);
+        }
+        if forgotten > 0 {
+            self.history.forget(forgotten);
+            self.size.set(&self.history);
+        }
+        self.watch(ctx);
+    }
+}
+
+impl Handler<Due> for MessageStore {
+    type Result = ();
+
+    fn handle(&mut self, Due(due): Due, ctx: &mut Context<Self>) {
+        self.timer.take_if(|timer| *timer == due);
+        self.watch(ctx);
+    }
+}
+
+impl Handler<Answered> for MessageStore {
+    type Result = ();
+
+    fn handle(&mut self, Answered { epoch, page }: Answered, ctx: &mut Context<Self>) {
+        // it was asked before the log was replaced
+        if epoch != self.follower.epoch() {
+            return;
+        }
+        match page.map(|page| self.follower.page(Instant::now(), page)) {
+            Ok(Ok(events)) => events.iter().for_each(|event| self.apply(event, ctx)),
+            Ok(Err(Replaced)) => self.reload(),
+            Err(_) => self.follower.failed(Instant::now()),
+        }
+        self.advance(ctx);
+        self.watch(ctx);
+    }
+}
+
+impl Handler<Where> for MessageStore {
+    type Result = MessageResult<Where>;
+
+    fn handle(&mut self, _: Where, _: &mut Context<Self>) -> Self::Result {
+        MessageResult((self.follower.epoch(), self.follower.place()))
+    }
+}
+
+impl Handler<Polled> for MessageStore {
+    type Result = ();
+
+    fn handle(&mut self, Polled { asked, epoch, head }: Polled, ctx: &mut Context<Self>) {
+        let (followed, place) = asked;
+        if followed != self.follower.epoch() {
+            return;
+        }
+        match self.follower.read(place, epoch, head) {
+            Ok(()) => self.watch(ctx),
+            Err(Replaced) => self.reload(),
         }
     }
 }

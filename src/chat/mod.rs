@@ -3,7 +3,10 @@
 //!
 //! It is the library's first user, and uses only its public API.
 
+mod callers;
 mod chat_channel;
+mod follower;
+mod hint;
 mod history;
 mod message;
 mod message_log;

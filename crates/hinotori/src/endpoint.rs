@@ -165,6 +165,14 @@ impl Endpoint {
         self.node().cluster.as_ref().map(|cluster| cluster.id())
     }
 
+    /// Whether this node is connected to the others by its [adapter](EndpointBuilder::adapter), as far as it knows: a lost
+    /// connection is known at once, a dead one after 3 s. Always true without an adapter. Use it to look more often for
+    /// what other nodes would otherwise tell.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.node().cluster.as_ref().is_none_or(|cluster| cluster.is_up())
+    }
+
     pub(crate) fn node(&self) -> &Arc<Node> {
         &self.frozen.node
     }

@@ -27,8 +27,12 @@ impl LikeLog {
         log
     }
 
-    /// Adds a like, which is newer than all others.
+    /// Adds a like, unless a newer one of the same message is there.
     pub(super) fn add(&mut self, liked: Liked) {
+        let is_old = |former: &u64| *former >= liked.rev;
+        if liked.rev <= self.floor || self.revs.get(&liked.id).is_some_and(is_old) {
+            return;
+        }
         if let Some(former) = self.revs.insert(liked.id, liked.rev) {
             self.by_rev.remove(&former);
         }
@@ -69,6 +73,15 @@ mod tests {
         assert_eq!(since(&log, 3), Some(vec![liked(3, 2, 4)]));
         assert_eq!(since(&log, 4), Some(vec![]));
         assert_eq!(since(&log, 99), Some(vec![]));
+    }
+
+    #[test]
+    fn an_older_like_changes_nothing_and_raises_no_doubt() {
+        let all: Vec<Liked> = (1..=MOST as u64).map(|n| liked(n, 2, n + 10)).collect();
+        let mut log = LikeLog::new(&all);
+        log.add(liked(5, 1, 12));
+        log.add(liked(9_999, 1, 10));
+        assert_eq!(since(&log, 10), Some(all));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::{
 
 use tokio::sync::oneshot;
 
-use super::{Committed, LogError, StoreError};
+use super::{Committed, LogError, Snapshot, StoreError};
 
 /// Who waits for a command.
 #[derive(Debug)]
@@ -29,6 +29,8 @@ pub(crate) enum Report {
     Settled(Vec<Settled>),
     /// Messages up to this id are deleted, as they need not be kept.
     Forgotten(u64),
+    /// The log is not what it was, as its database was wiped or restored: this is what it has now.
+    Replaced(Snapshot),
 }
 
 /// A command with its outcome.

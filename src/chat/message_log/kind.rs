@@ -19,6 +19,15 @@ pub(crate) enum Kind {
     Postgres(Dsn),
 }
 
+/// Who writes to a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sharing {
+    /// One server.
+    Alone,
+    /// All nodes of a cluster.
+    Nodes,
+}
+
 /// A text that is no [`Kind`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct InvalidKind;
@@ -64,12 +73,27 @@ impl Kind {
         Ok(match self {
             Self::Memory => Box::new(Memory::default()),
             Self::Sqlite(file, synchronous) => Box::new(Sqlite::connect(file, *synchronous, keep, meters)?),
-            Self::Postgres(dsn) => Box::new(Postgres::new(dsn, keep, meters)?),
+            Self::Postgres(dsn) => Box::new(Postgres::new(dsn, Sharing::Alone, keep, meters)?),
         })
     }
 }
 
 impl Kind {
+    /// The same for the nodes of a cluster; none if only one server can have a store of this kind.
+    ///
+    /// # Errors
+    /// As [`log`](Self::log).
+    pub(crate) fn shared(
+        &self,
+        keep: Keep,
+        meters: Meters,
+    ) -> Result<Option<Box<dyn MessageLog>>, OpenError> {
+        match self {
+            Self::Memory | Self::Sqlite(..) => Ok(None),
+            Self::Postgres(dsn) => Ok(Some(Box::new(Postgres::new(dsn, Sharing::Nodes, keep, meters)?))),
+        }
+    }
+
     /// Reads what is stored, beside a server that may run.
     ///
     /// # Errors

@@ -71,7 +71,7 @@ impl MessageLog for Memory {
         self.nonces.most = limit.messages;
         // hashers of the standard library have random keys
         let epoch = RandomState::new().build_hasher().finish() >> 11;
-        Ok(Snapshot { epoch: epoch.max(1), last_id: 0, newest: Vec::new(), liked: Vec::new() })
+        Ok(Snapshot { epoch: epoch.max(1), last_id: 0, last_rev: 0, newest: Vec::new(), liked: Vec::new() })
     }
 
     fn submit(&mut self, command: Command, done: Done) -> Result<Option<Settled>, Busy> {
@@ -100,7 +100,7 @@ impl Reader for Nothing {
     }
 
     fn after(&self, id: u64, rev: u64, _: Limit) -> BoxFuture<'static, Result<Page, LogError>> {
-        let nothing = Page { last_id: id, last_rev: rev, posted: Vec::new(), liked: Vec::new() };
+        let nothing = Page { epoch: 0, last_id: id, last_rev: rev, posted: Vec::new(), liked: Vec::new() };
         future::ready(Ok(nothing)).boxed()
     }
 }

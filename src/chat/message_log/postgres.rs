@@ -1,4 +1,4 @@
-//! Messages in a PostgreSQL database, which belongs to one server.
+//! Messages in a PostgreSQL database, which belongs to one server or to all nodes of a cluster.
 //!
 //! One thread has two connections: one writes, one reads. The writer takes the commands that wait, up to 1,024, and commits
 //! them as one transaction of two round trips. Nothing is acknowledged before its commit. The row of the topic is locked
@@ -17,7 +17,11 @@
 //! was not committed and never will be.
 //!
 //! **One server.** The connection that writes has an advisory lock. After an outage it may take a while until the database
-//! notices that the former one is gone.
+//! notices that the former one is gone. Nodes of a cluster share that lock: none of them starts beside a server that is alone.
+//!
+//! **Several writers.** Each batch locks the topic's row and begins where the batch before it ended, whoever wrote that. A topic
+//! that has another epoch than before, or has come less far, was wiped or restored: a server that is alone refuses to write to it,
+//! and a node reads all of it again.
 //!
 //! # Source
 //! <https://www.postgresql.org/docs/current/wal-async-commit.html>,
@@ -45,11 +49,14 @@ use std::{
 };
 
 use hinotori::BoxError;
-use tokio::runtime::{Builder, Runtime};
+use tokio::{
+    runtime::{Builder, Runtime},
+    sync::Notify,
+};
 
 use super::{
     super::history::Limit, Busy, Command, Done, Keep, MessageLog, Messages, Meters, OpenError, Reader,
-    Settled, Sink, Snapshot, queue::Queue,
+    Settled, Sharing, Sink, Snapshot, queue::Queue,
 };
 pub(crate) use dsn::Dsn;
 use dsn::Target;
@@ -62,12 +69,15 @@ use writer::Writer;
 /// A log in a database, and the thread that talks with it.
 pub(crate) struct Postgres {
     target: Target,
+    sharing: Sharing,
     keep: Keep,
     meters: Meters,
     reader: Arc<DatabaseReader>,
     /// Until the thread has it.
     reads: Option<Reads>,
     queue: Arc<Queue>,
+    /// Asks the writer to read all of it again.
+    reload: Arc<Notify>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -86,10 +96,11 @@ impl Postgres {
     ///
     /// # Errors
     /// [`OpenError`] if the address is wrong.
-    pub(super) fn new(dsn: &Dsn, keep: Keep, meters: Meters) -> Result<Self, OpenError> {
+    pub(super) fn new(dsn: &Dsn, sharing: Sharing, keep: Keep, meters: Meters) -> Result<Self, OpenError> {
         let target = dsn.target().map_err(|failure| OpenError::Postgres(String::new(), failure))?;
         let (queue, (reader, reads)) = (Arc::new(Queue::new(meters.queue.clone())), reader::pair());
-        Ok(Self { target, keep, meters, reader: Arc::new(reader), reads: Some(reads), queue, thread: None })
+        let (reader, reads, reload) = (Arc::new(reader), Some(reads), Arc::default());
+        Ok(Self { target, sharing, keep, meters, reader, reads, queue, reload, thread: None })
     }
 
     fn failed(&self, failure: Failure) -> OpenError {
@@ -108,8 +119,11 @@ impl MessageLog for Postgres {
         };
         let work = Work {
             target: self.target.clone(),
+            sharing: self.sharing,
             queue: Arc::clone(&self.queue),
+            reload: Arc::clone(&self.reload),
             keep: self.keep,
+            limit,
             meters: self.meters.clone(),
             sink,
         };
@@ -117,7 +131,7 @@ impl MessageLog for Postgres {
         let failed = |error| self.failed(Failure::Thread(error));
         let (sender, opened) = mpsc::channel();
         let run = move || {
-            runtime.block_on(work.run(reads, limit, sender));
+            runtime.block_on(work.run(reads, sender));
             // a look-up of a name may still be under way
             runtime.shutdown_background();
         };
@@ -135,6 +149,12 @@ impl MessageLog for Postgres {
 
     fn reader(&self) -> Arc<dyn Reader> {
         Arc::clone(&self.reader) as _
+    }
+
+    fn reload(&mut self) {
+        if self.sharing == Sharing::Nodes {
+            self.reload.notify_one();
+        }
     }
 
     fn import(&mut self, messages: &mut Messages<'_>) -> Result<u64, BoxError> {
@@ -162,17 +182,22 @@ fn runtime() -> Result<Runtime, Failure> {
 /// What the thread works with.
 struct Work {
     target: Target,
+    sharing: Sharing,
     queue: Arc<Queue>,
+    reload: Arc<Notify>,
     keep: Keep,
+    /// What a history begins with.
+    limit: Limit,
     meters: Meters,
     sink: Sink,
 }
 
 impl Work {
     /// Opens the database and says so, then writes and reads until the queue is closed.
-    async fn run(self, reads: Reads, limit: Limit, opened: mpsc::Sender<Result<Snapshot, Failure>>) {
+    async fn run(self, reads: Reads, opened: mpsc::Sender<Result<Snapshot, Failure>>) {
         let _closes = Closes(Arc::clone(&self.queue));
-        let Opened { on, head, snapshot } = match opening::open(&self.target, self.keep, limit).await {
+        let opening = opening::open(&self.target, self.sharing, self.keep, self.limit);
+        let Opened { on, head, snapshot } = match opening.await {
             Ok(opened) => opened,
             Err(failure) => {
                 let _ = opened.send(Err(failure));

@@ -13,6 +13,8 @@ pub(crate) struct Snapshot {
     pub(crate) epoch: u64,
     /// The id of the newest message, or 0.
     pub(crate) last_id: u64,
+    /// How many likes there have been.
+    pub(crate) last_rev: u64,
     /// The newest messages, the oldest of them first.
     pub(crate) newest: Vec<Message>,
     /// The newest likes, one for each message, the oldest of them first.
@@ -21,16 +23,17 @@ pub(crate) struct Snapshot {
 
 /// What came after a cursor.
 #[derive(Debug)]
-#[allow(dead_code, reason = "nodes that follow each other, which are to come, read all of it")]
 pub(crate) struct Page {
+    /// See [`Snapshot::epoch`].
+    pub(crate) epoch: u64,
     /// The id of the newest message that there is, or 0.
     pub(crate) last_id: u64,
     /// How many likes there have been.
     pub(crate) last_rev: u64,
     /// Messages, the oldest first.
     pub(crate) posted: Vec<Message>,
-    /// Likes of messages that the cursor is beyond, one for each message, the oldest first.
-    pub(crate) liked: Vec<Liked>,
+    /// Messages that the cursor is beyond and that were liked after it, in the order of their last likes.
+    pub(crate) liked: Vec<Message>,
 }
 
 /// How often a message has been liked.

@@ -103,6 +103,10 @@ impl Lobby {
             match self.reports.recv_timeout(PATIENCE).unwrap() {
                 Report::Settled(batch) => self.settled.extend(batch),
                 Report::Forgotten(up_to) => self.history.forget(up_to),
+                Report::Replaced(snapshot) => {
+                    self.epoch = snapshot.epoch;
+                    self.history = History::new(LIMIT, snapshot).unwrap();
+                }
             }
         }
     }
@@ -292,12 +296,14 @@ fn what_came_after(log: Box<dyn MessageLog>) {
     let reader = lobby.log.reader();
     let after = |id, rev, messages| {
         let page = wait(reader.after(id, rev, Limit { messages, bytes: 10_000 })).unwrap();
-        assert_eq!((page.last_id, page.last_rev), (6, 3));
-        (ids(&page.posted), page.liked)
+        assert_eq!((page.epoch, page.last_id, page.last_rev), (lobby.epoch, 6, 3));
+        (ids(&page.posted), page.liked.iter().map(Liked::from).collect::<Vec<_>>())
     };
     let (one, two) = (Liked { id: 1, count: 2, rev: 3 }, Liked { id: 2, count: 1, rev: 2 });
     assert_eq!(after(0, 0, 10), ((1..=6).collect(), vec![]));
-    assert_eq!(after(4, 1, 1), (vec![5], vec![two, one]));
+    assert_eq!(after(4, 1, 2), (vec![5, 6], vec![two, one]));
+    assert_eq!(after(4, 1, 1), (vec![5], vec![two]));
+    assert_eq!(after(4, 1, 0), (vec![], vec![]));
     assert_eq!(after(1, 0, 10), ((2..=6).collect(), vec![one]));
     assert_eq!(after(6, 2, 10), (vec![], vec![one]));
     assert_eq!(after(6, 3, 10), (vec![], vec![]));

@@ -166,6 +166,11 @@ impl Cluster {
         }
     }
 
+    /// Whether frames of this node reach the others and theirs reach it, as far as it knows.
+    pub(crate) fn is_up(&self) -> bool {
+        self.outward.is_up() && self.others().nodes.is_hearing()
+    }
+
     /// The server ends, and nobody waits for it.
     pub(crate) fn end(&self) {
         self.is_ending.send_replace(true);

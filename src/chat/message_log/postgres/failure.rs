@@ -91,8 +91,8 @@ impl fmt::Display for Failure {
             },
             Self::TimedOut => f.write_str("the database did not answer in time"),
             Self::InUse => f.write_str(
-                "another server has these messages open, or the database has not noticed yet that it is gone; stop it, or \
-                 give this one a database of its own",
+                "another server has these messages open, or the database has not noticed yet that it is gone; stop it, \
+                 give this one a database of its own, or make both nodes of one cluster with --cluster",
             ),
             Self::Foreign => f.write_str("it has tables named topics or messages, but not those of this program"),
             Self::Newer { found, known } => write!(

@@ -24,8 +24,10 @@ pub(super) async fn step(client: &Client, keep: Keep) -> Result<Option<(u64, boo
         Keep::Age(age) => ("created_at < $2", microseconds_ago(age)),
     };
     let sql = format!(
-        "DELETE FROM messages WHERE topic = $1 AND {which}
-           AND id IN (SELECT id FROM messages WHERE topic = $1 ORDER BY id LIMIT {STEP}) RETURNING id"
+        // it waits for no lock, so it and a batch of another node cannot wait for each other
+        "WITH oldest AS MATERIALIZED
+           (SELECT id FROM messages WHERE topic = $1 ORDER BY id LIMIT {STEP} FOR UPDATE SKIP LOCKED)
+         DELETE FROM messages WHERE topic = $1 AND {which} AND id IN (SELECT id FROM oldest) RETURNING id"
     );
     let rows = client.query(&sql, &[&LOBBY, &bound]).await?;
     let ids: Vec<i64> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;

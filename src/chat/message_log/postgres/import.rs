@@ -11,7 +11,7 @@ use hinotori::BoxError;
 use super::{
     super::{
         super::{LOBBY, history::Limit, message::Imported},
-        Keep, Messages, OpenError,
+        Keep, Messages, OpenError, Sharing,
     },
     batch::{Columns, Row},
     dsn::Target,
@@ -68,7 +68,8 @@ fn read(messages: &mut Messages<'_>, to: &SyncSender<Chunk>) -> Result<u64, BoxE
 
 async fn write(target: &Target, chunks: &Receiver<Chunk>) -> Result<(), BoxError> {
     let failed = |failure| OpenError::Postgres(target.name.clone(), failure);
-    let Opened { on, head, .. } = opening::open(target, Keep::All, NOTHING).await.map_err(failed)?;
+    let Opened { on, head, .. } =
+        opening::open(target, Sharing::Alone, Keep::All, NOTHING).await.map_err(failed)?;
     if head.last_id > 0 {
         return Err(OpenError::NotEmpty(target.name.clone()).into());
     }

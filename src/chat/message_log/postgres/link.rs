@@ -5,12 +5,12 @@ use std::{future::poll_fn, task::ready, time::Duration};
 use tokio::{task::JoinHandle, time::timeout};
 use tokio_postgres::{Client, Connection, Socket, tls::TlsStream};
 
-use super::{dsn::Target, failure::Failure, statements::Statements};
+use super::{super::Sharing, dsn::Target, failure::Failure, statements::Statements};
 
 /// How long the database may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// The advisory lock of the one server that writes; with the schema, as a database may have the messages of several.
+/// The advisory lock of the servers that write; with the schema, as a database may have the messages of several.
 const WRITES: i32 = i32::from_be_bytes(*b"chat");
 
 /// A connection, and the task that drives it. Dropped, it is cut.
@@ -40,9 +40,12 @@ impl Link {
         within(target.patience, connecting).await
     }
 
-    /// Makes it the one connection that writes.
-    pub(super) async fn lock(&self) -> Result<(), Failure> {
-        let sql = "SELECT pg_try_advisory_lock($1, hashtext(current_schema()))";
+    /// Makes it the one connection that writes, or one of those of the servers that share the messages.
+    pub(super) async fn lock(&self, sharing: Sharing) -> Result<(), Failure> {
+        let sql = match sharing {
+            Sharing::Alone => "SELECT pg_try_advisory_lock($1, hashtext(current_schema()))",
+            Sharing::Nodes => "SELECT pg_try_advisory_lock_shared($1, hashtext(current_schema()))",
+        };
         let row = self.client.query_one(sql, &[&WRITES]).await?;
         if row.try_get(0)? { Ok(()) } else { Err(Failure::InUse) }
     }

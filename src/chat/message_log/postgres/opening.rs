@@ -11,7 +11,7 @@ use tokio_postgres::Client;
 use super::{
     super::{
         super::{LOBBY, history::Limit},
-        Keep, Liked, Snapshot,
+        Keep, Liked, Sharing, Snapshot,
     },
     backoff::Backoff,
     batch::Head,
@@ -30,12 +30,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const IN_USE: Duration = Duration::from_secs(6);
 
 /// How long making the tables and reading them may take.
-const READING: Duration = Duration::from_secs(300);
+pub(super) const READING: Duration = Duration::from_secs(300);
 
 /// Likes that a history begins with.
 const LIKED: i64 = 4_096;
 
-/// An open database, which no other server has.
+/// An open database, which no other server has unless it is shared.
 pub(super) struct Opened {
     pub(super) on: Prepared,
     pub(super) head: Head,
@@ -43,10 +43,15 @@ pub(super) struct Opened {
 }
 
 /// Opens it, and waits for it if it is not there.
-pub(super) async fn open(target: &Target, keep: Keep, limit: Limit) -> Result<Opened, Failure> {
+pub(super) async fn open(
+    target: &Target,
+    sharing: Sharing,
+    keep: Keep,
+    limit: Limit,
+) -> Result<Opened, Failure> {
     let (start, mut backoff, mut has_said) = (Instant::now(), Backoff::default(), false);
     loop {
-        let failure = match once(target, keep, limit).await {
+        let failure = match once(target, sharing, keep, limit).await {
             Ok(opened) => return Ok(opened),
             Err(failure) => failure,
         };
@@ -72,9 +77,9 @@ pub(super) async fn open(target: &Target, keep: Keep, limit: Limit) -> Result<Op
     }
 }
 
-async fn once(target: &Target, keep: Keep, limit: Limit) -> Result<Opened, Failure> {
+async fn once(target: &Target, sharing: Sharing, keep: Keep, limit: Limit) -> Result<Opened, Failure> {
     let mut link = Link::connect(target).await?;
-    within(target.patience, link.lock()).await?;
+    within(target.patience, link.lock(sharing)).await?;
     within(READING, schema::migrate(&mut link.client)).await?;
     let on = within(target.patience, link.prepare()).await?;
     let reading = async {
@@ -88,7 +93,7 @@ async fn once(target: &Target, keep: Keep, limit: Limit) -> Result<Opened, Failu
 }
 
 /// What a history begins with. Makes the topic if it is not there.
-async fn snapshot(on: &Prepared, limit: Limit) -> Result<(Head, Snapshot), Failure> {
+pub(super) async fn snapshot(on: &Prepared, limit: Limit) -> Result<(Head, Snapshot), Failure> {
     let client = on.client();
     client
         .execute(
@@ -98,10 +103,13 @@ async fn snapshot(on: &Prepared, limit: Limit) -> Result<(Head, Snapshot), Failu
         .await?;
     // servers that are gone ask for none of their batches
     client.execute("DELETE FROM writers WHERE written_at < now() - interval '1 day'", &[]).await?;
+    client.batch_execute(reader::SNAPSHOT).await?;
     let head = head(&client.query_one(&on.statements.topic, &[&LOBBY]).await?)?;
     let newest = reader::before(on, u64::MAX, limit).await?;
     let liked = liked(client).await?;
-    Ok((head, Snapshot { epoch: head.epoch, last_id: head.last_id, newest, liked }))
+    client.batch_execute("COMMIT").await?;
+    let Head { epoch, last_id, last_rev } = head;
+    Ok((head, Snapshot { epoch, last_id, last_rev, newest, liked }))
 }
 
 /// From 1 to 2⁵³ − 1, which JavaScript can count to.

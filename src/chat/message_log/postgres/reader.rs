@@ -14,13 +14,14 @@ use tokio::{
 use super::{
     super::{
         super::{LOBBY, history::Limit, message::Message},
-        Liked, LogError, OpenError, Page, Reader,
+        LogError, OpenError, Page, Reader,
     },
+    batch::Head,
     dsn::{Dsn, Target},
     failure::Failure,
     link::{Link, Prepared, within},
     runtime, schema,
-    transaction::{head, message, number},
+    transaction::{head, message},
 };
 
 /// Questions that may wait.
@@ -34,6 +35,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Messages that are read at once.
 const PAGE: usize = 256;
+
+/// Begins a transaction whose statements all see the same.
+pub(super) const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 /// Asks the thread that reads.
 pub(in super::super) struct DatabaseReader(mpsc::Sender<Question>);
@@ -192,12 +196,15 @@ pub(super) async fn before(on: &Prepared, id: u64, limit: Limit) -> Result<Vec<M
 async fn after(on: &Prepared, id: u64, rev: u64, limit: Limit) -> Result<Page, Failure> {
     let client = on.client();
     let [mut id, rev] = [id, rev].map(|number| i64::try_from(number).unwrap_or(i64::MAX));
-    // one snapshot for all of it
-    client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
-    let topic = head(&client.query_one(&on.statements.topic, &[&LOBBY]).await?)?;
-    let rows = client.query(&on.statements.liked, &[&LOBBY, &rev, &id]).await?;
-    let like = |row| Ok(Liked { id: number(row, 0)?, count: number(row, 1)?, rev: number(row, 2)? });
-    let liked = rows.iter().map(like).collect::<Result<_, Failure>>()?;
+    if limit.messages == 0 {
+        let Head { epoch, last_id, last_rev } = topic(on).await?;
+        return Ok(Page { epoch, last_id, last_rev, posted: Vec::new(), liked: Vec::new() });
+    }
+    client.batch_execute(SNAPSHOT).await?;
+    let Head { epoch, last_id, last_rev } = topic(on).await?;
+    let most = i64::try_from(limit.messages).unwrap_or(i64::MAX);
+    let rows = client.query(&on.statements.liked, &[&LOBBY, &rev, &id, &most]).await?;
+    let liked = rows.iter().map(message).collect::<Result<_, Failure>>()?;
     let (mut posted, mut within) = (Vec::new(), Within::new(limit));
     while let Some(page) = within.page() {
         let rows = client.query(&on.statements.after, &[&LOBBY, &id, &page]).await?;
@@ -212,7 +219,15 @@ async fn after(on: &Prepared, id: u64, rev: u64, limit: Limit) -> Result<Page, F
         }
     }
     client.batch_execute("COMMIT").await?;
-    Ok(Page { last_id: topic.last_id, last_rev: topic.last_rev, posted, liked })
+    Ok(Page { epoch, last_id, last_rev, posted, liked })
+}
+
+/// How far the topic has come. One that was wiped has no epoch.
+async fn topic(on: &Prepared) -> Result<Head, Failure> {
+    match on.client().query_opt(&on.statements.topic, &[&LOBBY]).await? {
+        Some(row) => head(&row),
+        None => Ok(Head { epoch: 0, last_id: 0, last_rev: 0 }),
+    }
 }
 
 /// The first of some messages, as many as are within a limit; one of any length.

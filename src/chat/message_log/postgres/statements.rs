@@ -36,7 +36,8 @@ const AFTER: &str = "
     SELECT id, body, likes, rev, posted_rev FROM messages WHERE topic = $1 AND id > $2 ORDER BY id LIMIT $3";
 
 const LIKED: &str = "
-    SELECT id, likes, rev FROM messages WHERE topic = $1 AND likes > 0 AND rev > $2 AND id <= $3 ORDER BY rev";
+    SELECT id, body, likes, rev, posted_rev FROM messages
+    WHERE topic = $1 AND likes > 0 AND rev > $2 AND id <= $3 ORDER BY rev LIMIT $4";
 
 /// Statements of one connection.
 pub(super) struct Statements {

@@ -2,6 +2,7 @@
 
 #[path = "../../../../tests/it/instance.rs"]
 mod instance;
+mod nodes;
 mod wire;
 
 use std::{
@@ -26,7 +27,7 @@ use wire::Wire;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn log(address: &str, keep: Keep) -> Box<dyn MessageLog> {
-    Box::new(Postgres::new(&Dsn::new(address), keep, meters()).unwrap())
+    Box::new(Postgres::new(&Dsn::new(address), Sharing::Alone, keep, meters()).unwrap())
 }
 
 fn open(database: &Database) -> Lobby {
@@ -253,7 +254,8 @@ fn all_connections_cut_again_and_again_lose_nothing_and_repeat_nothing() {
 fn a_batch_that_the_database_refuses_is_an_error_keeps_nothing_and_the_next_goes_on() {
     let database = Instance::shared().database();
     let meters = meters();
-    let postgres = Postgres::new(&Dsn::new(&database.address()), Keep::All, meters.clone()).unwrap();
+    let postgres =
+        Postgres::new(&Dsn::new(&database.address()), Sharing::Alone, Keep::All, meters.clone()).unwrap();
     let mut lobby = Lobby::open(Box::new(postgres), LIMIT);
     lobby.post("fits", None);
     database.sql("ALTER TABLE messages ADD CHECK (length(body) < 1000)");

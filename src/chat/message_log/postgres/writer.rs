@@ -3,6 +3,7 @@
 use std::{
     fmt,
     hash::{BuildHasher, RandomState},
+    mem,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::Duration,
@@ -10,12 +11,14 @@ use std::{
 
 use tokio::{
     select,
+    sync::Notify,
     time::{Instant, sleep, timeout},
 };
 
 use super::{
     super::{
-        Command, Committed, Done, Keep, LogError, Meters, Report, Settled, Sink,
+        super::history::Limit,
+        Command, Committed, Done, Keep, LogError, Meters, Report, Settled, Sharing, Sink,
         queue::{Queue, Woken},
     },
     Work,
@@ -25,6 +28,7 @@ use super::{
     failure::Failure,
     forget,
     link::{Link, Prepared, within},
+    opening,
     transaction::{self, Batch, Ended},
 };
 
@@ -51,13 +55,16 @@ type Commands = Vec<(Command, Done)>;
 /// Writes what waits in the queue until that is closed.
 pub(super) struct Writer {
     target: Target,
+    sharing: Sharing,
     queue: Arc<Queue>,
+    reload: Arc<Notify>,
     keep: Keep,
+    limit: Limit,
     meters: Meters,
     sink: Sink,
     /// None while the database is away.
     on: Option<Prepared>,
-    /// Where the topic was when the last batch was committed.
+    /// Where the topic was when the last batch of this server was committed.
     head: Head,
     /// The batch that was begun last.
     batch: Batch,
@@ -67,6 +74,8 @@ pub(super) struct Writer {
     is_up: bool,
     /// Messages since some were last deleted.
     unforgotten: usize,
+    /// The topic is not what it was, and must be read again.
+    is_replaced: bool,
 }
 
 /// A batch whose connection was lost.
@@ -86,13 +95,16 @@ impl Unsettled {
 
 impl Writer {
     pub(super) fn new(work: Work, on: Prepared, head: Head) -> Self {
-        let Work { target, queue, keep, meters, sink } = work;
+        let Work { target, sharing, queue, reload, keep, limit, meters, sink } = work;
         // hashers of the standard library have random keys
         let batch = Batch { writer: RandomState::new().hash_one(()).cast_signed(), number: 0 };
         Self {
             target,
+            sharing,
             queue,
+            reload,
             keep,
+            limit,
             meters,
             sink,
             on: Some(on),
@@ -103,6 +115,7 @@ impl Writer {
             is_up: true,
             // what a former server left may have to go
             unforgotten: FORGET,
+            is_replaced: false,
         }
     }
 
@@ -111,6 +124,10 @@ impl Writer {
             let Some(on) = self.connected().await else { break };
             if let Some(unsettled) = self.unsettled.take() {
                 self.resolve(on, unsettled).await;
+                continue;
+            }
+            if mem::take(&mut self.is_replaced) {
+                self.read_again(on).await;
                 continue;
             }
             let patience = if self.unforgotten >= FORGET { Duration::ZERO } else { TICK };
@@ -139,7 +156,7 @@ impl Writer {
         }
         loop {
             sleep(self.backoff.next()).await;
-            match connect(&self.target).await {
+            match connect(&self.target, self.sharing).await {
                 Ok(on) => {
                     if self.unsettled.is_none() {
                         self.recovered();
@@ -162,9 +179,13 @@ impl Writer {
     }
 
     /// Waits for commands; none if the connection is cut meanwhile.
-    async fn wait(&self, mut on: Prepared, patience: Duration) -> Option<(Prepared, Woken)> {
+    async fn wait(&mut self, mut on: Prepared, patience: Duration) -> Option<(Prepared, Woken)> {
         select! {
             biased;
+            () = self.reload.notified() => {
+                self.is_replaced = true;
+                Some((on, Woken::Idle))
+            }
             woken = self.queue.woken(patience) => Some((on, woken)),
             () = on.link.ended() => None,
         }
@@ -191,11 +212,45 @@ impl Writer {
 
     async fn begin(&self, on: &Prepared, needs: &Needs) -> Result<Found, Failure> {
         let found = within(HALF, transaction::begin(on, needs)).await?;
-        if found.head == self.head { Ok(found) } else { Err(Failure::Replaced) }
+        if self.follows(found.head, self.head) { Ok(found) } else { Err(Failure::Replaced) }
+    }
+
+    /// Whether a topic that has come this far is the one that had come that far before.
+    fn follows(&self, head: Head, before: Head) -> bool {
+        match self.sharing {
+            Sharing::Alone => head == before,
+            // others write too
+            Sharing::Nodes => {
+                head.epoch == before.epoch
+                    && head.last_id >= before.last_id
+                    && head.last_rev >= before.last_rev
+            }
+        }
+    }
+
+    /// Reads what has taken the place of the messages.
+    async fn read_again(&mut self, on: Prepared) {
+        match within(opening::READING, opening::snapshot(&on, self.limit)).await {
+            Ok((head, snapshot)) => {
+                log::warn!(
+                    "event=store_replaced messages={} last_id={}",
+                    snapshot.newest.len(),
+                    head.last_id
+                );
+                self.head = head;
+                (self.sink)(Report::Replaced(snapshot));
+                self.on = Some(on);
+            }
+            Err(failure) => {
+                self.is_replaced = true;
+                self.lost(&failure);
+            }
+        }
     }
 
     /// Does what a batch asks for within a transaction, and tells what became of it.
     async fn carry_out(&mut self, on: Prepared, commands: Commands, found: Found, since: Instant) {
+        let before = found.head;
         let plan = || Plan::of(found, commands.iter().map(|(command, _)| command));
         let Ok(mut plan) = catch_unwind(AssertUnwindSafe(plan)) else {
             self.refuse(commands, LogError::Panicked);
@@ -205,7 +260,7 @@ impl Writer {
             self.committed(commands, plan, since);
             return self.roll_back(on).await;
         }
-        let finish = transaction::finish(&on, self.batch, &mut plan, self.head);
+        let finish = transaction::finish(&on, self.batch, &mut plan, before);
         match timeout(HALF, finish).await.unwrap_or(Ended::Unknown(Failure::TimedOut)) {
             Ended::Committed => {
                 self.committed(commands, plan, since);
@@ -224,12 +279,12 @@ impl Writer {
         let Unsettled { commands, plan, since } = unsettled;
         if let Some(plan) = plan {
             match within(HALF, transaction::is_committed(&on, self.batch)).await {
-                Ok((true, head)) if head == plan.head => {
+                Ok((true, head)) if self.follows(head, plan.head) => {
                     self.committed(commands, plan, since);
                     self.on = Some(on);
                     return;
                 }
-                Ok((false, head)) if head == self.head => {}
+                Ok((false, head)) if self.follows(head, self.head) => {}
                 Ok(_) => return self.fail(on, commands, Failure::Replaced).await,
                 Err(failure) if failure.is_of_statement() => return self.fail(on, commands, failure).await,
                 Err(failure) => {
@@ -264,7 +319,11 @@ impl Writer {
 
     /// Refuses a batch of which nothing is stored.
     async fn fail(&mut self, on: Prepared, commands: Commands, failure: Failure) {
-        self.failed("write", &failure);
+        if self.sharing == Sharing::Nodes && matches!(failure, Failure::Replaced) {
+            self.is_replaced = true;
+        } else {
+            self.failed("write", &failure);
+        }
         self.refuse(commands, failure.into());
         self.roll_back(on).await;
     }
@@ -343,10 +402,10 @@ impl Writer {
 }
 
 /// Connects as the one that writes.
-async fn connect(target: &Target) -> Result<Prepared, Failure> {
+async fn connect(target: &Target, sharing: Sharing) -> Result<Prepared, Failure> {
     let link = Link::connect(target).await?;
     let locking = async {
-        link.lock().await?;
+        link.lock(sharing).await?;
         link.prepare().await
     };
     within(target.patience, locking).await

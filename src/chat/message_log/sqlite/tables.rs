@@ -28,9 +28,15 @@ pub(super) fn open(connection: &Connection, limit: Limit) -> Result<Snapshot> {
          ON CONFLICT DO NOTHING",
         [LOBBY],
     )?;
-    let mut topic = connection.prepare("SELECT epoch, last_id FROM topics WHERE topic = ?1")?;
-    let (epoch, last_id) = topic.query_row([LOBBY], |row| Ok((number(row, 0)?, number(row, 1)?)))?;
-    Ok(Snapshot { epoch, last_id, newest: before(connection, None, limit)?, liked: liked(connection)? })
+    let mut topic = connection.prepare("SELECT epoch, last_id, last_rev FROM topics WHERE topic = ?1")?;
+    let [epoch, last_id, last_rev] = topic.query_row([LOBBY], head)?;
+    Ok(Snapshot {
+        epoch,
+        last_id,
+        last_rev,
+        newest: before(connection, None, limit)?,
+        liked: liked(connection)?,
+    })
 }
 
 /// The newest likes, one for each message, the oldest of them first.
@@ -41,6 +47,11 @@ fn liked(connection: &Connection) -> Result<Vec<Liked>> {
     let mut liked: Vec<Liked> = select.query_map((LOBBY, LIKED), like)?.collect::<Result<_>>()?;
     liked.reverse();
     Ok(liked)
+}
+
+/// The epoch, the last id and the last revision of a topic.
+fn head(row: &Row<'_>) -> Result<[u64; 3]> {
+    Ok([number(row, 0)?, number(row, 1)?, number(row, 2)?])
 }
 
 fn like(row: &Row<'_>) -> Result<Liked> {
@@ -61,15 +72,17 @@ pub(super) fn after(connection: &mut Connection, id: u64, rev: u64, limit: Limit
     let (id, rev) = (id.cast_signed(), rev.cast_signed());
     // one snapshot for all of it
     let connection = connection.transaction()?;
-    let mut topic = connection.prepare_cached("SELECT last_id, last_rev FROM topics WHERE topic = ?1")?;
-    let (last_id, last_rev) = topic.query_row([LOBBY], |row| Ok((number(row, 0)?, number(row, 1)?)))?;
+    let mut topic =
+        connection.prepare_cached("SELECT epoch, last_id, last_rev FROM topics WHERE topic = ?1")?;
+    let [epoch, last_id, last_rev] = topic.query_row([LOBBY], head)?;
     let mut select = connection.prepare_cached(columns!("WHERE topic = ?1 AND id > ?2 ORDER BY id"))?;
     let posted = within(&mut select.query((LOBBY, id))?, limit)?;
-    let mut select = connection.prepare_cached(
-        "SELECT id, likes, rev FROM messages WHERE topic = ?1 AND likes > 0 AND rev > ?2 AND id <= ?3 ORDER BY rev",
-    )?;
-    let liked = select.query_map((LOBBY, rev, id), like)?.collect::<Result<_>>()?;
-    Ok(Page { last_id, last_rev, posted, liked })
+    let mut select = connection.prepare_cached(columns!(
+        "WHERE topic = ?1 AND likes > 0 AND rev > ?2 AND id <= ?3 ORDER BY rev LIMIT ?4"
+    ))?;
+    let most = i64::try_from(limit.messages).unwrap_or(i64::MAX);
+    let liked = select.query_map((LOBBY, rev, id, most), decode)?.collect::<Result<_>>()?;
+    Ok(Page { epoch, last_id, last_rev, posted, liked })
 }
 
 /// The first of the rows, as many as are within a limit; one of any length.
