@@ -94,6 +94,7 @@ pub(crate) use hinotori_protocol::{reason, wire};
 
 mod callback;
 mod channel;
+pub mod cluster;
 mod connections;
 mod drainer;
 mod endpoint;

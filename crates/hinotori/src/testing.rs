@@ -13,6 +13,7 @@
 //! # Source
 //! Phoenix `lib/phoenix/test/channel_test.ex`, 1.8.12.
 
+pub mod adapter;
 mod expected;
 
 use std::{
