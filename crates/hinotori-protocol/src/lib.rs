@@ -6,6 +6,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`wire`] | decodes and encodes messages: versions 1 and 2, text and binary |
+//! | [`cluster`] | what nodes of one server tell each other |
 //! | [`frames`] | turns WebSocket frames into whole messages, within limits |
 //! | [`session`] | the rules of joins, leaves, refs and crashes, as a state machine |
 //! | [`rate`] | how many messages a client may send over time |
@@ -19,6 +20,7 @@
 //! # Source
 //! Phoenix 1.8.12; each module names its files. RFC 6455 for frames and close codes.
 
+pub mod cluster;
 pub mod frames;
 pub mod params;
 #[cfg(feature = "phoenix-token")]

@@ -29,6 +29,18 @@ impl Tag {
     const FIRST: Self = Self { clock: 0, replica: 0 };
     const LAST: Self = Self { clock: u64::MAX, replica: u64::MAX };
 
+    /// The `clock`th tag of a replica.
+    #[must_use]
+    pub fn new(replica: u64, clock: u64) -> Self {
+        Self { clock, replica }
+    }
+
+    /// Which of its replica's tags it is, counted from 1.
+    #[must_use]
+    pub fn clock(self) -> u64 {
+        self.clock
+    }
+
     /// The tag as clients get it: base64 of the replica's 8 bytes and the significant bytes of the clock. 12 characters
     /// for a replica's first 255 presences, 15 for its first 16 million.
     pub fn phx_ref(self) -> String {
@@ -100,9 +112,9 @@ impl<O: Eq + Hash> State<O> {
         self.present.clone()
     }
 
-    /// Whether every owner has ended.
+    /// Whether every owner has ended and nobody is present.
     pub fn is_over(&self) -> bool {
-        self.owned.is_empty()
+        self.owned.is_empty() && self.present.is_empty()
     }
 
     /// Whether an owner is known and has not ended.
@@ -131,6 +143,16 @@ impl<O: Eq + Hash> State<O> {
     pub fn leave(&mut self, owner: &O, key: &str) -> Option<Entry> {
         let (key, tag) = self.owned.get_mut(owner)?.remove_entry(key)?;
         Arc::make_mut(&mut self.present).remove_entry(&Id { key, tag })
+    }
+
+    /// Adds a presence without an owner: one that belongs to another server.
+    pub fn add(&mut self, (id, meta): Entry) {
+        Arc::make_mut(&mut self.present).insert(id, meta);
+    }
+
+    /// Removes a presence without an owner.
+    pub fn remove(&mut self, id: &Id) -> Option<Entry> {
+        Arc::make_mut(&mut self.present).remove_entry(id)
     }
 
     /// Removes an owner with all its presences.

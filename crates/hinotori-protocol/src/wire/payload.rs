@@ -112,7 +112,7 @@ impl Payload {
     }
 
     /// The payload as it is sent, in its pieces.
-    pub(super) fn pieces(&self) -> &[Bytes] {
+    pub(crate) fn pieces(&self) -> &[Bytes] {
         match &self.0 {
             Kind::Json(bytes) | Kind::Binary(bytes) => std::slice::from_ref(bytes),
             Kind::List(pieces, _) => pieces,

@@ -1,0 +1,16 @@
+//! What nodes of one server tell each other, and what each of them knows of the others.
+//!
+//! An [`Envelope`] is one frame, a [`Heartbeat`] what a node says of itself each second, a [`Lane`] notices what is lost,
+//! late or doubled, and [`Nodes`] decides who is there. Slices of presences are in [`presence`](crate::presence). There
+//! is no clock here: the caller passes the time.
+
+mod envelope;
+mod heartbeat;
+mod lane;
+mod nodes;
+pub(crate) mod reader;
+
+pub use envelope::{Envelope, EnvelopeError, Kind, TooLong, set_seq};
+pub use heartbeat::{Ack, Announced, Heartbeat};
+pub use lane::{Arrival, Lane};
+pub use nodes::{Event, Leaving, Nodes};
