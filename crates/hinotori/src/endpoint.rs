@@ -8,8 +8,9 @@ use std::{fmt, num::NonZeroU64, rc::Rc, sync::Arc};
 use actix_web::web::{self, ServiceConfig};
 
 use crate::{
+    cluster::{Adapter, NodeId},
     drainer::Drainer,
-    node::Node,
+    node::{Link, Node},
     ops,
     pubsub::{PubSub, Spared, Subscription},
     socket::{RawSocket, Routes, SocketHandler},
@@ -61,11 +62,15 @@ struct Frozen {
 /// let drainer = Drainer::default().batch_size(500).batch_interval(Duration::from_millis(500));
 /// let endpoint = Endpoint::builder().max_connections(10_000).drainer(drainer).build();
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[must_use = "an endpoint is there when it is built"]
 pub struct EndpointBuilder {
     max_connections: usize,
     drainer: Drainer,
+    adapter: Option<Arc<dyn Adapter>>,
+    node_name: Option<Arc<str>>,
+    /// See [`Link`].
+    speed: u32,
 }
 
 impl EndpointBuilder {
@@ -81,16 +86,55 @@ impl EndpointBuilder {
         Self { drainer, ..self }
     }
 
+    /// Makes this endpoint a node of a server of several: see [`cluster`](crate::cluster). None by default. An adapter is
+    /// for one endpoint.
+    pub fn adapter(self, adapter: impl Adapter) -> Self {
+        Self { adapter: Some(Arc::new(adapter)), ..self }
+    }
+
+    /// Sets the name by which the log and the metrics of all nodes call this one. By default, the host's name and the
+    /// process's id. Set a name that stays the same when the node is started again, and differs from those of other
+    /// nodes: a node that was killed is then replaced at once when it is back, and its presences need not wait until they
+    /// are missed.
+    pub fn node_name(self, name: &str) -> Self {
+        Self { node_name: Some(name.into()), ..self }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn speed(self, speed: u32) -> Self {
+        Self { speed, ..self }
+    }
+
     /// An endpoint with no sockets mounted yet.
     ///
     /// # Panics
-    /// If the system cannot supply random bytes for the key that signs long-poll tokens.
+    /// If the system cannot supply random bytes, or a thread for the [`adapter`](Self::adapter).
     #[must_use]
     pub fn build(self) -> Endpoint {
-        let Self { max_connections, drainer } = self;
-        let (node, sessions) = (Node::new(max_connections), Arc::default());
+        let Self { max_connections, drainer, adapter, node_name, speed } = self;
+        let name = || node_name.unwrap_or_else(default_name);
+        let link = adapter.map(|adapter| Link { adapter, name: name(), speed });
+        let (node, sessions) = (Node::new(max_connections, link), Arc::default());
         Endpoint { frozen: Arc::new(Frozen { node, sessions, drainer }) }
     }
+}
+
+impl fmt::Debug for EndpointBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EndpointBuilder")
+            .field("max_connections", &self.max_connections)
+            .field("drainer", &self.drainer)
+            .field("has_adapter", &self.adapter.is_some())
+            .field("node_name", &self.node_name)
+            .finish()
+    }
+}
+
+/// The host's name and the process's id, which no other process of the host has.
+fn default_name() -> Arc<str> {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = if host.trim().is_empty() { "node" } else { host.trim() };
+    format!("{host}:{}", std::process::id()).into()
 }
 
 impl Endpoint {
@@ -105,7 +149,20 @@ impl Endpoint {
 
     /// Settings for an endpoint, initially all at their defaults.
     pub fn builder() -> EndpointBuilder {
-        EndpointBuilder { max_connections: usize::MAX, drainer: Drainer::default() }
+        EndpointBuilder {
+            max_connections: usize::MAX,
+            drainer: Drainer::default(),
+            adapter: None,
+            node_name: None,
+            speed: 1,
+        }
+    }
+
+    /// This start of this node, if it has an [adapter](EndpointBuilder::adapter): the same number that its log lines and
+    /// those of other nodes have.
+    #[must_use]
+    pub fn node_id(&self) -> Option<NodeId> {
+        self.node().cluster.as_ref().map(|cluster| cluster.id())
     }
 
     pub(crate) fn node(&self) -> &Arc<Node> {
@@ -164,6 +221,8 @@ impl Endpoint {
 
     /// Mounts the routes for operators, for [`App::configure`](actix_web::App::configure). `/healthz` answers 200 while
     /// the process is alive. `/readyz` answers 200 while clients are accepted, and 503 from the moment a drain begins.
+    /// With an [adapter](EndpointBuilder::adapter), its second line is the state of the cluster, which does not change the
+    /// status.
     /// With the feature `metrics`, `/metrics` serves this endpoint's metrics in the Prometheus text format. Mounted on
     /// a separate `App`, they stay reachable while the sockets' server drains.
     ///
@@ -213,6 +272,20 @@ impl Endpoint {
     /// Same as [`PubSub::broadcast`].
     pub fn broadcast(&self, topic: &str, event: &str, payload: impl IntoPayload) -> Result<(), PayloadError> {
         self.pubsub().broadcast(topic, event, payload)
+    }
+
+    /// Sends an event to everyone who has joined or subscribed to a topic on this node alone: see
+    /// [`PubSub::local_broadcast`].
+    ///
+    /// # Errors
+    /// Same as [`PubSub::broadcast`].
+    pub fn local_broadcast(
+        &self,
+        topic: &str,
+        event: &str,
+        payload: impl IntoPayload,
+    ) -> Result<(), PayloadError> {
+        self.pubsub().local_broadcast(topic, event, payload)
     }
 
     /// Sends an event to everyone who has joined or subscribed to a topic, except one. Use it in a task or an actor

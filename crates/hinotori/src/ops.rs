@@ -30,10 +30,12 @@ fn at(path: &str, answer: impl Handler<(), Output = HttpResponse>) -> Resource {
 }
 
 fn ready(node: &Node) -> HttpResponse {
+    // without the engine that all nodes share, each still serves its own clients: all of them stay ready
+    let cluster = node.cluster.as_ref().map(|cluster| cluster.status() + "\n").unwrap_or_default();
     if node.connections.is_ready() {
-        answer(&mut HttpResponse::Ok(), TEXT, "ready\n".to_owned())
+        answer(&mut HttpResponse::Ok(), TEXT, format!("ready\n{cluster}"))
     } else {
-        answer(&mut HttpResponse::ServiceUnavailable(), TEXT, "draining\n".to_owned())
+        answer(&mut HttpResponse::ServiceUnavailable(), TEXT, format!("draining\n{cluster}"))
     }
 }
 

@@ -4,12 +4,14 @@
 //! late or doubled, and [`Nodes`] decides who is there. Slices of presences are in [`presence`](crate::presence). There
 //! is no clock here: the caller passes the time.
 
+mod disconnects;
 mod envelope;
 mod heartbeat;
 mod lane;
 mod nodes;
 pub(crate) mod reader;
 
+pub use disconnects::{Kept, Received};
 pub use envelope::{Envelope, EnvelopeError, Kind, TooLong, set_seq};
 pub use heartbeat::{Ack, Announced, Heartbeat};
 pub use lane::{Arrival, Lane};

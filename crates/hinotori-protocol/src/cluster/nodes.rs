@@ -113,6 +113,12 @@ impl Nodes {
         self.others.contains_key(&incarnation)
     }
 
+    /// The name of a node that is there.
+    #[must_use]
+    pub fn name(&self, incarnation: u64) -> Option<&str> {
+        self.others.get(&incarnation).map(|other| &*other.name)
+    }
+
     /// The other nodes with their names.
     pub fn others(&self) -> impl Iterator<Item = (u64, &str)> {
         self.others.iter().map(|(incarnation, other)| (*incarnation, &*other.name))

@@ -95,6 +95,15 @@ impl Payload {
         }
     }
 
+    /// The bytes of a binary payload, shared.
+    #[must_use]
+    pub fn to_binary(&self) -> Option<Bytes> {
+        match &self.0 {
+            Kind::Json(_) | Kind::List(..) => None,
+            Kind::Binary(bytes) => Some(bytes.clone()),
+        }
+    }
+
     /// Reads a JSON payload as a `T`. If a key is there twice, the last one counts, as in JavaScript.
     ///
     /// If a callback returns the error with `?`, the client gets it as an error reply and the channel continues.

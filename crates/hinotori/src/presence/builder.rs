@@ -1,7 +1,5 @@
 //! Hooks of a [`Presence`].
 
-use std::sync::Arc;
-
 use super::{Presence, PresenceDiff, Presences, fetch::Fetch, metas::Metas, teller, tracker::Tracker};
 use crate::endpoint::Endpoint;
 
@@ -11,11 +9,12 @@ pub struct PresenceBuilder {
     endpoint: Endpoint,
     fetch: Option<Fetch>,
     metas: Option<Metas>,
+    name: String,
 }
 
 impl PresenceBuilder {
     pub(super) fn new(endpoint: &Endpoint) -> Self {
-        Self { endpoint: endpoint.clone(), fetch: None, metas: None }
+        Self { endpoint: endpoint.clone(), fetch: None, metas: None, name: "presence".to_owned() }
     }
 
     /// Extends what clients see: see [`Presence::with_fetch`].
@@ -47,6 +46,13 @@ impl PresenceBuilder {
         Self { metas: Some(Metas::new(handle)), ..self }
     }
 
+    /// Sets the name by which the nodes of a server know which presences belong together: the same on all nodes, and
+    /// another one for each `Presence` of an endpoint. `presence` by default; if an endpoint has several of one name, they
+    /// are numbered in the order in which they are built.
+    pub fn name(self, name: &str) -> Self {
+        Self { name: name.to_owned(), ..self }
+    }
+
     /// Builds the [`Presence`].
     ///
     /// # Panics
@@ -54,7 +60,7 @@ impl PresenceBuilder {
     #[must_use]
     pub fn build(self) -> Presence {
         let node = self.endpoint.node().clone();
-        Presence { tracker: Arc::new(Tracker::new(node, self.fetch, self.metas, teller::start())) }
+        Presence { tracker: Tracker::new(node, &self.name, self.fetch, self.metas, teller::start()) }
     }
 }
 

@@ -9,6 +9,7 @@
 //! | file | contents |
 //! |---|---|
 //! | `tracker.rs` | the topics and their locks |
+//! | `shared.rs` | presences of other nodes, and what they are told of those here |
 //! | `teller.rs` | the thread that broadcasts diffs |
 //! | `builder.rs` | the application's hooks: `fetch.rs` extends what clients see, `metas.rs` reports joins and leaves |
 //!
@@ -20,6 +21,7 @@
 mod builder;
 mod fetch;
 mod metas;
+mod shared;
 mod teller;
 #[cfg(test)]
 mod tests;
@@ -43,7 +45,7 @@ use crate::{
     wire::PayloadError,
 };
 
-/// The presences of one server. Cheap to clone, usable from any thread.
+/// The presences of one server, on all its [nodes](crate::cluster). Cheap to clone, usable from any thread.
 ///
 /// ```
 /// use hinotori::{Channel, Context, Join, Payload, Presence, Result};
@@ -86,7 +88,7 @@ impl Presence {
     /// that ends with the last clone.
     ///
     /// # Panics
-    /// If the system cannot start a thread or supply random bytes.
+    /// If the system cannot start a thread.
     #[must_use]
     pub fn new(endpoint: &Endpoint) -> Self {
         Self::builder(endpoint).build()

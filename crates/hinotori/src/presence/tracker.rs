@@ -7,19 +7,20 @@ use std::{
 };
 
 use hinotori_protocol::presence::{
-    Batch, Clock, Diff, Entry, Meta, Presences, Present, State, by_key, of_key,
+    Batch, Changed, Diff, Entry, Meta, Presences, Present, State, by_key, of_key,
 };
 use serde_json::Value;
 use tokio::sync::oneshot;
 
-use super::{Presence, PresenceDiff, PresenceError, fetch::Fetch, metas::Metas, teller::Due};
+use super::{Presence, PresenceDiff, PresenceError, fetch::Fetch, metas::Metas, shared::Shared, teller::Due};
 use crate::{node::Node, pubsub::SubscriberKey, telemetry::Quoted};
 
 pub(super) struct Tracker {
     node: Arc<Node>,
     fetch: Option<Fetch>,
     metas: Option<Metas>,
-    clock: Clock,
+    /// With other nodes, if there may be any.
+    shared: Option<Shared>,
     /// Locked to find a topic; each topic has its own lock. Lock order: this one first.
     topics: Mutex<HashMap<Arc<str>, Arc<Mutex<Topic>>>>,
     teller: Sender<Due>,
@@ -40,13 +41,19 @@ struct Topic {
 impl Tracker {
     pub(super) fn new(
         node: Arc<Node>,
+        name: &str,
         fetch: Option<Fetch>,
         metas: Option<Metas>,
         teller: Sender<Due>,
-    ) -> Self {
-        let replica =
-            getrandom::u64().unwrap_or_else(|error| panic!("the system has no random bytes: {error}"));
-        Self { node, fetch, metas, clock: Clock::new(replica), topics: Mutex::default(), teller }
+    ) -> Arc<Self> {
+        Arc::new_cyclic(|this| {
+            let shared = node.cluster.as_ref().map(|cluster| Shared::new(cluster, name, this.clone()));
+            Self { node, fetch, metas, shared, topics: Mutex::default(), teller }
+        })
+    }
+
+    pub(super) fn shared(&self) -> Option<&Shared> {
+        self.shared.as_ref()
     }
 
     /// Adds a presence. For an owner's first presence on a topic, returns the guard for all of them too.
@@ -68,7 +75,7 @@ impl Tracker {
                 return Err(PresenceError::AlreadyTracked);
             }
             let is_first = !topic.state.knows(&owner);
-            let joined = topic.state.join(owner, key, self.clock.tick(), meta);
+            let joined = topic.state.join(owner, key, self.node.clock.tick(), meta);
             topic.waiting.push(told);
             self.changed(&name, &mut topic, vec![], Some(joined));
             return Ok(is_first.then(|| Tracked { tracker: self.clone(), owner, topic: name }));
@@ -93,7 +100,7 @@ impl Tracker {
         // itself took it away
         let left = topic.state.leave(&owner, key).ok_or(PresenceError::NotTracked)?;
         meta.insert("phx_ref_prev".to_owned(), Value::String(left.0.tag.phx_ref()));
-        let joined = topic.state.join(owner, key, self.clock.tick(), meta);
+        let joined = topic.state.join(owner, key, self.node.clock.tick(), meta);
         self.changed(&name, &mut topic, vec![left], Some(joined));
         Ok(())
     }
@@ -115,7 +122,7 @@ impl Tracker {
         }
     }
 
-    /// Records a change of a topic, and queues the topic if this is the first change since its last broadcast.
+    /// Records a change of this node's presences on a topic.
     fn changed(
         self: &Arc<Self>,
         name: &Arc<str>,
@@ -123,13 +130,39 @@ impl Tracker {
         left: Vec<Entry>,
         joined: Option<Entry>,
     ) {
+        if let Some(shared) = &self.shared {
+            shared.changed(name, &left, joined.as_ref());
+        }
+        self.collect(name, topic, |batch| batch.add(left, joined));
+    }
+
+    /// Adds to what is to be broadcast, and queues the topic if this is the first change since its last broadcast.
+    fn collect(self: &Arc<Self>, name: &Arc<str>, topic: &mut Topic, add: impl FnOnce(&mut Batch)) {
         let was_told = topic.batch.is_empty();
-        topic.batch.add(left, joined);
+        add(&mut topic.batch);
         if was_told && !topic.batch.is_empty() {
             let (this, name) = (self.clone(), name.clone());
             let due = Due::new(move || this.tell(&name), self.node.tasks.other());
             // the receiver lives as long as this tracker
             let _ = self.teller.send(due);
+        }
+    }
+
+    /// Records a change of another node's presences.
+    pub(super) fn changed_elsewhere(self: &Arc<Self>, Changed { topic: name, left, joined }: Changed) {
+        loop {
+            let (name, topic) = self.find_or_add(&name);
+            let mut topic = lock(&topic);
+            if topic.is_forgotten {
+                continue;
+            }
+            left.iter().for_each(|(id, _)| _ = topic.state.remove(id));
+            joined.iter().for_each(|joined| topic.state.add(joined.clone()));
+            return self.collect(&name, &mut topic, |batch| {
+                let mut joined = joined.into_iter();
+                batch.add(left, joined.next());
+                joined.for_each(|joined| batch.add(vec![], Some(joined)));
+            });
         }
     }
 
@@ -154,8 +187,11 @@ impl Tracker {
         self.find(topic).map(|(_, topic)| lock(&topic).state.present()).unwrap_or_default()
     }
 
-    /// Broadcasts what has changed on a topic. Only one thread calls this, so no diff overtakes another.
+    /// Broadcasts what has changed on a topic, to clients of this node: the others are sent the changes. Only one thread calls this, so no diff overtakes another.
     pub(super) fn tell(self: &Arc<Self>, topic: &str) {
+        if let Some(shared) = &self.shared {
+            shared.send();
+        }
         let Some((name, topic)) = self.find(topic) else { return };
         let (batch, waiting) = lock(&topic).take();
         let told: Vec<PresenceDiff> =
@@ -179,7 +215,7 @@ impl Tracker {
             None => [by_key(&diff.joins), by_key(&diff.leaves)],
         };
         let diff = PresenceDiff { joins, leaves };
-        if let Err(error) = self.node.pubsub.broadcast(topic, "presence_diff", &diff) {
+        if let Err(error) = self.node.pubsub.local_broadcast(topic, "presence_diff", &diff) {
             let (topic, why) = (Quoted(topic), error.to_string());
             log::error!("event=not_sent what=presence_diff topic={topic} why={}", Quoted(&why));
         }
@@ -250,7 +286,7 @@ impl Drop for Tracked {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // nothing that holds a lock panics between two changes that belong together
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -264,7 +300,7 @@ mod tests {
     #[test]
     fn whoever_comes_to_a_topic_while_it_is_forgotten_is_on_the_next_of_its_name() {
         let (teller, _changes) = mpsc::channel();
-        let tracker = Arc::new(Tracker::new(Node::unbounded(), None, None, teller));
+        let tracker = Tracker::new(Node::unbounded(), "presence", None, None, teller);
         let (_, topic) = tracker.find_or_add("t");
         let mut former = lock(&topic);
         let comes = {

@@ -58,18 +58,18 @@ impl Broadcast {
         self.position
     }
 
-    pub(super) fn new(topic: &str, event: &str, payload: Payload, from: Option<SubscriberKey>) -> Self {
+    pub(crate) fn new(topic: &str, event: &str, payload: Payload, from: Option<SubscriberKey>) -> Self {
         let (v1, v2) = (Forms::default(), Forms::default());
         let made = Instant::now();
         let (topic, event) = (topic.to_owned(), event.to_owned());
         Self { topic, event, payload, from, latest: None, position: None, made, v1, v2 }
     }
 
-    pub(super) fn at(self, position: NonZeroU64) -> Self {
-        Self { position: Some(position), ..self }
+    pub(crate) fn at(self, position: Option<NonZeroU64>) -> Self {
+        Self { position, ..self }
     }
 
-    pub(super) fn latest_of(self, key: Option<&str>) -> Self {
+    pub(crate) fn latest_of(self, key: Option<&str>) -> Self {
         Self { latest: key.map(Box::from), ..self }
     }
 

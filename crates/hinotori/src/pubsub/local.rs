@@ -17,7 +17,7 @@ use std::{
 use indexmap::IndexMap;
 use tokio::sync::mpsc;
 
-use super::{Broadcast, SubscriberKey};
+use super::{Broadcast, SubscriberKey, Ticket};
 use crate::{
     per_thread::{self, PerThread, Registered, ServerId},
     telemetry::Counts,
@@ -54,10 +54,19 @@ pub(crate) trait Subscriber {
     }
 }
 
+/// A broadcast of another thread.
+#[derive(Debug)]
+pub(super) struct Queued {
+    pub(super) broadcast: Arc<Broadcast>,
+    /// Of a broadcast of another node, until it is delivered.
+    #[expect(dead_code, reason = "it is held")]
+    pub(super) ticket: Option<Arc<Ticket>>,
+}
+
 /// What a worker's loop has to do.
 enum Work {
     /// One broadcast is to be handed out.
-    HandOut(Arc<Broadcast>),
+    HandOut(Queued),
     /// Broadcasts with this many bytes of payload have been delivered, and what is queued must be written.
     Write(usize),
 }
@@ -95,7 +104,7 @@ pub(crate) struct Local {
     counts: Counts,
     topics: RefCell<HashMap<String, Subscribers>>,
     /// Broadcasts of other threads that this one has not delivered yet.
-    inbox: RefCell<mpsc::UnboundedReceiver<Arc<Broadcast>>>,
+    inbox: RefCell<mpsc::UnboundedReceiver<Queued>>,
     /// How many broadcasts other threads have sent, and how many of them have been delivered.
     sent: Arc<AtomicU64>,
     delivered: Cell<u64>,
@@ -117,7 +126,7 @@ impl Local {
     /// Creates the registry of this thread, and a task that serves its queue until the server is dropped.
     pub(super) fn start(
         id: ServerId,
-        inbox: mpsc::UnboundedReceiver<Arc<Broadcast>>,
+        inbox: mpsc::UnboundedReceiver<Queued>,
         sent: Arc<AtomicU64>,
         counts: Counts,
     ) -> Rc<Self> {
@@ -149,9 +158,9 @@ impl Local {
     async fn serve(&self) {
         while let Some(work) = poll_fn(|cx| self.poll_work(cx)).await {
             let bytes = match work {
-                Work::HandOut(broadcast) => {
-                    self.hand_out(&broadcast).await;
-                    broadcast.payload.len()
+                Work::HandOut(queued) => {
+                    self.hand_out(&queued.broadcast).await;
+                    queued.broadcast.payload.len()
                 }
                 Work::Write(bytes) => bytes,
             };
@@ -186,14 +195,14 @@ impl Local {
     fn poll_work(&self, cx: &mut Context<'_>) -> Poll<Option<Work>> {
         let (mut bytes, before) = (0, self.counts.sent.get());
         while bytes <= BURST && self.counts.sent.get() - before <= BURST_DELIVERIES {
-            let broadcast = self.inbox.borrow_mut().poll_recv(cx);
-            match broadcast {
-                Poll::Ready(Some(broadcast)) if bytes == 0 && self.is_alone() => {
-                    return Poll::Ready(Some(Work::HandOut(broadcast)));
+            let queued = self.inbox.borrow_mut().poll_recv(cx);
+            match queued {
+                Poll::Ready(Some(queued)) if bytes == 0 && self.is_alone() => {
+                    return Poll::Ready(Some(Work::HandOut(queued)));
                 }
-                Poll::Ready(Some(broadcast)) => {
-                    self.deliver(&broadcast);
-                    bytes += broadcast.payload.len();
+                Poll::Ready(Some(queued)) => {
+                    self.deliver(&queued.broadcast);
+                    bytes += queued.broadcast.payload.len();
                     self.has_delivered();
                 }
                 Poll::Ready(None) => return Poll::Ready(None),

@@ -9,6 +9,7 @@
 //! Phoenix.PubSub `lib/phoenix/pubsub.ex`; Phoenix `lib/phoenix/channel/server.ex` (`dispatch/3`), 1.8.12.
 
 mod broadcast;
+mod inflow;
 mod local;
 mod spared;
 mod subscription;
@@ -18,7 +19,7 @@ use std::{
     num::NonZeroU64,
     rc::Rc,
     sync::{
-        Arc, PoisonError, RwLock, RwLockReadGuard,
+        Arc, PoisonError, RwLock, RwLockReadGuard, Weak,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -27,6 +28,8 @@ use hinotori_protocol::session::ChannelId;
 use tokio::sync::mpsc;
 
 pub use broadcast::Broadcast;
+pub(crate) use inflow::{Inflow, Ticket};
+use local::Queued;
 pub(crate) use local::{Local, Subscriber, Writer};
 pub(crate) use spared::Keyed;
 pub use spared::Spared;
@@ -34,6 +37,7 @@ use subscription::Listeners;
 pub use subscription::{Lagged, Subscription};
 
 use crate::{
+    cluster::Cluster,
     per_thread::ServerId,
     telemetry::Telemetry,
     wire::{IntoPayload, PayloadError},
@@ -85,27 +89,43 @@ struct Topics {
     /// Subscriptions of tasks and actors.
     listeners: Arc<Listeners>,
     telemetry: Arc<Telemetry>,
+    /// The way to the other nodes, if there may be any.
+    cluster: Option<Arc<Cluster>>,
+}
+
+/// The server is gone.
+impl Drop for Topics {
+    fn drop(&mut self) {
+        if let Some(cluster) = &self.cluster {
+            cluster.end();
+        }
+    }
 }
 
 #[derive(Debug)]
 struct Worker {
     key: SubscriberKey,
-    queue: mpsc::UnboundedSender<Arc<Broadcast>>,
+    queue: mpsc::UnboundedSender<Queued>,
     /// How many broadcasts have been sent to this thread.
     sent: Arc<AtomicU64>,
 }
 
 impl PubSub {
-    /// Topics without subscribers; their broadcasts are counted in `telemetry`.
-    pub(crate) fn new(telemetry: Arc<Telemetry>) -> Self {
+    /// Topics without subscribers; their broadcasts are counted in `telemetry`, and reach the other nodes by `cluster`.
+    pub(crate) fn new(telemetry: Arc<Telemetry>, cluster: Option<Arc<Cluster>>) -> Self {
         Self {
             topics: Arc::new(Topics {
                 id: ServerId::new(),
                 workers: RwLock::default(),
                 listeners: Arc::default(),
                 telemetry,
+                cluster,
             }),
         }
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakPubSub {
+        WeakPubSub(Arc::downgrade(&self.topics))
     }
 
     /// Sends an event to every subscriber of a topic.
@@ -195,7 +215,54 @@ impl PubSub {
         payload: impl IntoPayload,
     ) -> Result<(), PayloadError> {
         let broadcast = Self::broadcast_of(None, topic, event, payload)?;
-        self.announce(broadcast.at(position));
+        self.announce(broadcast.at(Some(position)));
+        Ok(())
+    }
+
+    /// Sends an event to the subscribers of a topic on this node alone. Use it for what every node learns by itself. On a
+    /// server of one node, it is the same as [`broadcast`](Self::broadcast).
+    ///
+    /// # Errors
+    /// Same as [`PubSub::broadcast`].
+    pub fn local_broadcast(
+        &self,
+        topic: &str,
+        event: &str,
+        payload: impl IntoPayload,
+    ) -> Result<(), PayloadError> {
+        self.announce_here(Self::broadcast_of(None, topic, event, payload)?);
+        Ok(())
+    }
+
+    /// The same to every subscriber except one.
+    ///
+    /// # Errors
+    /// Same as [`PubSub::broadcast`].
+    pub fn local_broadcast_from(
+        &self,
+        from: &impl Spared,
+        topic: &str,
+        event: &str,
+        payload: impl IntoPayload,
+    ) -> Result<(), PayloadError> {
+        self.announce_here(Self::broadcast_of(Some(from.key()), topic, event, payload)?);
+        Ok(())
+    }
+
+    /// The same for a message that has a position: see [`broadcast_at`](Self::broadcast_at). Use it if every node reads
+    /// the messages of a topic from their source.
+    ///
+    /// # Errors
+    /// Same as [`PubSub::broadcast`].
+    pub fn local_broadcast_at(
+        &self,
+        position: NonZeroU64,
+        topic: &str,
+        event: &str,
+        payload: impl IntoPayload,
+    ) -> Result<(), PayloadError> {
+        let broadcast = Self::broadcast_of(None, topic, event, payload)?;
+        self.announce_here(broadcast.at(Some(position)));
         Ok(())
     }
 
@@ -231,20 +298,27 @@ impl PubSub {
     }
 
     fn announce(&self, broadcast: Broadcast) {
+        if let Some(cluster) = &self.topics.cluster {
+            cluster.broadcast(&broadcast);
+        }
+        self.announce_here(broadcast);
+    }
+
+    fn announce_here(&self, broadcast: Broadcast) {
         self.topics.telemetry.broadcast();
-        self.send(Arc::new(broadcast));
+        self.send(Arc::new(broadcast), None);
     }
 
     /// Sends to all other workers through their queues and to tasks and actors, then immediately to this thread's own
-    /// subscribers.
-    fn send(&self, broadcast: Arc<Broadcast>) {
+    /// subscribers. The ticket of a broadcast of another node is held by all queues in which it waits.
+    fn send(&self, broadcast: Arc<Broadcast>, ticket: Option<Arc<Ticket>>) {
         let own = local::find(self.topics.id);
         let own_key = own.as_ref().map(|local| local.key());
         for worker in self.workers().iter().filter(|worker| Some(worker.key) != own_key) {
             // counted first, so that anyone who learns of this broadcast finds it counted
             worker.sent.fetch_add(1, Ordering::AcqRel);
             // a worker whose thread has ended has no subscribers left to miss this
-            let _ = worker.queue.send(broadcast.clone());
+            let _ = worker.queue.send(Queued { broadcast: broadcast.clone(), ticket: ticket.clone() });
         }
         self.topics.listeners.tell(&broadcast);
         if let Some(own) = own {
@@ -271,6 +345,19 @@ impl PubSub {
     fn workers(&self) -> RwLockReadGuard<'_, Vec<Worker>> {
         // no code that holds the lock can panic halfway, so poisoned data is still consistent
         self.topics.workers.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The topics of a server, for whom it does not wait to end.
+#[derive(Debug, Clone)]
+pub(crate) struct WeakPubSub(Weak<Topics>);
+
+impl WeakPubSub {
+    /// Delivers a broadcast of another node, unless the server is gone.
+    pub(crate) fn receive(&self, broadcast: Broadcast, ticket: Arc<Ticket>) {
+        if let Some(topics) = self.0.upgrade() {
+            PubSub { topics }.send(Arc::new(broadcast), Some(ticket));
+        }
     }
 }
 

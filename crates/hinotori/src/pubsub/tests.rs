@@ -16,7 +16,7 @@ use super::*;
 use crate::wire::{Serializer, compression::Window};
 
 fn pubsub() -> PubSub {
-    PubSub::new(Arc::new(Telemetry::new()))
+    PubSub::new(Arc::new(Telemetry::new()), None)
 }
 
 /// Remembers what it was given.

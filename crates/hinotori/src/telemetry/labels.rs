@@ -39,3 +39,54 @@ impl fmt::Display for Crash {
         })
     }
 }
+
+/// Why a frame to or from another node was dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unsent {
+    /// There is no connection.
+    Down,
+    /// The queue to other nodes is full.
+    Full,
+    /// A name is too long for a frame.
+    TooLong,
+    /// The workers' queues are full of broadcasts of other nodes.
+    Busy,
+    /// A newer one of the same node was delivered before.
+    Late,
+    /// It was delivered before.
+    Double,
+    /// It is of a version that this node does not know.
+    Version,
+    /// It is of a kind that this node does not know.
+    Kind,
+    /// It is not a frame.
+    Malformed,
+}
+
+impl Unsent {
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Down,
+        Self::Full,
+        Self::TooLong,
+        Self::Busy,
+        Self::Late,
+        Self::Double,
+        Self::Version,
+        Self::Kind,
+        Self::Malformed,
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Down => "down",
+            Self::Full => "full",
+            Self::TooLong => "too_long",
+            Self::Busy => "busy",
+            Self::Late => "late",
+            Self::Double => "double",
+            Self::Version => "version",
+            Self::Kind => "kind",
+            Self::Malformed => "malformed",
+        }
+    }
+}

@@ -14,12 +14,12 @@ mod span;
 mod worker;
 
 pub(crate) use conn::Conn;
-pub(crate) use labels::{Crash, Transport};
+pub(crate) use labels::{Crash, Transport, Unsent};
 #[cfg(not(feature = "metrics"))]
-pub(crate) use plain::{Counter, Gauge, Telemetry};
+pub(crate) use plain::{Counter, Gauge, Hops, Telemetry};
 pub(crate) use quoted::{Address, Quoted};
 #[cfg(feature = "metrics")]
-pub(crate) use registry::{Counter, Gauge, Telemetry};
+pub(crate) use registry::{Counter, Gauge, Hops, Telemetry};
 pub(crate) use span::Span;
 pub(crate) use worker::Counts;
 

@@ -1,8 +1,8 @@
 //! Telemetry without metrics: nothing is counted.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use super::{Count, Counts, Crash, Transport};
+use super::{Count, Counts, Crash, Transport, Unsent};
 use crate::reason::{Closed, Refusal};
 
 /// See the module. It has the same methods as the version with metrics.
@@ -32,10 +32,34 @@ impl Telemetry {
         Gauge
     }
 
+    pub(crate) fn hops(&self) -> Hops {
+        Hops
+    }
+
     /// What one worker thread counts, to limit its bursts.
     pub(crate) fn of_worker(&self) -> Counts {
         Counts::new(Arc::default())
     }
+}
+
+/// Frames between nodes, which are not counted.
+#[derive(Debug)]
+pub(crate) struct Hops;
+
+impl Hops {
+    pub(crate) fn nodes(&self, _: usize) {}
+
+    pub(crate) fn is_up(&self, _: bool) {}
+
+    pub(crate) fn sent(&self) {}
+
+    pub(crate) fn received(&self) {}
+
+    pub(crate) fn dropped(&self, _: Unsent) {}
+
+    pub(crate) fn lost(&self, _: &str, _: u64) {}
+
+    pub(crate) fn hop(&self, _: Duration) {}
 }
 
 /// A gauge that is never read.

@@ -4,10 +4,12 @@
 //! Everything else is rare, and counted in one place for the whole server. What the process takes of the system is read
 //! from the system (`process.rs`). An application adds its own metrics to the [`registry`](Telemetry::registry).
 
+mod cluster;
 mod collector;
 #[cfg(target_os = "linux")]
 mod process;
 
+pub(crate) use cluster::Hops;
 pub(crate) use prometheus::{IntCounter as Counter, IntGauge as Gauge};
 use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry, core::Collector};
 
@@ -127,6 +129,11 @@ impl Telemetry {
     /// The channels of one route. The label is the pattern, never the client's topic, of which there may be any number.
     pub(crate) fn channels_of(&self, pattern: &str) -> Gauge {
         self.channels.with_label_values(&[pattern])
+    }
+
+    /// The metrics of a server of several nodes, which exist from now on.
+    pub(crate) fn hops(&self) -> Hops {
+        Hops::new(&self.registry)
     }
 
     /// What one worker thread counts.

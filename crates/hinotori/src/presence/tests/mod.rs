@@ -2,6 +2,7 @@
 
 mod channels;
 mod metas;
+mod nodes;
 mod phoenix_js;
 mod random;
 mod told;
@@ -60,7 +61,7 @@ impl Life {
     fn hooked(fetch: Option<Fetch>, metas: Option<Metas>) -> Self {
         let (teller, changes) = channel();
         let node = Node::unbounded();
-        let tracker = Arc::new(Tracker::new(node.clone(), fetch, metas, teller));
+        let tracker = Tracker::new(node.clone(), "presence", fetch, metas, teller);
         Self { node, tracker, changes, tracked: RefCell::default() }
     }
 

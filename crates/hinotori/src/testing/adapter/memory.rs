@@ -27,6 +27,12 @@ impl Memory {
         Self { hub, queue: Queue::new(Queue::LIMIT), reconnect: Notify::new() }
     }
 
+    /// Bytes that wait to be sent.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        self.queue.bytes()
+    }
+
     /// While there is a connection. Returns why there is none.
     async fn serve(
         &self,
