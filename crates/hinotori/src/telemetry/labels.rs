@@ -63,6 +63,7 @@ pub(crate) enum Unsent {
     Malformed,
 }
 
+#[cfg(feature = "metrics")]
 impl Unsent {
     pub(crate) const ALL: [Self; 9] = [
         Self::Down,
