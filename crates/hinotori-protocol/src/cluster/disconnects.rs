@@ -24,7 +24,7 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// Keeps a frame. `seq` is larger than all before, and `now` is not before theirs.
+    /// Keeps a frame. `seq` is larger than all before.
     pub fn keep(&mut self, now: Duration, seq: u64, frame: Bytes) {
         self.expire(now);
         if self.frames.len() == KEPT {
@@ -42,12 +42,13 @@ impl Kept {
 
     /// What a node has to be sent again that has everything up to a number.
     pub fn missing(&self, now: Duration, up_to: u64) -> impl Iterator<Item = &Bytes> {
-        let is_missing = move |(seq, at, _): &&(u64, Duration, Bytes)| *seq > up_to && now - *at >= FIRST;
+        let is_missing =
+            move |(seq, at, _): &&(u64, Duration, Bytes)| *seq > up_to && now.saturating_sub(*at) >= FIRST;
         self.frames.iter().filter(is_missing).map(|(_, _, frame)| frame)
     }
 
     fn expire(&mut self, now: Duration) {
-        while self.frames.front().is_some_and(|(_, at, _)| now - *at > AGE) {
+        while self.frames.front().is_some_and(|(_, at, _)| now.saturating_sub(*at) > AGE) {
             self.frames.pop_front();
         }
     }

@@ -9,15 +9,10 @@ use hinotori_protocol::{
     presence::{Delta, Part},
 };
 
-use super::{
-    Cluster, NodeId, Sink, Why,
-    others::Others,
-    outward::{Outward, micros},
-};
+use super::{Cluster, NodeId, Sink, Why, others::Others, outward::micros};
 use crate::{
     pubsub::Broadcast,
     telemetry::{Quoted, Unsent},
-    wire::Payload,
 };
 
 type Frame = Envelope<ByteString>;
@@ -73,8 +68,8 @@ impl Cluster {
             // of a node that is gone, or that has not said that it is there, nothing is believed
             Kind::Delta | Kind::Part | Kind::Request if !others.nodes.knows(frame.incarnation) => {}
             Kind::Delta => self.delta_arrived(&mut others, frame),
-            Kind::Part => self.part_arrived(frame),
-            Kind::Request => self.requested(&frame),
+            Kind::Part => self.part_arrived(&mut others, frame),
+            Kind::Request => self.askers.add(frame.incarnation, frame.topic),
         }
     }
 
@@ -147,10 +142,13 @@ impl Cluster {
         self.ask_if_behind(others, frame.incarnation, &frame.topic);
     }
 
-    fn part_arrived(&self, frame: Frame) {
+    fn part_arrived(&self, others: &mut Others, frame: Frame) {
         let Some(sliced) = self.slices.get(&frame.topic) else { return };
         match frame.payload.to_binary().and_then(Part::decode) {
-            Some(part) => sliced.part(frame.incarnation, part),
+            Some(part) => {
+                sliced.part(frame.incarnation, part);
+                others.requests.postpone(self.now(), frame.incarnation, &frame.topic);
+            }
             None => self.hops.dropped(Unsent::Malformed),
         }
     }
@@ -159,15 +157,6 @@ impl Cluster {
         let is_behind = self.slices.get(name).is_some_and(|sliced| sliced.is_behind(node));
         if is_behind && others.requests.add(self.now(), node, name) {
             self.sooner.notify_one();
-        }
-    }
-
-    /// A node asks for a slice of this one.
-    fn requested(&self, frame: &Frame) {
-        let Some(sliced) = self.slices.get(&frame.topic) else { return };
-        for part in sliced.parts() {
-            let part = Outward::envelope(Kind::Part, &frame.topic, Payload::binary(part.encode()));
-            self.outward.send(self.now(), Envelope { to: Some(frame.incarnation), ..part });
         }
     }
 

@@ -49,7 +49,11 @@ pub use queue::{Queue, To};
 pub(crate) use slices::Sliced;
 use tokio::sync::{Notify, watch};
 
-use self::{others::Others, outward::Outward, slices::Slices};
+use self::{
+    others::Others,
+    outward::Outward,
+    slices::{Askers, Slices},
+};
 use crate::{
     pubsub::{Broadcast, Inflow, WeakPubSub},
     telemetry::{Hops, Quoted, Telemetry},
@@ -75,6 +79,7 @@ pub(crate) struct Cluster {
     outward: Outward,
     others: Mutex<Others>,
     slices: Slices,
+    askers: Askers,
     /// Set before anything arrives.
     pubsub: OnceLock<WeakPubSub>,
     inflow: Arc<Inflow>,
@@ -103,6 +108,7 @@ impl Cluster {
             adapter,
             others: Mutex::new(Others::new(Duration::ZERO)),
             slices: Slices::default(),
+            askers: Askers::default(),
             pubsub: OnceLock::new(),
             inflow: Inflow::new(INFLOW),
             hops,
@@ -181,7 +187,10 @@ impl Cluster {
         self.handle(&mut others, events);
         if others.next_beat <= now {
             others.next_beat = now + BEAT * 3 / 4 + jitter(BEAT / 2);
-            self.beat(&mut others, now);
+            // without a connection it could not come back
+            if self.outward.is_up() {
+                self.beat(&mut others, now);
+            }
         }
         let Others { requests, nodes, .. } = &mut *others;
         let is_wanted = |node, name: &str| {

@@ -51,6 +51,10 @@ impl Outward {
         self.is_up.store(is_up, Ordering::Relaxed);
     }
 
+    pub(super) fn is_up(&self) -> bool {
+        self.is_up.load(Ordering::Relaxed)
+    }
+
     /// A frame with nothing in it that is not filled in when it is sent.
     pub(super) fn envelope(kind: Kind, topic: &str, payload: Payload) -> Envelope<&str> {
         Envelope {
@@ -100,7 +104,7 @@ impl Outward {
     }
 
     fn publish(&self, to: Option<NodeId>, frame: Bytes) {
-        if !self.is_up.load(Ordering::Relaxed) {
+        if !self.is_up() {
             return self.hops.dropped(Unsent::Down);
         }
         let published = match to {

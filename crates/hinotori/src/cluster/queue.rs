@@ -48,16 +48,19 @@ pub struct Queue {
     state: Mutex<State>,
     /// Something was pushed.
     filled: Notify,
-    /// Everything has been taken and sent.
-    emptied: Notify,
+    /// Something has been sent.
+    sent: Notify,
 }
 
 #[derive(Default)]
 struct State {
     frames: VecDeque<(Instant, To, Bytes)>,
     bytes: usize,
-    /// Whether frames have been taken that are not sent yet.
-    is_sending: bool,
+    /// How many have been pushed, and how many of them no longer wait: taken or expired.
+    pushed: u64,
+    taken: u64,
+    /// How many are sent or have expired.
+    done: u64,
     expired: u64,
 }
 
@@ -72,7 +75,7 @@ impl Queue {
     /// an empty queue.
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self { limit, state: Mutex::default(), filled: Notify::new(), emptied: Notify::new() }
+        Self { limit, state: Mutex::default(), filled: Notify::new(), sent: Notify::new() }
     }
 
     /// Adds a frame.
@@ -88,6 +91,7 @@ impl Queue {
             return Err(Full);
         }
         state.bytes = bytes;
+        state.pushed += 1;
         state.frames.push_back((now, to, frame));
         drop(state);
         self.filled.notify_one();
@@ -110,6 +114,8 @@ impl Queue {
     pub fn try_take(&self, bytes: usize) -> Vec<(To, Bytes)> {
         let mut state = self.state();
         state.expire(Instant::now());
+        // what was taken before is sent
+        state.done = state.taken;
         let mut taken = vec![];
         let mut total = 0;
         while let Some((_, _, next)) = state.frames.front()
@@ -119,25 +125,20 @@ impl Queue {
             total += frame.len();
             taken.push((to, frame));
         }
-        state.is_sending = !taken.is_empty();
-        if !state.is_sending {
-            self.emptied.notify_waiters();
-        }
+        drop(state);
+        self.sent.notify_waiters();
         taken
     }
 
-    /// Completes when everything that was pushed has been taken and sent, or has expired.
+    /// Completes when everything that has been pushed so far is sent, or has expired.
     pub async fn flush(&self) {
+        let all = self.state().pushed;
         loop {
-            let emptied = self.emptied.notified();
-            let is_empty = {
-                let state = self.state();
-                state.frames.is_empty() && !state.is_sending
-            };
-            if is_empty {
+            let sent = self.sent.notified();
+            if self.state().done >= all {
                 return;
             }
-            emptied.await;
+            sent.await;
         }
     }
 
@@ -170,6 +171,7 @@ impl State {
     fn pop(&mut self) -> Option<(To, Bytes)> {
         let (_, to, frame) = self.frames.pop_front()?;
         self.bytes -= frame.len() + OVERHEAD;
+        self.taken += 1;
         Some((to, frame))
     }
 }
@@ -227,6 +229,11 @@ mod tests {
         assert!(flush.as_mut().now_or_never().is_none());
         queue.take(100).await;
         assert!(flush.as_mut().now_or_never().is_none(), "it is not sent yet");
+        queue.push(To::All, frame(1)).unwrap();
+        assert_eq!(queue.try_take(100).len(), 1);
+        assert!(flush.as_mut().now_or_never().is_some(), "what was pushed later does not count");
+        let mut flush = pin!(queue.flush());
+        assert!(flush.as_mut().now_or_never().is_none());
         assert!(queue.take(100).now_or_never().is_none());
         assert!(flush.as_mut().now_or_never().is_some());
     }

@@ -3,7 +3,7 @@
 use std::{panic::AssertUnwindSafe, sync::Arc, thread, time::Duration};
 
 use futures_util::FutureExt;
-use hinotori_protocol::cluster::Kind;
+use hinotori_protocol::cluster::{Envelope, Kind};
 use tokio::time::{sleep, timeout};
 
 use super::{Cluster, Sink, Why, outward::Outward};
@@ -14,6 +14,9 @@ const TICK: Duration = Duration::from_millis(250);
 
 /// How long the last frames may take to reach the engine.
 const FLUSH: Duration = Duration::from_secs(1);
+
+/// Parts of a slice, of 64 KiB each, that are sent at a time.
+const PARTS: usize = 16;
 
 /// Until an adapter that has ended is started again.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -28,6 +31,7 @@ pub(super) fn start(cluster: Arc<Cluster>) {
             tokio::select! {
                 () = connect(&cluster) => {}
                 () = work(&cluster) => {}
+                () = answer(&cluster) => {}
                 () = end(&cluster) => {}
             }
         });
@@ -61,6 +65,24 @@ async fn work(cluster: &Cluster) {
         tokio::select! {
             () = sleep(due / cluster.speed) => {}
             () = cluster.sooner.notified() => {}
+        }
+    }
+}
+
+/// Sends slices to the nodes that ask for them, for ever: not more at a time than the queue has room for beside all else.
+async fn answer(cluster: &Cluster) {
+    loop {
+        let (node, name) = cluster.askers.next().await;
+        let Some(sliced) = cluster.slices.get(&name) else { continue };
+        for parts in sliced.parts().chunks(PARTS) {
+            for part in parts {
+                let part = Outward::envelope(Kind::Part, &name, Payload::binary(part.encode()));
+                cluster.outward.send(cluster.now(), Envelope { to: Some(node), ..part });
+            }
+            if timeout(FLUSH, cluster.adapter.flush()).await.is_err() {
+                // it will ask again
+                break;
+            }
         }
     }
 }

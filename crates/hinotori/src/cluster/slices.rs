@@ -1,7 +1,7 @@
 //! The presences of this node that are told to others, and the requests for those of others.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
@@ -11,6 +11,8 @@ use hinotori_protocol::{
     cluster::Announced,
     presence::{Delta, Part},
 };
+
+use tokio::sync::Notify;
 
 use super::jitter;
 
@@ -120,7 +122,42 @@ impl Requests {
         .collect()
     }
 
+    /// The slice is arriving.
+    pub(super) fn postpone(&mut self, now: Duration, node: u64, name: &ByteString) {
+        if let Some(at) = self.0.get_mut(&(node, name.clone())) {
+            *at = now + AGAIN;
+        }
+    }
+
     pub(super) fn left(&mut self, node: u64) {
         self.0.retain(|(of, _), _| *of != node);
+    }
+}
+
+/// The nodes that have asked for slices of this one, each once.
+#[derive(Default)]
+pub(super) struct Askers {
+    waiting: Mutex<VecDeque<(u64, ByteString)>>,
+    added: Notify,
+}
+
+impl Askers {
+    pub(super) fn add(&self, node: u64, name: ByteString) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let asker = (node, name);
+        if !waiting.contains(&asker) {
+            waiting.push_back(asker);
+        }
+        self.added.notify_one();
+    }
+
+    pub(super) async fn next(&self) -> (u64, ByteString) {
+        loop {
+            let next = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            match next {
+                Some(next) => return next,
+                None => self.added.notified().await,
+            }
+        }
     }
 }
