@@ -24,7 +24,7 @@ impl PresenceBuilder {
 
     /// Notifies the server itself of joins and leaves (Phoenix's `handle_metas`). The closure is called with a topic
     /// and one diff at a time, in order, after the diff has been broadcast. It sees what clients see, including what
-    /// `fetch` added. Keep state in the closure's captures. Use the [`Presence`] argument to list who is there now, but
+    /// `fetch` added. It is called on every [node](crate::cluster), for the presences of all. Keep state in the closure's captures. Use the [`Presence`] argument to list who is there now, but
     /// do not store a clone of it, or the presence thread never ends.
     ///
     /// The closure runs on the thread that broadcasts the diffs of all topics, which wait for it: move slow work to a

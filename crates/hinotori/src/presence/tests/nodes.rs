@@ -120,6 +120,23 @@ async fn a_node_that_comes_later_learns_who_is_there_and_large_slices_come_in_pa
 }
 
 #[actix_web::test]
+async fn a_slice_that_is_larger_than_the_queue_arrives_as_a_whole() {
+    let hub = Hub::new(1);
+    let a = Tracking::on(TestNode::start(&hub, "a"));
+    let large = "x".repeat(64 * 1024);
+    let tracked: Vec<_> = (0..200)
+        .map(|n| {
+            let (owner, (told, _)) = (SubscriberKey::new(), oneshot::channel());
+            let meta = object(json!({ "n": n, "large": large })).unwrap();
+            a.presence.tracker.track(owner, "t", &n.to_string(), meta, told).unwrap()
+        })
+        .collect();
+    assert!(tracked.len() * large.len() > crate::cluster::Queue::LIMIT);
+    let b = Tracking::on(TestNode::start(&hub, "b"));
+    until("all are listed", || b.presence.tracker.present("t").len() == tracked.len()).await;
+}
+
+#[actix_web::test]
 async fn a_killed_node_leaves_in_one_diff_and_is_replaced_at_once_when_it_is_back() {
     let hub = Hub::new(1);
     let [mut a, b] = Tracking::start_all(&hub, ["a", "b"]).await;
@@ -226,14 +243,12 @@ async fn on_a_network_that_loses_doubles_and_reorders_all_nodes_show_the_same_in
         }
         hub.set_faults(Faults::default());
         let tracked: usize = nodes.iter().map(|node| node.tracked.len()).sum();
-        let are_whole = |node: &Tracking| {
-            refs(&node.presence.list("t0")).len() + refs(&node.presence.list("t1")).len() == tracked
+        let lists = |node: &Tracking| ["t0", "t1"].map(|topic| node.presence.list(topic));
+        let are_equal = || {
+            let [a, b, c] = nodes.each_ref().map(lists);
+            a == b && b == c && a.iter().map(|list| refs(list).len()).sum::<usize>() == tracked
         };
-        until("all nodes know as many as there are", || nodes.iter().all(are_whole)).await;
-        for topic in ["t0", "t1"] {
-            let [a, b, c] = nodes.each_ref().map(|node| node.presence.list(topic));
-            assert!(a == b && b == c, "seed {seed}");
-        }
+        until("all nodes show all who are there", are_equal).await;
         // and so do their clients, who only know the diffs
         for (node, client) in nodes.iter().zip(&clients) {
             let listed = refs(&node.presence.list("t1"));
