@@ -5,10 +5,11 @@
 # make autobahn checks the WebSocket transport by the Autobahn test suite
 # make fuzz   runs each fuzz target for FUZZ_SECONDS (600)
 # make chaos  kills clients and the server, many times; make soak lets clients come and go for ten minutes
+# make store-chaos  lets the server and its disk fail under load, and checks what clients were told against what is stored
 # make bench  measures the server against a floor and writes docs/BENCHMARKS.md
 # make clients  runs the clients of other languages against the example reference
 
-.PHONY: run test autobahn fuzz chaos soak bench loadgen valgrind strace clients build assets fmt lint chromium nginx systemd sqlite clean
+.PHONY: run test autobahn fuzz chaos store-chaos soak bench loadgen valgrind strace clients build assets fmt lint chromium nginx systemd sqlite postgres clean
 .DEFAULT_GOAL := build
 
 CHROMIUM ?= /usr/bin/chromium
@@ -31,7 +32,7 @@ node_modules/.package-lock.json: package.json package-lock.json
 	npm ci --no-audit --no-fund
 	@touch $@
 
-test: lint build chromium nginx systemd sqlite
+test: lint build chromium nginx systemd sqlite postgres
 	cargo test $(ALL)
 	cargo test --locked -p hinotori --no-default-features --lib
 	cargo test $(LOADGEN)
@@ -55,8 +56,13 @@ fuzz:
 # a short form of both is part of the tests
 chaos: build
 	cargo build $(ALL) --examples
-	CHAOS_ROUNDS=100 CHAOS_KILLS=50 cargo test $(ALL) --test it -- --nocapture chaos:: kill_9
+	CHAOS_ROUNDS=100 CHAOS_KILLS=50 cargo test $(ALL) --test it -- --nocapture chaos:: kill_9 crashes_of_the_database
 	CHAOS_KILLS=50 node --test --test-force-exit tests/clients/chaos.test.mjs
+	RECOVERY_CUTS=500 node --test --test-force-exit tests/clients/recovery.test.mjs
+
+# kills each store's server under load twenty times, stops it and fills its disk; make test does it three times
+store-chaos:
+	CHAOS_KILLS=20 cargo test $(ALL) --test it -- --nocapture --test-threads 1 under_load
 
 soak:
 	cargo build $(ALL) --examples
@@ -105,6 +111,10 @@ systemd:
 # backs databases up
 sqlite:
 	@sh tests/install.sh /usr/bin/sqlite3 sqlite3
+
+# servers that the tests start
+postgres:
+	@sh tests/install.sh $(firstword $(wildcard /usr/lib/postgresql/*/bin/postgres) /usr/lib/postgresql/bin/postgres) postgresql
 
 fmt:
 	cargo fmt

@@ -2,8 +2,8 @@
 //!
 //! Posters are tasks on one thread, and so is the one subscriber; the store's actor and its writer have a thread each, as in
 //! the server. A post is the whole way from the actor's mailbox through the commit to the broadcast; it excludes sockets,
-//! frames and the channel. Each poster sends its next post when the one before is broadcast. Before the posts, the disk is
-//! probed: `fdatasync` after writing as many bytes as the commit of one post does.
+//! frames and the channel. Each poster sends its next post when the one before is broadcast. In turn with the posts, the disk
+//! is probed: `fdatasync` after writing as many bytes as the commit of one post does.
 //!
 //! Prints one line of JSON for each number of posters.
 
@@ -26,18 +26,21 @@ use std::{
 };
 
 use actix::Addr;
-use actix_web::rt::{System, spawn};
+use actix_web::rt::{System, spawn, time::sleep};
 use clap::Parser;
 use hinotori::{Endpoint, Subscription};
 use serde_json::{Value, json};
 
-use chat::{Close, Keep, Kind, LOBBY, Limit, MessageStore, Meters, Post, Synchronous};
+use chat::{Close, Keep, Kind, LOBBY, Limit, MessageStore, Meters, Post};
 
 /// What the commit of one post adds to SQLite's write-ahead log: a page of each of its two tables, with their headers.
 const COMMIT: usize = 2 * (4_096 + 24);
 
 /// Bytes of the file that the probe writes over and over, as SQLite does with its log.
 const PROBED: usize = 4 << 20;
+
+/// How long posters post until the disk is probed again, for a third of that time: neighbours of the disk come and go.
+const SLICE: Duration = Duration::from_millis(250);
 
 /// The history's limits: the program's defaults.
 const LIMIT: Limit = Limit { messages: 10_000, bytes: 16 << 20 };
@@ -83,30 +86,45 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let options = Options::parse();
     let folder = Folder::new()?;
     for &posters in &options.posters {
-        let synced = probe(&folder.0.join("probe"), Duration::from_secs_f64(options.secs / 3.0))?;
+        let mut disk = Disk::new(&folder.0.join("probe"))?;
         let file = folder.0.join(format!("{posters}.db"));
-        let store = options.store.clone().unwrap_or(Kind::Sqlite(file, Synchronous::Full));
-        let posted = System::new().block_on(measure(&store, posters, &options))?;
-        println!("{}", report(posters, synced, posted));
+        let store = match &options.store {
+            Some(store) => store.clone(),
+            None => format!("sqlite:{}", file.display()).parse()?,
+        };
+        let posted = System::new().block_on(measure(&store, posters, &options, &mut disk))?;
+        println!("{}", report(posters, disk.took, posted));
     }
     Ok(())
 }
 
-/// How long it takes to write as much as a post does, and to have the disk keep it; in microseconds, ascending.
-fn probe(file: &Path, time: Duration) -> io::Result<Vec<u64>> {
-    let (file, bytes) = (File::create(file)?, vec![0x5a; COMMIT]);
-    file.write_all_at(&vec![0; PROBED], 0)?;
-    file.sync_all()?;
-    let (begin, mut took, mut at) = (Instant::now(), Vec::new(), 0);
-    while begin.elapsed() < time {
-        let start = Instant::now();
-        file.write_all_at(&bytes, at)?;
-        file.sync_data()?;
-        took.push(micros(start.elapsed()));
-        at = (at + COMMIT as u64) % (PROBED - COMMIT) as u64;
+/// How long it takes to write as much as a post does, and to have the disk keep it.
+struct Disk {
+    file: File,
+    at: u64,
+    /// In microseconds.
+    took: Vec<u64>,
+}
+
+impl Disk {
+    fn new(file: &Path) -> io::Result<Self> {
+        let file = File::create(file)?;
+        file.write_all_at(&vec![0; PROBED], 0)?;
+        file.sync_all()?;
+        Ok(Self { file, at: 0, took: Vec::new() })
     }
-    took.sort_unstable();
-    Ok(took)
+
+    fn probe(&mut self, time: Duration) -> io::Result<()> {
+        let (begin, bytes) = (Instant::now(), vec![0x5a; COMMIT]);
+        while begin.elapsed() < time {
+            let start = Instant::now();
+            self.file.write_all_at(&bytes, self.at)?;
+            self.file.sync_data()?;
+            self.took.push(micros(start.elapsed()));
+            self.at = (self.at + COMMIT as u64) % (PROBED - COMMIT) as u64;
+        }
+        Ok(())
+    }
 }
 
 /// What the posters share.
@@ -118,8 +136,9 @@ struct Posters {
     is_over: Cell<bool>,
 }
 
+#[derive(Default)]
 struct Posted {
-    /// Microseconds from a post to its broadcast, ascending.
+    /// Microseconds from a post to its broadcast.
     took: Vec<u64>,
     wall: Duration,
     /// Of the whole process: posters, subscriber, actor and writer.
@@ -130,35 +149,33 @@ async fn measure(
     store: &Kind,
     posters: usize,
     options: &Options,
+    disk: &mut Disk,
 ) -> Result<Posted, Box<dyn std::error::Error>> {
     let endpoint = Endpoint::new();
     let log = store.log(Keep::All, Meters::register(endpoint.registry())?)?;
     let store = MessageStore::start(log, LIMIT, &endpoint)?;
-    let subscription = endpoint.subscribe(LOBBY);
-    let shared = Rc::new(Posters {
-        store: store.clone(),
-        begin: Instant::now(),
-        took: RefCell::default(),
-        is_over: Cell::new(false),
-    });
-    let cpu = cpu();
-    let subscriber = spawn(hear(subscription, shared.clone()));
-    let tasks: Vec<_> = (0..posters).map(|_| spawn(post(options.size, shared.clone()))).collect();
-    actix_web::rt::time::sleep(Duration::from_secs_f64(options.secs)).await;
-    shared.is_over.set(true);
-    let mut posts = 0;
-    for task in tasks {
-        posts += task.await?;
+    let (took, is_over, begin) = (RefCell::default(), Cell::new(false), Instant::now());
+    let shared = Rc::new(Posters { store: store.clone(), begin, took, is_over });
+    let subscriber = spawn(hear(endpoint.subscribe(LOBBY), shared.clone()));
+    let (mut posts, mut posted) = (0, Posted::default());
+    while posted.wall.as_secs_f64() < options.secs {
+        disk.probe(SLICE / 3)?;
+        let (begin, cpu) = (Instant::now(), cpu());
+        shared.is_over.set(false);
+        let tasks: Vec<_> = (0..posters).map(|_| spawn(post(options.size, shared.clone()))).collect();
+        sleep(SLICE).await;
+        shared.is_over.set(true);
+        for task in tasks {
+            posts += task.await?;
+        }
+        posted.wall += begin.elapsed();
+        posted.cpu += self::cpu() - cpu;
     }
-    let (wall, cpu) = (shared.begin.elapsed(), self::cpu() - cpu);
     store.send(Close).await?;
-    // ends the subscription
-    drop(endpoint);
     subscriber.abort();
-    let mut took = shared.took.take();
-    assert_eq!(took.len(), posts, "every post is broadcast once");
-    took.sort_unstable();
-    Ok(Posted { took, wall, cpu })
+    posted.took = shared.took.take();
+    assert_eq!(posted.took.len(), posts, "every post is broadcast once");
+    Ok(posted)
 }
 
 /// Posts until it is over; returns how many. Each post begins with when it was sent.
@@ -196,7 +213,9 @@ fn cpu() -> Duration {
     Duration::from_millis(10 * fields.map(|ticks| ticks.parse::<u64>().unwrap()).sum::<u64>())
 }
 
-fn report(posters: usize, synced: Vec<u64>, Posted { took, wall, cpu }: Posted) -> Value {
+fn report(posters: usize, mut synced: Vec<u64>, Posted { mut took, wall, cpu }: Posted) -> Value {
+    took.sort_unstable();
+    synced.sort_unstable();
     let over_sync =
         quantile(&took, 0.5).zip(quantile(&synced, 0.5)).map(|(post, sync)| post.saturating_sub(sync));
     json!({

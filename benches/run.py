@@ -21,7 +21,7 @@ import time
 import tables
 from quiet import Quiet
 from servers import (
-    BUILT, LOAD_CORE, ROOT, SERVER_CORE, Chat, Floor, certificate, database, instructions, store_posts, system_calls,
+    BUILT, LOAD_CORE, ROOT, SERVER_CORE, Chat, Floor, certificate, database, epoch, instructions, store_posts, system_calls,
 )
 
 # descriptors that a server needs for purposes other than clients
@@ -193,6 +193,19 @@ def history(bench):
     return {messages: bench.rounds(lambda start: join(start, messages), bench.chats) for messages in lengths}
 
 
+def recovery(bench):
+    """Joins whose clients are told what they missed, of a history of 1,000 messages."""
+
+    def join(start, missed):
+        with database() as file, start(STORE=f"sqlite:{file}") as chat:
+            chat.post(1_000)
+            cursor = json.dumps({"last_seen_id": 1_000 - missed, "epoch": epoch(file)})
+            return chat.measure("connect", "-n", 1_000, "--hold", 1, "--join", cursor)
+
+    sides = {"ours": bench.chats["ours"]}
+    return {missed: bench.rounds(lambda start: join(start, missed), sides) for missed in (0, 10, 100, 1_000)}
+
+
 def workers(bench):
     """One worker and two on the same core; and two that have both cores, one of which the load needs too."""
     arguments = ["fanout", "-n", 1_000, "--rate", 50, "--secs", bench.secs]
@@ -232,6 +245,7 @@ PARTS = [
     deflate,
     posts,
     history,
+    recovery,
     workers,
     fairness,
 ]

@@ -7,6 +7,7 @@ import pathlib
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -129,6 +130,12 @@ def database():
     SCRATCH.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=SCRATCH) as folder:
         yield pathlib.Path(folder) / "chat.db"
+
+
+def epoch(file):
+    """The number that names the history of a database, while its server runs."""
+    with contextlib.closing(sqlite3.connect(file)) as database:
+        return database.execute("SELECT epoch FROM topics").fetchone()[0]
 
 
 def store_posts(secs, posters):

@@ -104,6 +104,10 @@ def history_rows(part):
                 "14,000")]
 
 
+def recovery_rows(part):
+    return [Row("CPU per connect and join that is told 100 missed messages, µs", part["100"], "cpu_us_per_join", 0, at_most=150)]
+
+
 def memory_rows(part):
     what = {
         "heartbeats": ("the same after 100 heartbeats each", 3.5),
@@ -151,6 +155,7 @@ ROWS = {
     "saturation": saturation_rows,
     "heartbeat": heartbeat_rows,
     "history": history_rows,
+    "recovery": recovery_rows,
     "connect": connect_rows,
     "memory": memory_rows,
     "storm": storm_rows,
@@ -282,6 +287,13 @@ def history_table(results):
     )
 
 
+def recovery_table(results):
+    return table(
+        ["missed messages", "CPU per connect and join, µs"],
+        [[f"{int(n):,}", of(rows, "ours", "cpu_us_per_join", 0)] for n, rows in results["recovery"].items()],
+    )
+
+
 def posts_table(results):
     names = {
         "store": "the store alone, one subscriber",
@@ -328,6 +340,7 @@ TABLES = {
     "deflate": deflate_table,
     "posts": posts_table,
     "history": history_table,
+    "recovery": recovery_table,
     "workers": workers_table,
     "fairness": fairness_table,
 }

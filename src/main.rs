@@ -14,7 +14,10 @@ use settings::Settings;
 
 #[actix_web::main]
 async fn main() -> ExitCode {
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"))
+        // at debug it logs what it writes: everybody's messages
+        .filter_module("tokio_postgres", log::LevelFilter::Info)
+        .init();
     log_panics();
     let settings = Settings::parse();
     let result = match &settings {

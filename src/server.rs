@@ -20,7 +20,9 @@ pub(crate) async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
         .drainer(settings.drainer())
         .build();
     if settings.store == Kind::Memory && settings.keep != Keep::All {
-        return Err("--keep needs a database: set --store sqlite:PATH, or remove --keep".into());
+        return Err(
+            "--keep needs a database: set --store sqlite:PATH or postgres://…, or remove --keep".into()
+        );
     }
     let log = settings.store.log(settings.keep, Meters::register(endpoint.registry())?)?;
     let store = MessageStore::start(log, settings.history(), &endpoint)?;

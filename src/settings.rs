@@ -49,9 +49,10 @@ pub(crate) struct Settings {
     /// addresses and networks, such as 127.0.0.1,10.0.0.0/8. None by default; the header is then ignored.
     #[arg(long, env = "TRUSTED_PROXIES", default_value = "", hide_default_value = true)]
     trusted_proxies: TrustedProxies,
-    /// Where messages are stored: memory, or sqlite: and the path of a database file, such as sqlite:chat.db, which is
-    /// created if it does not exist. In memory, they are lost when the process ends.
-    #[arg(long, env = "STORE", default_value = "memory")]
+    /// Where messages are stored: memory; sqlite: and the path of a database file, such as sqlite:chat.db, which is
+    /// created if it does not exist; or a PostgreSQL database, such as postgres://user:password@host/chat. In memory, they
+    /// are lost when the process ends.
+    #[arg(long, env = "STORE", hide_env_values = true, default_value = "memory")]
     pub(crate) store: Kind,
     /// Which messages a database keeps: all, a number of messages such as 100000, or an age in days or hours such as 30d
     /// or 12h. Older messages are deleted.

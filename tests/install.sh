@@ -12,6 +12,14 @@ else
     echo "error: the tests need $program: install the packages $*, or run this as root or with sudo" >&2
     exit 1
 fi
+case " $* " in
+    # the tests start PostgreSQL themselves: no server of the system is made
+    *" postgresql "*)
+        $as_root mkdir -p /etc/postgresql-common
+        [ -e /etc/postgresql-common/createcluster.conf ] ||
+            echo 'create_main_cluster = false' | $as_root tee /etc/postgresql-common/createcluster.conf >/dev/null
+        ;;
+esac
 $as_root apt-get update
 $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@" </dev/null
 # the tests start nginx themselves: its service is not wanted

@@ -124,8 +124,8 @@ impl Message {
 
     /// Its JSON without the likes.
     pub(super) fn body(&self) -> String {
-        let body = self.head.strip_suffix(LIKES).unwrap_or(&self.head);
-        String::from_utf8_lossy(body).into_owned() + "}"
+        let body = [self.head.strip_suffix(LIKES).unwrap_or(&self.head), b"}"].concat();
+        String::from_utf8(body).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
     }
 
     pub(super) fn id(&self) -> u64 {

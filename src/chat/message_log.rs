@@ -2,7 +2,7 @@
 //!
 //! The log assigns ids and counts likes. It broadcasts nothing: [`MessageStore`](super::MessageStore) submits commands, and
 //! applies and broadcasts what the log has committed. [`Memory`] stores nothing beyond the process,
-//! [`Sqlite`](sqlite::Sqlite) stores a file. `suite.rs` tests what both must do.
+//! [`Sqlite`](sqlite::Sqlite) stores a file, [`Postgres`](postgres::Postgres) a database. `suite.rs` tests what all must do.
 
 mod command;
 mod done;
@@ -11,6 +11,7 @@ mod keep;
 mod kind;
 mod memory;
 mod meters;
+mod postgres;
 mod queue;
 mod snapshot;
 mod sqlite;
@@ -36,6 +37,7 @@ pub(crate) use kind::Kind;
 pub(crate) use memory::Memory;
 pub(crate) use meters::Meters;
 pub(crate) use snapshot::{Liked, Page, Snapshot};
+#[cfg(test)]
 pub(crate) use sqlite::Synchronous;
 
 /// Keeps messages and gives them their ids, which count from 1 without a gap.

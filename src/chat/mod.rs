@@ -18,8 +18,6 @@ mod user_socket;
 
 pub(crate) use chat_channel::ChatChannel;
 pub(crate) use history::Limit;
-#[allow(unused_imports, reason = "the benchmark of posts names it")]
-pub(crate) use message_log::Synchronous;
 pub(crate) use message_log::{Keep, Kind, Meters};
 pub(crate) use message_store::{Close, Like, Load, LoadBefore, MessageStore, Post, Recover};
 pub(crate) use page::Page;

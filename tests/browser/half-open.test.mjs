@@ -39,13 +39,13 @@ async function replaced(dead, ...history) {
   await closing
   await chat.page.clock.runFor(2_000)
   const lobby = await joins.take()
-  lobby.history(...history)
+  lobby.enters("A", ...history)
   return { lobby, close }
 }
 
 test("the late close of a connection that was replaced changes nothing", async () => {
   const first = await joins.take()
-  first.history(M(1, "a"))
+  first.enters("A", M(1, "a"))
   await until(state, { isLost: false, shown: ["a"] })
   const { lobby, close } = await replaced(first, M(1, "a"), M(2, "b"))
   await until(state, { isLost: false, shown: ["a", "b"] })
@@ -56,7 +56,7 @@ test("the late close of a connection that was replaced changes nothing", async (
 
 test("the late closes of several, in any order, change nothing", async () => {
   let lobby = await joins.take()
-  lobby.history(M(1, "a"))
+  lobby.enters("A", M(1, "a"))
   const closes = []
   for (let i = 0; i < 3; i++) {
     const next = await replaced(lobby, M(1, "a"))
@@ -74,7 +74,7 @@ test("the late closes of several, in any order, change nothing", async () => {
 
 test("a connection that is given up is lost at once, not when it is closed", async () => {
   const first = await joins.take()
-  first.history(M(1, "a"))
+  first.enters("A", M(1, "a"))
   await until(state, { isLost: false, shown: ["a"] })
   await chat.page.evaluate(() => {
     const notice = document.getElementById("connection-lost")
@@ -89,7 +89,7 @@ test("a connection that is given up is lost at once, not when it is closed", asy
 
 test("when the newest is lost too the page says so, and the late close of the old one does not hide it", async () => {
   const first = await joins.take()
-  first.history(M(1, "a"))
+  first.enters("A", M(1, "a"))
   await until(state, { isLost: false, shown: ["a"] })
   const { lobby, close } = await replaced(first, M(1, "a"))
   await until(state, { isLost: false, shown: ["a"] })
@@ -99,6 +99,6 @@ test("when the newest is lost too the page says so, and the late close of the ol
   await close()
   await chat.page.clock.runFor(2_000)
   const last = await joins.take()
-  last.history(M(1, "a"))
+  last.enters("A", M(1, "a"))
   await until(state, { isLost: false, shown: ["a"] })
 })

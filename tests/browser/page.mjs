@@ -59,10 +59,9 @@ export class ChatPage {
     await loaded
   }
 
-  /** Resolves once app.js has appended both histories that it gets when it joins. */
+  /** Resolves once app.js has appended what a join brings. */
   historyLoaded() {
-    let seen = 0
-    return this.page.waitForEvent("console", message => message.text().startsWith("Loaded messages:") && ++seen === 2)
+    return this.page.waitForEvent("console", message => message.text().startsWith("Loaded messages:"))
   }
 
   get input() { return this.page.locator("#message-input") }

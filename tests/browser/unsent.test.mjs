@@ -150,7 +150,7 @@ for (const [transport, options] of [["a WebSocket", {}], ["long polling", { webS
       await until(async () => (await chat.messages())[0].likes, 1)
     })
 
-    test("what was on the wire when the connection broke is not sent again if it got through", async () => {
+    test("what was on the wire when the connection broke is there once if it got through", async () => {
       await open(options)
       await chat.post("a")
       await chat.shows("a")

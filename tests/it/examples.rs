@@ -1,6 +1,6 @@
 //! The examples of the library: what each of them says that it shows is what a client sees.
 
-use std::{collections::BTreeSet, fs, path::Path, time::SystemTime};
+use std::{collections::BTreeSet, fs, ops::RangeInclusive, path::Path, time::SystemTime};
 
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use hinotori_protocol::phoenix_token::PhoenixToken;
@@ -367,6 +367,78 @@ fn publish_ticks_for_all_who_listen_to_the_clock() {
     for [first, second] in ticks {
         assert_eq!(first + 1, second);
     }
+}
+
+/// Opens a socket and joins the scores with a cursor. Returns the reply.
+fn recover(server: &Server, last: u64, epoch: &Value) -> (Client, Value) {
+    let mut client = Client::open(server.port, "/socket/websocket?vsn=2.0.0");
+    client.send(&json!(["1", "1", "scores", "phx_join", { "last_seen_id": last, "epoch": epoch }]));
+    let reply = client.message();
+    assert!(same(&reply, &json!(["1", "1", "scores", "phx_reply", reply[4]])), "{reply}");
+    assert_eq!(reply[4]["status"], "ok", "{reply}");
+    (client, reply[4]["response"].clone())
+}
+
+fn score(id: u64) -> Value {
+    json!({ "id": id, "home": id, "away": 7 })
+}
+
+fn publish_scores(server: &Server, ids: RangeInclusive<u64>) {
+    for id in ids {
+        let body = json!({ "home": id, "away": 7 }).to_string();
+        assert_eq!(post(server, "/scores", &body).status, 202);
+    }
+}
+
+#[test]
+fn scores_gives_a_client_that_was_cut_exactly_what_it_missed_and_then_what_is_live() {
+    let server = Launch::example("scores").start();
+    publish_scores(&server, 1..=2);
+    let (client, reply) = recover(&server, 0, &Value::Null);
+    let epoch = reply["epoch"].clone();
+    let first = json!({ "recovered": false, "reason": "epoch", "epoch": epoch, "last_id": 2 });
+    assert_eq!(reply, first);
+    let history = json!({ "epoch": epoch, "last_id": 2, "messages": [score(1), score(2)] });
+    client.expect(&json!(["1", null, "scores", "history", history]));
+    publish_scores(&server, 3..=3);
+    hears(&client, "scores", "score", &score(3));
+
+    drop(client);
+    publish_scores(&server, 4..=6);
+    let (mut client, reply) = recover(&server, 3, &epoch);
+    let missed = json!([score(4), score(5), score(6)]);
+    assert_eq!(reply, json!({ "recovered": true, "epoch": epoch, "last_id": 6, "messages": missed }));
+    publish_scores(&server, 7..=8);
+    for id in 7..=8 {
+        hears(&client, "scores", "score", &score(id));
+    }
+    client.send(&json!(["1", "2", "scores", "history", {}]));
+    assert_eq!(client.message()[4]["last_id"], 8);
+
+    // who is too far behind is given the history, and never a part of what is missing
+    publish_scores(&server, 9..=1_009);
+    let (client, reply) = recover(&server, 8, &epoch);
+    assert_eq!((&reply["recovered"], &reply["reason"]), (&json!(false), &json!("too_old")));
+    let history = client.message()[4].clone();
+    assert_eq!((&history["last_id"], history["messages"].as_array().unwrap().len()), (&json!(1_009), 1_000));
+    let (_client, reply) = recover(&server, 9, &epoch);
+    assert_eq!(reply["messages"].as_array().unwrap().len(), 1_000);
+    let (_client, reply) = recover(&server, 1_010, &epoch);
+    assert_eq!(reply["reason"], "ahead");
+}
+
+#[test]
+fn scores_join_as_ever_without_a_cursor_and_refuse_one_that_is_no_number() {
+    let server = Launch::example("scores").start();
+    let client = enter(&server, "", "scores", &json!({}));
+    publish_scores(&server, 1..=1);
+    hears(&client, "scores", "score", &score(1));
+    let mut client = Client::open(server.port, "/socket/websocket?vsn=2.0.0");
+    client.send(&json!(["1", "1", "scores", "phx_join", { "last_seen_id": -1 }]));
+    let why = "invalid payload: last_seen_id: invalid value: integer `-1`, expected u64";
+    client.expect(
+        &json!(["1", "1", "scores", "phx_reply", { "status": "error", "response": { "reason": why } }]),
+    );
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use crate::{
     folder::Folder,
+    instance::Instance,
     replay::{Conversation, play_all},
     server::{Launch, Server},
 };
@@ -59,7 +60,8 @@ fn connecting_tokens_limits_and_long_poll_go_as_recorded_on_actix_webs_own_serve
 fn the_chat_goes_as_recorded_from_its_start_to_its_third_conversation_with_each_store() {
     let folder = Folder::new();
     let database = format!("sqlite:{}", folder.path().join("chat.db").display());
-    for store in ["memory", &database] {
+    let postgres = Instance::shared().database().address();
+    for store in ["memory", &database, &postgres] {
         // one server for all three: each goes on where the one before it ended
         let server = Launch::chat().set("STORE", store).start();
         for conversation in Conversation::read("chat.json") {

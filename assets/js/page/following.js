@@ -17,6 +17,9 @@ const resizes = new ResizeObserver(() => {
 })
 for (const element of [pane, ...pane.children]) resizes.observe(element)
 
+/** Pixels above the visible part of the list. A reader who follows counts as scrolled to the end already. */
+export const above = () => (following ? pane.scrollHeight - pane.clientHeight : pane.scrollTop)
+
 /** Takes the reader along to what comes next, wherever they are. */
 export function follow() {
   following = true

@@ -1,94 +1,92 @@
-// The list of messages. app.js appends every message that it gets: the history twice when it joins, and again at each
-// reconnect. This module keeps one element a message in #messages, in the order of ids, with the newest number of likes. It
-// moves and removes elements that app.js made and never builds markup of its own, so nothing that app.js escaped can come
-// back to life.
+// The list of messages. app.js appends every message that it gets, be it new, missed or older than all others. This module keeps
+// one element per message in #messages, in the order of ids, with the newest number of likes. It moves and removes elements that
+// app.js made and never builds markup of its own, so nothing that app.js escaped can come back to life.
 //
-// # Two lives of the server
+// # Epochs
 //
-// Unless the server has a database, a restart loses its messages: ids begin at 1 again, with other messages. So when
-// the connection is lost everything shown turns *stale* (dimmed), and fresh again one by one as the server sends it anew.
-// What arrives then comes from the same life if it reaches the newest stale id, since a history ends with the newest
-// message and ids only grow, and if it contradicts no stale message of the same id. Else the stale ones are of a former
-// life and all go. While nothing arrives, as after a restart without a history, they stay to be read.
+// Within one epoch of the server's store, ids have no gap, and neither has the list. When the connection is lost, all messages
+// turn *stale* (dimmed). They are fresh again when the page rejoins the same epoch. Without a database, a restart of the server
+// begins another epoch: ids start at 1 again, with other messages. The stale ones then stay readable until the first message of
+// the new epoch replaces them.
 
 import { on } from "./connection.js"
 
 export const list = document.getElementById("messages")
+const pane = list.closest("[role=log]")
 
+let epoch = null // the server's
+let newest = 0 // the page has the messages of this epoch up to this id
 let shown = new Map() // id → li, ids ascending
-let newest = 0
-let newestStale = 0
+let isFormer = false // the messages shown belong to an earlier epoch
 
 // One class a selector: with two, Chromium searches the whole list for each element.
 const idOf = li => Number(li.querySelector(".like-button").dataset.messageId)
 const likesOf = li => li.querySelector(".like-button").querySelector("span")
 const contentOf = li => li.querySelector(".reply-button").dataset.content
 
-// All of a message that can't change in one life of the server.
-function wordsOf(li) {
-  const quote = li.querySelector("p").previousElementSibling
-  return JSON.stringify([quote?.textContent, contentOf(li)])
-}
-
-const contradicts = li => {
-  const old = shown.get(idOf(li))
-  return old !== undefined && wordsOf(old) !== wordsOf(li)
-}
-
-// A batch is what one frame from the server brought: a new message or a whole history.
+// A batch is what app.js appended for one event. Its ids are consecutive.
 const observer = new MutationObserver(records => {
   const batch = records.flatMap(record => [...record.addedNodes])
-  if (newestStale > 0 && (idOf(batch.at(-1)) < newestStale || batch.some(contradicts))) forgetFormerLife()
+  // A history that begins after a gap replaces the list. Scrolling up loads what is before it.
+  if (isFormer || idOf(batch[0]) > newest + 1) clear()
 
-  let inOrder = true
+  const came = new Set()
   for (const li of batch) {
-    const id = idOf(li)
-    const old = shown.get(id)
-    if (old && wordsOf(old) === wordsOf(li)) {
+    const old = shown.get(idOf(li))
+    if (old) {
       // The old element stays: the reader may have the focus or a selection in it.
       refresh(old, li)
       li.remove()
       continue
     }
-    old?.remove()
     label(li)
-    shown.set(id, li)
-    inOrder &&= id >= newest
-    newest = Math.max(newest, id)
+    came.add(li)
   }
-  if (!inOrder) sort()
+  insert(came)
   observer.takeRecords() // our own changes
 })
 observer.observe(list, { childList: true })
 
 function refresh(old, li) {
-  // Likes only grow, and a history that was on its way while someone liked comes late: the greater number is the newer
-  // one. A stale number may be of a former life that had the same words.
+  // Likes only grow, and a history that was on its way while someone liked comes late: the greater number is the newer one.
   const [before, now] = [likesOf(old), likesOf(li)]
-  if (old.classList.contains("stale") || Number(now.textContent) > Number(before.textContent)) {
-    before.textContent = now.textContent
-  }
-  old.classList.remove("stale")
+  if (Number(now.textContent) > Number(before.textContent)) before.textContent = now.textContent
 }
 
-function forgetFormerLife() {
-  for (const [id, li] of shown) {
-    if (!li.classList.contains("stale")) continue
-    li.remove()
-    shown.delete(id)
-  }
-  newest = [...shown.keys()].at(-1) ?? 0
-  newestStale = 0
+function clear() {
+  for (const li of shown.values()) li.remove()
+  shown.clear()
+  isFormer = false
 }
 
-// Linear: both runs, those that were there and those that came, are in order already, and few elements move.
-function sort() {
+function insert(came) {
+  if (came.size === 0) return
+  const [first] = came
+  const inOrder = idOf(first) > newest
+  for (const li of came) shown.set(idOf(li), li)
+  newest = Math.max(newest, idOf([...came].at(-1)))
+  if (!inOrder) keepPlace(() => sort(came))
+}
+
+// Linear: both the old and the new elements are in order already. Only the new ones move.
+function sort(came) {
   shown = new Map([...shown].sort(([a], [b]) => a - b))
   let next = null
   for (const li of [...shown.values()].reverse()) {
-    if (li.nextElementSibling !== next) list.insertBefore(li, next)
+    if (came.has(li) && li.nextElementSibling !== next) list.insertBefore(li, next)
     next = li
   }
+}
+
+// Keeps what the reader sees in place while `change` inserts elements above it. Scroll anchoring is not enough: it does nothing
+// at the very top, and Safari has none.
+function keepPlace(change) {
+  const mark = list.firstElementChild
+  pane.style.overflowAnchor = "none"
+  const before = mark.getBoundingClientRect().top
+  change()
+  pane.scrollTop += mark.getBoundingClientRect().top - before
+  pane.style.overflowAnchor = ""
 }
 
 function label(li) {
@@ -100,22 +98,39 @@ function label(li) {
   reply.ariaLabel = "返信"
 }
 
+on("joining", params => Object.assign(params, { last_seen_id: newest, epoch }))
+
+on("joined", response => {
+  if (response.recovered || response.reason === "too_old") {
+    if (!isFormer) for (const li of shown.values()) li.classList.remove("stale")
+    return
+  }
+  epoch = response.epoch
+  newest = 0
+  isFormer = true
+})
+
+// A store that has deleted all its messages has an empty history but goes on counting.
+on("ready", ({ recovery }) => { newest = Math.max(newest, recovery.last) })
+
 on("lost", () => {
-  newestStale = newest
   for (const li of shown.values()) li.classList.add("stale")
 })
 
-/** A message as others point at it: `{id, content}`. */
-export const targetOf = button => ({ id: Number(button.dataset.messageId), content: contentOf(button.closest("li")) })
+/** The smallest id shown of this epoch, undefined if none is shown. */
+export const oldest = () => (isFormer ? undefined : shown.keys().next().value)
 
-/** The element of a message, unless that id is now another message's. */
-export function find({ id, content }) {
-  const li = shown.get(id)
-  return li && contentOf(li) === content ? li : undefined
+/** A message as others point at it: `{id, epoch, content}`. */
+export function targetOf(button) {
+  const li = button.closest("li")
+  return { id: Number(button.dataset.messageId), epoch: isFormer ? null : epoch, content: contentOf(li) }
 }
 
-/** Whether the server has this message, as far as the page knows. */
-export const isCurrent = target => find(target)?.classList.contains("stale") === false
+/** Whether the message belongs to the server's present epoch. */
+export const isCurrent = target => target.epoch === epoch
+
+/** The element of a message, if it is shown. */
+export const find = target => (isCurrent(target) ? shown.get(target.id) : undefined)
 
 export function likes(target) {
   const li = find(target)

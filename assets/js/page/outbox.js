@@ -9,13 +9,11 @@
 // waiting   ours to send, in the order of writing, once the lobby is joined and its history is here
 // handed    app.js has pushed it, and no transport has had it yet
 // carried   on the wire in `carrier`, a Join
-// refused   the reader decides: the server said no (`reason`), or it went out TRIES times and never came back
+// refused   the reader decides: the server said no (`reason`), or it went out TRIES times and was never answered
 //
-// An item is done when the server has it: the message comes back, live or in a history, or the like is answered or counted.
-// One that was carried in a join that is over and isn't in a later history was lost, and waits again.
-//
-// A message has no id of its own before the server has it. So one is known by its words and its quote, among those newer than
-// the newest when it went out: if somebody else writes the same words in the moment in which ours are lost, ours are lost.
+// An item is done when the server has answered it. An item that was carried in a former join may have been lost, and waits again.
+// Sending a message again is safe: the server stores one message per nonce. A like has no nonce. It is sent again only after its
+// join is over, when it can no longer arrive, and only if the message has no more likes than when the like went out.
 
 import * as connection from "./connection.js"
 import * as messages from "./messages.js"
@@ -35,7 +33,6 @@ export let items = []
 /** Whether they outlast a reload. */
 export let isSaved = true
 
-let newest = 0 // id of the newest message of this life of the server
 let tellChange = () => {}
 
 /** Sets what is called after each change. */
@@ -46,7 +43,7 @@ export function onChange(listener) {
 
 /** Takes a message in, as an answer to `target` or to nothing. False if app.js must not push it: the outbox will. */
 export function post(message, target) {
-  return add({ event: "new_message", payload: { message, reply_to: target?.id ?? null }, target })
+  return add({ event: "new_message", payload: { message, reply_to: target?.id ?? null, nonce: nonce() }, target })
 }
 
 /** Takes a like of `target` in. False if app.js must not push it. */
@@ -54,6 +51,9 @@ export function like(target) {
   items = items.filter(item => !(isLike(item) && item.state === "refused" && item.target.id === target.id))
   return add({ event: "like_message", payload: { message_id: target.id }, target })
 }
+
+// crypto.randomUUID exists only on pages loaded over TLS.
+const nonce = () => Array.from(crypto.getRandomValues(new Uint32Array(4)), part => part.toString(36)).join("-")
 
 function add(words) {
   const item = { ...words, state: "waiting", tries: 0 }
@@ -95,7 +95,7 @@ function settle() {
   const join = connection.current()
   if (join) {
     items = items.filter(item => !(isLike(item) && lacksTarget(item) && !messages.find(item.target)))
-    for (const item of items) if (item.state === "carried" && item.carrier.isOver) giveBack(item)
+    for (const item of items) if (item.state === "carried" && item.carrier !== join) reconsider(item)
     const isBusy = items.some(item => item.carrier === join && item.state === "carried" && !item.isLate)
     const next = items.find(isPossible)
     if (next && !isBusy) carry(next, join, join.push(next.event, next.payload))
@@ -104,14 +104,22 @@ function settle() {
   tellChange()
 }
 
-function giveBack(item) {
+/** Decides about an item that was carried in a former join. */
+function reconsider(item) {
+  if (isLike(item) && !item.carrier.isOver) return
+  if (isLike(item) && messages.likes(item.target) > item.mark) return counted(item)
   item.state = item.tries < TRIES ? "waiting" : "refused"
 }
 
+// Several likes of one message may have been on the wire: each additional like stands for one of them.
+function counted(like) {
+  done(like)
+  for (const other of items) if (isLike(other) && other.state === "carried" && other.target.id === like.target.id) other.mark++
+}
+
 function carry(item, carrier, ref) {
-  // What is newer than this mark may be the item itself. A later try may be in another life of the server.
-  const now = isLike(item) ? messages.likes(item.target) : newest
-  Object.assign(item, { state: "carried", carrier, ref, tries: item.tries + 1, mark: Math.min(item.mark ?? now, now) })
+  Object.assign(item, { state: "carried", carrier, ref, tries: item.tries + 1 })
+  if (isLike(item)) item.mark = messages.likes(item.target)
   watch(item)
 }
 
@@ -129,50 +137,23 @@ function done(item) {
   items = items.filter(other => other !== item)
 }
 
-const isPostOf = (item, message) => item.payload.message === message.content && item.payload.reply_to === message.reply_to_id
-const isLikeOf = (item, message) => item.target.id === message.id && item.target.content === message.content
-
-/** Whether a message of the history is what became of the item, or counts it. */
-function isIn(item, message) {
-  if (isLike(item)) return isLikeOf(item, message) && message.likes > item.mark
-  return isPostOf(item, message) && message.id > item.mark
-}
-
-// The same words may wait twice, and what has become of one of them is not the other too.
-function confirmBy(message, isItself) {
-  const found = items.filter(item => item.mark !== undefined && isItself(item, message))
-  for (const item of found) item.mark = isLike(item) ? item.mark + 1 : Math.max(item.mark, message.id)
-  if (found.length > 0) done(found[0])
-  return found.length > 0
-}
-
-connection.on("said", (carrier, { event, payload, ref }) => {
-  const isSame = item => item.event === event && Object.entries(item.payload).every(([key, value]) => payload[key] === value)
+connection.on("saying", (carrier, { event, payload, ref }) => {
+  const isSame = item => item.event === event && ["message", "reply_to", "message_id"].every(key => item.payload[key] === payload[key])
   const item = items.find(item => ["handed", "waiting"].includes(item.state) && isSame(item))
   if (!item) return
+  Object.assign(payload, item.payload)
   carry(item, carrier, ref)
   settle()
 })
 
-connection.on("message", message => {
-  newest = Math.max(newest, message.id)
-  if (confirmBy(message, (item, message) => !isLike(item) && isPostOf(item, message))) settle()
-})
-
-connection.on("ready", (_join, history) => {
-  newest = history.at(-1)?.id ?? 0
-  if (items.length > 0) for (const message of history) confirmBy(message, isIn)
-  settle()
-})
+connection.on("ready", settle)
 
 connection.on("answered", (carrier, { ref, status, response }) => {
   const item = items.find(item => item.carrier === carrier && item.ref === ref)
   if (!item) return
-  if (status === "error" && response.reason !== "message not found") {
-    Object.assign(item, { state: "refused", reason: response.reason ?? "error", mark: undefined })
-  } else if (isLike(item)) {
-    done(item)
-  }
+  const isRefused = status === "error" && response.reason !== "message not found"
+  if (isRefused) Object.assign(item, { state: "refused", reason: response.reason ?? "error" })
+  else done(item)
   settle()
 })
 

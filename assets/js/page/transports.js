@@ -1,4 +1,5 @@
-// Puts a Link below each transport that phoenix.js opens. Other modules hear a message after phoenix.js has handled it.
+// Puts a Link below each transport that phoenix.js opens. The Link sees each message before it passes, may replace it, and is
+// called again after phoenix.js has handled it.
 
 import { Link } from "./connection.js"
 
@@ -12,13 +13,23 @@ if (window.WebSocket) {
       this.#link = link
       this.addEventListener("open", () => link.opened())
       this.addEventListener("close", () => link.closed())
-      // phoenix.js sets its own handler as soon as it has this object: ours is then behind it.
-      queueMicrotask(() => this.addEventListener("message", ({ data }) => link.heard(data)))
+      // This listener runs before that of phoenix.js, which is set after the constructor returns.
+      let isHandingOn = false
+      this.addEventListener("message", event => {
+        if (isHandingOn) return
+        event.stopImmediatePropagation()
+        const { texts, after } = link.hears(event.data)
+        isHandingOn = true
+        for (const data of texts) this.dispatchEvent(new MessageEvent("message", { data }))
+        isHandingOn = false
+        // messages.js observes what app.js has appended; its microtask was queued first.
+        queueMicrotask(after)
+      })
     }
 
     send(text) {
-      super.send(text)
-      this.#link.said(text)
+      const passed = this.#link.says(text)
+      if (passed !== null) super.send(passed)
     }
 
     close(...args) {
@@ -33,6 +44,8 @@ if (window.WebSocket) {
   window.XMLHttpRequest = class extends XMLHttpRequest {
     #link = null
     #isPost
+    #heard = null // what the Link returned for each message of a poll
+    #translated
 
     open(method, url, ...rest) {
       super.open(method, url, ...rest)
@@ -43,18 +56,34 @@ if (window.WebSocket) {
       this.#link = session.link
       if (this.#isPost) return
       this.addEventListener("loadend", () => {
-        const { status, messages = [] } = answerIn(this.responseText)
+        const { status } = answerIn(super.responseText)
         const isOpen = polled ? [200, 204] : [410]
         if (!isOpen.includes(status)) return this.#link.closed()
         this.#link.opened()
         // phoenix.js handles each message in a timer of its own, set before this one.
-        setTimeout(() => messages.forEach(text => this.#link.heard(text)))
+        setTimeout(() => this.#heard?.forEach(({ after }) => after()))
       })
     }
 
+    // An empty body is valid: the server answers it like any other.
     send(body) {
-      super.send(body)
-      if (this.#isPost) for (const text of body.split("\n")) this.#link.said(text)
+      if (!this.#isPost) return super.send(body)
+      super.send(body.split("\n").map(text => this.#link.says(text)).filter(text => text !== null).join("\n"))
+    }
+
+    /** The answer to a poll, as phoenix.js gets it. */
+    get responseText() {
+      const text = super.responseText
+      if (this.#isPost || this.readyState !== XMLHttpRequest.DONE) return text
+      this.#translated ??= this.#translate(text)
+      return this.#translated
+    }
+
+    #translate(text) {
+      const answer = answerIn(text)
+      if (!answer.messages) return text
+      this.#heard = answer.messages.map(message => this.#link.hears(message))
+      return JSON.stringify({ ...answer, messages: this.#heard.flatMap(({ texts }) => texts) })
     }
   }
 

@@ -55,6 +55,7 @@
 //! | serving an `App` with its sockets | [`Server`] |
 //! | disconnecting clients at shutdown | [`Drainer`] |
 //! | hearing topics in a channel, a task or an actor | [`Context::subscribe`], [`Endpoint::subscribe`], [`Subscription`] |
+//! | messages that a client missed while it was away | [`recovery`] |
 //! | who is on a topic | [`Presence`] |
 //! | a WebSocket with your own protocol | [`RawSocket`] |
 //! | clients behind proxies | [`TrustedProxies`] |
@@ -144,7 +145,7 @@ pub use token::{Token, TokenError, WeakSecret};
 pub use transport::{AllowedOrigin, CheckOrigin, InvalidOrigin, SocketOptions};
 pub use wire::{
     EventError, IntoPayload, InvalidPattern, InvalidPayload, Pattern, Payload, PayloadError, PayloadList,
-    Status,
+    PayloadObject, Status,
 };
 
 /// Compiles and runs the code of the README.

@@ -206,6 +206,14 @@ impl std::fmt::Debug for ChannelTest {
 #[must_use = "a reply can be asserted by it"]
 pub struct Pushed(Ref);
 
+#[cfg(test)]
+impl Pushed {
+    /// The message's ref, as its reply has it.
+    pub(crate) fn reference(&self) -> Value {
+        Value::String(self.0.as_text().to_owned())
+    }
+}
+
 /// A message that a client received.
 #[derive(Debug, Clone, PartialEq)]
 struct Received {

@@ -2,6 +2,8 @@
 
 use std::{fmt, io, path::PathBuf, sync::Arc};
 
+use super::postgres::Failure;
+
 /// The log cannot be opened: the server does not start.
 #[derive(Debug)]
 pub(crate) enum OpenError {
@@ -30,6 +32,8 @@ pub(crate) enum OpenError {
     Remote(PathBuf),
     /// SQLite keeps no write-ahead log there.
     NoWal(PathBuf),
+    /// The database, by its hosts and its name, cannot be opened.
+    Postgres(String, Failure),
 }
 
 impl fmt::Display for OpenError {
@@ -71,6 +75,7 @@ impl fmt::Display for OpenError {
                 "{}: SQLite cannot keep a write-ahead log there; use a file system of this machine",
                 file.display()
             ),
+            Self::Postgres(database, failure) => write!(f, "{database}: {failure}"),
         }
     }
 }
@@ -80,6 +85,7 @@ impl std::error::Error for OpenError {
         match self {
             Self::Io(_, error) => Some(error),
             Self::Sqlite(_, error) => Some(error),
+            Self::Postgres(_, failure) => Some(failure),
             Self::InUse(_)
             | Self::Foreign(_)
             | Self::Newer { .. }
@@ -96,6 +102,8 @@ impl std::error::Error for OpenError {
 pub(crate) enum LogError {
     /// SQLite failed over the batch that it was part of.
     Sqlite(Arc<rusqlite::Error>),
+    /// The database failed over that batch, or that query.
+    Postgres(Arc<Failure>),
     /// The writer panicked over that batch, or the reader over its query.
     Panicked,
     /// The log is closed.
@@ -106,6 +114,7 @@ impl fmt::Display for LogError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sqlite(error) => write!(f, "{error}"),
+            Self::Postgres(failure) => write!(f, "{failure}"),
             Self::Panicked => f.write_str("the store panicked over it"),
             Self::Closed => f.write_str("the store is closed"),
         }
@@ -116,7 +125,14 @@ impl std::error::Error for LogError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Sqlite(error) => Some(&**error),
+            Self::Postgres(failure) => Some(&**failure),
             Self::Panicked | Self::Closed => None,
         }
+    }
+}
+
+impl From<Failure> for LogError {
+    fn from(failure: Failure) -> Self {
+        Self::Postgres(Arc::new(failure))
     }
 }

@@ -4,6 +4,7 @@ use std::{fmt, path::PathBuf, str::FromStr, sync::Arc};
 
 use super::{
     Keep, Memory, MessageLog, Meters, OpenError, Reader,
+    postgres::{DatabaseReader, Dsn, Postgres},
     sqlite::{FileReader, Sqlite, Synchronous},
 };
 
@@ -14,6 +15,8 @@ pub(crate) enum Kind {
     Memory,
     /// In a database of SQLite.
     Sqlite(PathBuf, Synchronous),
+    /// In a database of PostgreSQL.
+    Postgres(Dsn),
 }
 
 /// A text that is no [`Kind`].
@@ -23,8 +26,8 @@ pub(crate) struct InvalidKind;
 impl fmt::Display for InvalidKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "expected `memory`, or `sqlite:` and the path of a file, such as `sqlite:chat.db` or \
-             `sqlite:chat.db?synchronous=normal`",
+            "expected `memory`, `sqlite:` and the path of a file, such as `sqlite:chat.db` or \
+             `sqlite:chat.db?synchronous=normal`, or a database such as `postgres://user:password@host/chat`",
         )
     }
 }
@@ -35,6 +38,10 @@ impl FromStr for Kind {
     type Err = InvalidKind;
 
     fn from_str(text: &str) -> Result<Self, InvalidKind> {
+        // whatever is wrong with it: an error here would show the password
+        if text.starts_with("postgres") {
+            return Ok(Self::Postgres(Dsn::new(text)));
+        }
         let Some(file) = text.strip_prefix("sqlite:") else {
             return if text == "memory" { Ok(Self::Memory) } else { Err(InvalidKind) };
         };
@@ -52,11 +59,12 @@ impl Kind {
     /// The log of that kind.
     ///
     /// # Errors
-    /// [`OpenError`] if its file is not there for it.
+    /// [`OpenError`] if its file is not there for it, or the address of its database is wrong.
     pub(crate) fn log(&self, keep: Keep, meters: Meters) -> Result<Box<dyn MessageLog>, OpenError> {
         Ok(match self {
             Self::Memory => Box::new(Memory::default()),
             Self::Sqlite(file, synchronous) => Box::new(Sqlite::connect(file, *synchronous, keep, meters)?),
+            Self::Postgres(dsn) => Box::new(Postgres::new(dsn, keep, meters)?),
         })
     }
 }
@@ -70,6 +78,7 @@ impl Kind {
         Ok(match self {
             Self::Memory => Memory::default().reader(),
             Self::Sqlite(file, _) => Arc::new(FileReader::open(file)?),
+            Self::Postgres(dsn) => Arc::new(DatabaseReader::open(dsn)?),
         })
     }
 }
@@ -79,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_memory_or_a_file_of_sqlite_and_nothing_else() {
+    fn it_is_memory_a_file_of_sqlite_or_a_database_and_nothing_else() {
         assert_eq!("memory".parse(), Ok(Kind::Memory));
         for path in ["chat.db", "/var/lib/chat.db", "a:b"] {
             for (options, synchronous) in [
@@ -91,6 +100,9 @@ mod tests {
                 assert_eq!(parsed, Ok(Kind::Sqlite(path.into(), synchronous)));
             }
         }
+        for text in ["postgres://localhost/chat", "postgresql://ann:secret@db/chat", "postgres:oops"] {
+            assert_eq!(text.parse(), Ok(Kind::Postgres(Dsn::new(text))));
+        }
         for text in [
             "",
             "Memory",
@@ -100,7 +112,7 @@ mod tests {
             "sqlite:a?synchronous=off",
             "sqlite:a?",
             "chat.db",
-            "postgres://localhost",
+            "http://localhost",
         ] {
             assert_eq!(text.parse::<Kind>(), Err(InvalidKind), "{text}");
         }

@@ -6,7 +6,7 @@ use hinotori::prometheus::{self, Histogram, HistogramOpts, IntGauge, Registry};
 const COMMIT_SECONDS: [f64; 9] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.2, 1.0, 5.0];
 
 /// Posts and likes: up to as many as a batch can have.
-const BATCH_SIZE: [f64; 5] = [1.0, 4.0, 16.0, 64.0, 256.0];
+const BATCH_SIZE: [f64; 6] = [1.0, 4.0, 16.0, 64.0, 256.0, 1024.0];
 
 /// What is measured of a log.
 #[derive(Debug, Clone)]

@@ -7,6 +7,7 @@ use std::{
 };
 
 use hinotori::prometheus::IntGauge;
+use tokio::{sync::Notify, time::timeout};
 
 use super::{Busy, Command, Done};
 
@@ -21,6 +22,8 @@ pub(super) const MOST_BYTES: usize = 8 << 20;
 pub(super) struct Queue {
     state: Mutex<State>,
     changed: Condvar,
+    /// The same for a writer that is a task.
+    notify: Notify,
     /// How many wait.
     gauge: IntGauge,
 }
@@ -43,9 +46,19 @@ pub(super) enum Woken {
     Closed,
 }
 
+impl State {
+    fn woken(&self) -> Woken {
+        match (self.waiting.is_empty(), self.is_closed) {
+            (false, _) => Woken::Work,
+            (true, true) => Woken::Closed,
+            (true, false) => Woken::Idle,
+        }
+    }
+}
+
 impl Queue {
     pub(super) fn new(gauge: IntGauge) -> Self {
-        Self { state: Mutex::default(), changed: Condvar::new(), gauge }
+        Self { state: Mutex::default(), changed: Condvar::new(), notify: Notify::new(), gauge }
     }
 
     pub(super) fn push(&self, command: Command, done: Done) -> Result<(), Busy> {
@@ -56,7 +69,7 @@ impl Queue {
         state.bytes += command.bytes();
         state.waiting.push_back((command, done));
         self.gauge.inc();
-        self.changed.notify_one();
+        self.wake();
         Ok(())
     }
 
@@ -65,11 +78,40 @@ impl Queue {
         let is_quiet = |state: &mut State| state.waiting.is_empty() && !state.is_closed;
         let waited = self.changed.wait_timeout_while(self.lock(), patience, is_quiet);
         let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        match (state.waiting.is_empty(), state.is_closed) {
-            (false, _) => Woken::Work,
-            (true, true) => Woken::Closed,
-            (true, false) => Woken::Idle,
+        state.woken()
+    }
+
+    /// The same for a task.
+    pub(super) async fn woken(&self, patience: Duration) -> Woken {
+        let changed = async {
+            while self.lock().woken() == Woken::Idle {
+                self.notify.notified().await;
+            }
+        };
+        let _ = timeout(patience, changed).await;
+        self.lock().woken()
+    }
+
+    /// Shows the first commands, at most so many and so many bytes of them, one of any size beyond these. Returns how many. They
+    /// stay the first until the writer takes them.
+    pub(super) fn look(&self, most: usize, most_bytes: usize, mut each: impl FnMut(&Command)) -> usize {
+        let (state, mut seen, mut bytes) = (self.lock(), 0, 0);
+        for (command, _) in state.waiting.iter().take(most) {
+            if bytes >= most_bytes {
+                break;
+            }
+            bytes += command.bytes();
+            seen += 1;
+            each(command);
         }
+        seen
+    }
+
+    /// Takes the first so many commands. Returns those that are still to be carried out.
+    pub(super) fn take_first(&self, count: usize) -> Vec<(Command, Done)> {
+        let mut state = self.lock();
+        let first: Vec<_> = (0..count).map_while(|_| self.pop(&mut state)).collect();
+        first.into_iter().filter(|(_, done)| done.begin()).collect()
     }
 
     /// Takes at most so many of those that are still to be carried out. Whoever asked for the others has given up.
@@ -77,10 +119,8 @@ impl Queue {
         let mut state = self.lock();
         let mut batch = Vec::new();
         while batch.len() < most
-            && let Some((command, done)) = state.waiting.pop_front()
+            && let Some((command, done)) = self.pop(&mut state)
         {
-            state.bytes -= command.bytes();
-            self.gauge.dec();
             if done.begin() {
                 batch.push((command, done));
             }
@@ -88,14 +128,26 @@ impl Queue {
         batch
     }
 
+    fn pop(&self, state: &mut State) -> Option<(Command, Done)> {
+        let (command, done) = state.waiting.pop_front()?;
+        state.bytes -= command.bytes();
+        self.gauge.dec();
+        Some((command, done))
+    }
+
     /// Takes nothing more.
     pub(super) fn close(&self) {
         self.lock().is_closed = true;
-        self.changed.notify_one();
+        self.wake();
     }
 
     pub(super) fn is_closed(&self) -> bool {
         self.lock().is_closed
+    }
+
+    fn wake(&self) {
+        self.changed.notify_one();
+        self.notify.notify_one();
     }
 
     /// Nothing that is done under the lock can panic.

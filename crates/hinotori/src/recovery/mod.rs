@@ -31,7 +31,7 @@
 //! # In the channel
 //! ```
 //! use std::sync::Arc;
-//! use hinotori::{Channel, Context, Join, Payload, recovery::Backlog};
+//! use hinotori::{Channel, Context, Join, Payload, Reply, recovery::Backlog};
 //! # use hinotori::{ConnectInfo, Params, Refused, Routes, SocketHandler};
 //! # struct UserSocket { scores: Arc<Backlog> }
 //! # impl SocketHandler for UserSocket {
@@ -51,6 +51,14 @@
 //!             Some(cursor) => Join::recovered(Self, cx.socket().scores.since(cursor, "history")),
 //!             None => Join::ok(Self),
 //!         }
+//!     }
+//!
+//!     async fn handle_in(&mut self, event: &str, _payload: Payload, cx: &mut Context<Self>) -> hinotori::Result {
+//!         match event {
+//!             "history" => cx.push("history", cx.socket().scores.history())?,
+//!             _ => return cx.unhandled(event),
+//!         }
+//!         Reply::none()
 //!     }
 //! }
 //! # #[cfg(feature = "testing")]
@@ -166,10 +174,9 @@ impl Recovery {
     /// Answers with the messages after the [`cursor`](Cursor::last_seen_id) up to `last_id`, the position of the
     /// source's newest message (0 if it never had any). All must come from one view of the source.
     ///
-    /// Each message is one JSON value, which is copied without being parsed: 100 messages of 200 bytes take a few
-    /// microseconds. The messages are not iterated if the client's epoch is another one, if it is ahead, or if it missed
-    /// more than [`MAX_MESSAGES`]. If they are not exactly as many as are missing, the answer is [`Missed::TooOld`]: give
-    /// those that the source still has.
+    /// Each message is one JSON value, which is copied and not parsed. The messages are not iterated if the client's
+    /// epoch is another one, if it is ahead, or if it missed more than [`MAX_MESSAGES`]. If they are not exactly as many
+    /// as are missing, the answer is [`Missed::TooOld`]: give those that the source still has.
     ///
     /// ```
     /// use hinotori::{IntoPayload, recovery::{Cursor, Missed, Recovery}};
@@ -177,7 +184,7 @@ impl Recovery {
     ///
     /// let kept = [json!({ "id": 8 }).into_payload()?, json!({ "id": 9 }).into_payload()?];
     /// let since = |last_seen_id: u64| {
-    ///     let messages = kept.iter().filter(move |_| last_seen_id >= 7).skip(last_seen_id.saturating_sub(7) as usize);
+    ///     let messages = (8..).zip(&kept).filter(move |(id, _)| *id > last_seen_id).map(|(_, message)| message);
     ///     Recovery::new(Cursor::new(last_seen_id, Some(42)), 42, 9, messages)
     /// };
     /// assert_eq!(since(8)?.why_not(), None);

@@ -1,6 +1,7 @@
 //! What a client that recovers gets.
 
 mod held;
+mod random;
 
 use std::thread;
 

@@ -1,6 +1,6 @@
 //! Carries commands out within a transaction.
 
-use rusqlite::{Connection, OptionalExtension, Result};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Result};
 
 use super::{
     super::{
@@ -13,9 +13,14 @@ use super::{
     tables::{self, number},
 };
 
+const INSERT: &str = "INSERT INTO messages (topic, id, body, likes, rev, posted_rev, created_at, nonce)
+     VALUES (?1, ?2, ?3, 0, ?4, ?4, ?5, ?6)";
+
 /// How far the topic has come within a transaction. Only [`finish`](Self::finish) writes it.
 pub(super) struct Batch<'a> {
     connection: &'a Connection,
+    /// Looked up once for the whole batch.
+    insert: CachedStatement<'a>,
     last_id: u64,
     last_rev: u64,
 }
@@ -24,7 +29,7 @@ impl<'a> Batch<'a> {
     pub(super) fn begin(connection: &'a Connection) -> Result<Self> {
         let mut topic = connection.prepare_cached("SELECT last_id, last_rev FROM topics WHERE topic = ?1")?;
         let (last_id, last_rev) = topic.query_row([LOBBY], |row| Ok((number(row, 0)?, number(row, 1)?)))?;
-        Ok(Self { connection, last_id, last_rev })
+        Ok(Self { connection, insert: connection.prepare_cached(INSERT)?, last_id, last_rev })
     }
 
     pub(super) fn carry_out(&mut self, command: &Command) -> Result<Committed> {
@@ -54,12 +59,8 @@ impl<'a> Batch<'a> {
         };
         let quote = quote.or(found.as_ref().map(Message::quote));
         let message = draft.message(self.last_id + 1, self.last_rev, quote);
-        let mut insert = self.connection.prepare_cached(
-            "INSERT INTO messages (topic, id, body, likes, rev, posted_rev, created_at, nonce)
-             VALUES (?1, ?2, ?3, 0, ?4, ?4, ?5, ?6)",
-        )?;
         let (id, rev) = (message.id().cast_signed(), self.last_rev.cast_signed());
-        insert.execute((LOBBY, id, message.body(), rev, draft.posted_at(), draft.nonce()))?;
+        self.insert.execute((LOBBY, id, message.body(), rev, draft.posted_at(), draft.nonce()))?;
         self.last_id += 1;
         Ok(Committed::Posted(message))
     }

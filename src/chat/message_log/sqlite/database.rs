@@ -30,7 +30,10 @@ impl Database {
     pub(super) fn open(file: &Path, synchronous: Synchronous) -> Result<Self, OpenError> {
         let lock = lock(file)?;
         let failed = |error| OpenError::Sqlite(file.to_owned(), error);
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+        // one thread has it at a time
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection = Connection::open_with_flags(file, flags).map_err(failed)?;
         connection.busy_timeout(LOCKED).map_err(failed)?;
         migrate(&mut connection, file)?;

@@ -73,7 +73,8 @@ impl Writer {
             match self.queue.wait(if is_behind { Duration::ZERO } else { TICK }) {
                 Woken::Work => self.write(),
                 Woken::Idle => self.unforgotten = self.unforgotten.max(BATCH),
-                Woken::Closed => return,
+                // the file is whole without its log then, even if someone else has it open
+                Woken::Closed => return self.checkpoint(),
             }
             if self.unforgotten >= BATCH {
                 self.forget();

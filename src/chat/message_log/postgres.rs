@@ -1,0 +1,200 @@
+//! Messages in a PostgreSQL database, which belongs to one server.
+//!
+//! One thread has two connections: one writes, one reads. The writer takes the commands that wait, up to 1,024, and commits
+//! them as one transaction of two round trips. Nothing is acknowledged before its commit. The row of the topic is locked
+//! from the beginning of the transaction to its end: ids are given in the order of the commits.
+//!
+//! | what happens | what was acknowledged | what waits |
+//! |---|---|---|
+//! | the process is killed | is there | may be there |
+//! | the database is killed, or its power fails | is there (`synchronous_commit`) | is tried again, or answered with an error after 5 s |
+//! | the connection is lost during the commit | | is settled when the database says what became of it |
+//! | the database is away, or hangs | is there | is answered with an error after 5 s |
+//! | the database refuses a statement, as its disk is full | is there | is answered with an error; the next batch is tried |
+//!
+//! **A commit without an answer.** Each batch has a number, which its transaction writes into `writers`. The writer connects
+//! again, locks the topic (which a connection that still commits has locked) and looks: either the number is there, or the batch
+//! was not committed and never will be.
+//!
+//! **One server.** The connection that writes has an advisory lock. After an outage it may take a while until the database
+//! notices that the former one is gone.
+//!
+//! # Source
+//! <https://www.postgresql.org/docs/current/wal-async-commit.html>,
+//! <https://www.postgresql.org/docs/current/explicit-locking.html>
+
+mod backoff;
+mod batch;
+mod dsn;
+mod failure;
+mod forget;
+mod import;
+mod link;
+mod opening;
+mod reader;
+mod schema;
+mod statements;
+mod tls;
+mod transaction;
+mod writer;
+
+use std::{
+    fmt,
+    sync::{Arc, mpsc},
+    thread::{self, JoinHandle},
+};
+
+use hinotori::BoxError;
+use tokio::runtime::{Builder, Runtime};
+
+use super::{
+    super::history::Limit, Busy, Command, Done, Keep, MessageLog, Messages, Meters, OpenError, Reader,
+    Settled, Sink, Snapshot, queue::Queue,
+};
+pub(crate) use dsn::Dsn;
+use dsn::Target;
+pub(crate) use failure::Failure;
+use opening::Opened;
+pub(super) use reader::DatabaseReader;
+use reader::Reads;
+use writer::Writer;
+
+/// A log in a database, and the thread that talks with it.
+pub(crate) struct Postgres {
+    target: Target,
+    keep: Keep,
+    meters: Meters,
+    reader: Arc<DatabaseReader>,
+    /// Until the thread has it.
+    reads: Option<Reads>,
+    queue: Arc<Queue>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl fmt::Debug for Postgres {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let database = &self.target.name;
+        f.debug_struct("Postgres")
+            .field("database", database)
+            .field("keep", &self.keep)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Postgres {
+    /// A log in a database, which is not connected to yet.
+    ///
+    /// # Errors
+    /// [`OpenError`] if the address is wrong.
+    pub(super) fn new(dsn: &Dsn, keep: Keep, meters: Meters) -> Result<Self, OpenError> {
+        let target = dsn.target().map_err(|failure| OpenError::Postgres(String::new(), failure))?;
+        let (queue, (reader, reads)) = (Arc::new(Queue::new(meters.queue.clone())), reader::pair());
+        Ok(Self { target, keep, meters, reader: Arc::new(reader), reads: Some(reads), queue, thread: None })
+    }
+
+    fn failed(&self, failure: Failure) -> OpenError {
+        OpenError::Postgres(self.target.name.clone(), failure)
+    }
+}
+
+impl MessageLog for Postgres {
+    fn open(&mut self, limit: Limit, sink: Sink) -> Result<Snapshot, OpenError> {
+        let Some(reads) = self.reads.take() else { return Err(self.failed(Failure::InUse)) };
+        let limit = match self.keep {
+            Keep::Messages(most) => {
+                Limit { messages: limit.messages.min(usize::try_from(most).unwrap_or(usize::MAX)), ..limit }
+            }
+            Keep::All | Keep::Age(_) => limit,
+        };
+        let work = Work {
+            target: self.target.clone(),
+            queue: Arc::clone(&self.queue),
+            keep: self.keep,
+            meters: self.meters.clone(),
+            sink,
+        };
+        let runtime = runtime().map_err(|failure| self.failed(failure))?;
+        let failed = |error| self.failed(Failure::Thread(error));
+        let (sender, opened) = mpsc::channel();
+        let run = move || {
+            runtime.block_on(work.run(reads, limit, sender));
+            // a look-up of a name may still be under way
+            runtime.shutdown_background();
+        };
+        self.thread = Some(thread::Builder::new().name("store".to_owned()).spawn(run).map_err(failed)?);
+        let snapshot =
+            opened.recv().unwrap_or(Err(Failure::Ended)).map_err(|failure| self.failed(failure))?;
+        let (database, messages, id) = (&self.target.name, snapshot.newest.len(), snapshot.last_id);
+        log::info!("event=store_opened database={database:?} messages={messages} last_id={id}");
+        Ok(snapshot)
+    }
+
+    fn submit(&mut self, command: Command, done: Done) -> Result<Option<Settled>, Busy> {
+        self.queue.push(command, done).map(|()| None)
+    }
+
+    fn reader(&self) -> Arc<dyn Reader> {
+        Arc::clone(&self.reader) as _
+    }
+
+    fn import(&mut self, messages: &mut Messages<'_>) -> Result<u64, BoxError> {
+        import::run(&self.target, messages)
+    }
+
+    fn close(&mut self) {
+        self.queue.close();
+        // a panic of its own it has logged
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Of the thread that it is made for.
+fn runtime() -> Result<Runtime, Failure> {
+    Builder::new_current_thread().enable_all().build().map_err(Failure::Thread)
+}
+
+/// What the thread works with.
+struct Work {
+    target: Target,
+    queue: Arc<Queue>,
+    keep: Keep,
+    meters: Meters,
+    sink: Sink,
+}
+
+impl Work {
+    /// Opens the database and says so, then writes and reads until the queue is closed.
+    async fn run(self, reads: Reads, limit: Limit, opened: mpsc::Sender<Result<Snapshot, Failure>>) {
+        let _closes = Closes(Arc::clone(&self.queue));
+        let Opened { on, head, snapshot } = match opening::open(&self.target, self.keep, limit).await {
+            Ok(opened) => opened,
+            Err(failure) => {
+                let _ = opened.send(Err(failure));
+                return;
+            }
+        };
+        let _reading = tokio::spawn(reads.run(self.target.clone()));
+        let writer = Writer::new(self, on, head);
+        // whoever opened it waits for that
+        let _ = opened.send(Ok(snapshot));
+        writer.run().await;
+    }
+}
+
+/// Closes a queue that nobody empties any more, even if that is by a panic: what comes later is refused at once.
+struct Closes(Arc<Queue>);
+
+impl Drop for Closes {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,119 @@
+//! The start: waits for the database, makes the tables and reads what a history begins with.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    time::Duration,
+};
+
+use tokio::time::{Instant, sleep};
+use tokio_postgres::Client;
+
+use super::{
+    super::{
+        super::{LOBBY, history::Limit},
+        Keep, Liked, Snapshot,
+    },
+    backoff::Backoff,
+    batch::Head,
+    dsn::Target,
+    failure::Failure,
+    forget,
+    link::{Link, Prepared, within},
+    reader, schema,
+    transaction::{head, number},
+};
+
+/// How long a database that is not there yet is waited for: it may be started at the same time.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long another server is waited for: the database may take that long to notice that it is gone.
+const IN_USE: Duration = Duration::from_secs(6);
+
+/// How long making the tables and reading them may take.
+const READING: Duration = Duration::from_secs(300);
+
+/// Likes that a history begins with.
+const LIKED: i64 = 4_096;
+
+/// An open database, which no other server has.
+pub(super) struct Opened {
+    pub(super) on: Prepared,
+    pub(super) head: Head,
+    pub(super) snapshot: Snapshot,
+}
+
+/// Opens it, and waits for it if it is not there.
+pub(super) async fn open(target: &Target, keep: Keep, limit: Limit) -> Result<Opened, Failure> {
+    let (start, mut backoff, mut has_said) = (Instant::now(), Backoff::default(), false);
+    loop {
+        let failure = match once(target, keep, limit).await {
+            Ok(opened) => return Ok(opened),
+            Err(failure) => failure,
+        };
+        let patience = match failure {
+            Failure::InUse => IN_USE,
+            _ if failure.is_passing() => PATIENCE,
+            _ => Duration::ZERO,
+        };
+        let rest = patience.saturating_sub(start.elapsed());
+        if rest.is_zero() {
+            return Err(failure);
+        }
+        if !has_said {
+            let why = failure.to_string();
+            log::warn!(
+                "event=store_waiting database={:?} seconds={} why={why:?}",
+                target.name,
+                patience.as_secs()
+            );
+            has_said = true;
+        }
+        sleep(backoff.next().min(rest)).await;
+    }
+}
+
+async fn once(target: &Target, keep: Keep, limit: Limit) -> Result<Opened, Failure> {
+    let mut link = Link::connect(target).await?;
+    within(target.patience, link.lock()).await?;
+    within(READING, schema::migrate(&mut link.client)).await?;
+    let on = within(target.patience, link.prepare()).await?;
+    let reading = async {
+        if let Keep::Age(_) = keep {
+            while let Some((_, true)) = forget::step(on.client(), keep).await? {}
+        }
+        snapshot(&on, limit).await
+    };
+    let (head, snapshot) = within(READING, reading).await?;
+    Ok(Opened { on, head, snapshot })
+}
+
+/// What a history begins with. Makes the topic if it is not there.
+async fn snapshot(on: &Prepared, limit: Limit) -> Result<(Head, Snapshot), Failure> {
+    let client = on.client();
+    client
+        .execute(
+            "INSERT INTO topics (topic, last_id, last_rev, epoch) VALUES ($1, 0, 0, $2) ON CONFLICT DO NOTHING",
+            &[&LOBBY, &new_epoch()],
+        )
+        .await?;
+    // servers that are gone ask for none of their batches
+    client.execute("DELETE FROM writers WHERE written_at < now() - interval '1 day'", &[]).await?;
+    let head = head(&client.query_one(&on.statements.topic, &[&LOBBY]).await?)?;
+    let newest = reader::before(on, u64::MAX, limit).await?;
+    let liked = liked(client).await?;
+    Ok((head, Snapshot { epoch: head.epoch, last_id: head.last_id, newest, liked }))
+}
+
+/// From 1 to 2⁵³ − 1, which JavaScript can count to.
+fn new_epoch() -> i64 {
+    // hashers of the standard library have random keys
+    i64::try_from(RandomState::new().hash_one(()) >> 11).unwrap_or(1).max(1)
+}
+
+/// The newest likes, one for each message, the oldest of them first.
+async fn liked(client: &Client) -> Result<Vec<Liked>, Failure> {
+    let sql = "SELECT id, likes, rev FROM messages WHERE topic = $1 AND likes > 0 ORDER BY rev DESC LIMIT $2";
+    let rows = client.query(sql, &[&LOBBY, &LIKED]).await?;
+    let like = |row| Ok(Liked { id: number(row, 0)?, count: number(row, 1)?, rev: number(row, 2)? });
+    rows.iter().rev().map(like).collect()
+}

@@ -1,0 +1,247 @@
+//! Reads the database beside the writer, by a connection of its own.
+
+use std::{fmt, thread, time::Duration};
+
+use futures_util::future::{BoxFuture, FutureExt};
+use tokio::{
+    sync::{
+        mpsc::{self, error::TrySendError},
+        oneshot,
+    },
+    time::Instant,
+};
+
+use super::{
+    super::{
+        super::{LOBBY, history::Limit, message::Message},
+        Liked, LogError, OpenError, Page, Reader,
+    },
+    dsn::{Dsn, Target},
+    failure::Failure,
+    link::{Link, Prepared, within},
+    runtime, schema,
+    transaction::{head, message, number},
+};
+
+/// Questions that may wait.
+const WAITING: usize = 256;
+
+/// How long a question may take.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// How long nobody tries to connect again after that has failed: whoever asks meanwhile is refused.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Messages that are read at once.
+const PAGE: usize = 256;
+
+/// Asks the thread that reads.
+pub(in super::super) struct DatabaseReader(mpsc::Sender<Question>);
+
+impl fmt::Debug for DatabaseReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DatabaseReader").finish_non_exhaustive()
+    }
+}
+
+/// What is to be read, and who asks.
+enum Question {
+    Before { id: u64, limit: Limit, asker: Asker<Vec<Message>> },
+    After { id: u64, rev: u64, limit: Limit, asker: Asker<Page> },
+}
+
+type Asker<T> = oneshot::Sender<Result<T, Failure>>;
+
+/// A reader, and what answers it.
+pub(super) fn pair() -> (DatabaseReader, Reads) {
+    let (sender, questions) = mpsc::channel(WAITING);
+    (DatabaseReader(sender), Reads { questions, on: None, failed_at: None })
+}
+
+impl DatabaseReader {
+    /// Connects to a database that has messages in tables of this version, and reads on a thread of its own.
+    pub(in super::super) fn open(dsn: &Dsn) -> Result<Self, OpenError> {
+        let target = dsn.target().map_err(|failure| OpenError::Postgres(String::new(), failure))?;
+        let failed = |failure| OpenError::Postgres(target.name.clone(), failure);
+        let (runtime, (reader, mut reads)) = (runtime().map_err(failed)?, pair());
+        let (sender, opened) = std::sync::mpsc::channel();
+        let to = target.clone();
+        let read = move || {
+            runtime.block_on(async {
+                let connected = reads.connect(&to).await;
+                let is_connected = connected.is_ok();
+                let _ = sender.send(connected.map(|on| reads.on = Some(on)));
+                if is_connected {
+                    reads.run(to).await;
+                }
+            });
+            runtime.shutdown_background();
+        };
+        thread::Builder::new()
+            .name("reader".to_owned())
+            .spawn(read)
+            .map_err(|error| failed(Failure::Thread(error)))?;
+        opened.recv().unwrap_or(Err(Failure::Ended)).map_err(failed)?;
+        Ok(reader)
+    }
+
+    fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(Asker<T>) -> Question,
+    ) -> BoxFuture<'static, Result<T, LogError>> {
+        let (asker, answer) = oneshot::channel();
+        let asked = self.0.try_send(question(asker));
+        async move {
+            match asked {
+                Ok(()) => Ok(answer.await.map_err(|_| LogError::Closed)??),
+                Err(TrySendError::Full(_)) => Err(Failure::Busy.into()),
+                Err(TrySendError::Closed(_)) => Err(LogError::Closed),
+            }
+        }
+        .boxed()
+    }
+}
+
+impl Reader for DatabaseReader {
+    fn before(&self, id: u64, limit: Limit) -> BoxFuture<'static, Result<Vec<Message>, LogError>> {
+        self.ask(|asker| Question::Before { id, limit, asker })
+    }
+
+    fn after(&self, id: u64, rev: u64, limit: Limit) -> BoxFuture<'static, Result<Page, LogError>> {
+        self.ask(|asker| Question::After { id, rev, limit, asker })
+    }
+}
+
+/// Answers questions, one at a time.
+pub(super) struct Reads {
+    questions: mpsc::Receiver<Question>,
+    /// From the first question on, until it is cut.
+    on: Option<Prepared>,
+    failed_at: Option<Instant>,
+}
+
+impl Reads {
+    pub(super) async fn run(mut self, target: Target) {
+        while let Some(question) = self.questions.recv().await {
+            match question {
+                Question::Before { id, limit, asker } => {
+                    let answer = self.answer(&target, async |on| before(on, id, limit).await).await;
+                    let _ = asker.send(answer);
+                }
+                Question::After { id, rev, limit, asker } => {
+                    let answer = self.answer(&target, async |on| after(on, id, rev, limit).await).await;
+                    let _ = asker.send(answer);
+                }
+            }
+        }
+    }
+
+    async fn answer<T>(
+        &mut self,
+        target: &Target,
+        read: impl AsyncFnOnce(&Prepared) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let on = match self.on.take() {
+            Some(on) if !on.client().is_closed() => on,
+            _ => self.connect(target).await?,
+        };
+        let answer = within(PATIENCE, read(&on)).await;
+        // after an error it may be within a transaction
+        if answer.is_ok() {
+            self.on = Some(on);
+        }
+        answer
+    }
+
+    async fn connect(&mut self, target: &Target) -> Result<Prepared, Failure> {
+        if self.failed_at.is_some_and(|at| at.elapsed() < PAUSE) {
+            return Err(Failure::TimedOut);
+        }
+        let connecting = async {
+            let link = Link::connect(target).await?;
+            schema::is_current(&link.client).await?;
+            link.prepare().await
+        };
+        let connected = within(target.patience, connecting).await;
+        self.failed_at = connected.is_err().then(Instant::now);
+        connected
+    }
+}
+
+/// The newest messages with a smaller id, within a limit, the oldest of them first.
+pub(super) async fn before(on: &Prepared, id: u64, limit: Limit) -> Result<Vec<Message>, Failure> {
+    let mut newest = Vec::new();
+    let (mut below, mut within) = (i64::try_from(id).unwrap_or(i64::MAX), Within::new(limit));
+    while let Some(page) = within.page() {
+        let rows = on.client().query(&on.statements.before, &[&LOBBY, &below, &page]).await?;
+        let is_last = rows.len() < PAGE;
+        for row in &rows {
+            let message = message(row)?;
+            below = message.id().cast_signed();
+            newest.extend(within.fits(message));
+        }
+        if is_last {
+            break;
+        }
+    }
+    newest.reverse();
+    Ok(newest)
+}
+
+/// What came after a cursor.
+async fn after(on: &Prepared, id: u64, rev: u64, limit: Limit) -> Result<Page, Failure> {
+    let client = on.client();
+    let [mut id, rev] = [id, rev].map(|number| i64::try_from(number).unwrap_or(i64::MAX));
+    // one snapshot for all of it
+    client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+    let topic = head(&client.query_one(&on.statements.topic, &[&LOBBY]).await?)?;
+    let rows = client.query(&on.statements.liked, &[&LOBBY, &rev, &id]).await?;
+    let like = |row| Ok(Liked { id: number(row, 0)?, count: number(row, 1)?, rev: number(row, 2)? });
+    let liked = rows.iter().map(like).collect::<Result<_, Failure>>()?;
+    let (mut posted, mut within) = (Vec::new(), Within::new(limit));
+    while let Some(page) = within.page() {
+        let rows = client.query(&on.statements.after, &[&LOBBY, &id, &page]).await?;
+        let is_last = rows.len() < PAGE;
+        for row in &rows {
+            let message = message(row)?;
+            id = message.id().cast_signed();
+            posted.extend(within.fits(message));
+        }
+        if is_last {
+            break;
+        }
+    }
+    client.batch_execute("COMMIT").await?;
+    Ok(Page { last_id: topic.last_id, last_rev: topic.last_rev, posted, liked })
+}
+
+/// The first of some messages, as many as are within a limit; one of any length.
+struct Within {
+    limit: Limit,
+    messages: usize,
+    bytes: usize,
+    is_full: bool,
+}
+
+impl Within {
+    fn new(limit: Limit) -> Self {
+        Self { limit, messages: 0, bytes: 0, is_full: limit.messages == 0 }
+    }
+
+    /// How many to read next, if any.
+    fn page(&self) -> Option<i64> {
+        let page = PAGE.min(self.limit.messages - self.messages);
+        (!self.is_full).then_some(i64::try_from(page).unwrap_or(i64::MAX))
+    }
+
+    fn fits(&mut self, message: Message) -> Option<Message> {
+        self.bytes += message.json().len();
+        self.is_full |= self.bytes > self.limit.bytes && self.messages > 0;
+        if self.is_full {
+            return None;
+        }
+        self.messages += 1;
+        self.is_full = self.messages == self.limit.messages;
+        Some(message)
+    }
+}
