@@ -23,9 +23,7 @@
 //! <https://www.postgresql.org/docs/current/wal-async-commit.html>,
 //! <https://www.postgresql.org/docs/current/explicit-locking.html>
 
-mod backoff;
 mod batch;
-mod dsn;
 mod failure;
 mod forget;
 mod import;
@@ -34,7 +32,6 @@ mod opening;
 mod reader;
 mod schema;
 mod statements;
-mod tls;
 mod transaction;
 mod writer;
 
@@ -45,14 +42,14 @@ use std::{
 };
 
 use hinotori::BoxError;
+pub(crate) use hinotori_postgres::Dsn;
+use hinotori_postgres::Target;
 use tokio::runtime::{Builder, Runtime};
 
 use super::{
     super::history::Limit, Busy, Command, Done, Keep, MessageLog, Messages, Meters, OpenError, Reader,
     Settled, Sink, Snapshot, queue::Queue,
 };
-pub(crate) use dsn::Dsn;
-use dsn::Target;
 pub(crate) use failure::Failure;
 use opening::Opened;
 pub(super) use reader::DatabaseReader;
@@ -87,7 +84,7 @@ impl Postgres {
     /// # Errors
     /// [`OpenError`] if the address is wrong.
     pub(super) fn new(dsn: &Dsn, keep: Keep, meters: Meters) -> Result<Self, OpenError> {
-        let target = dsn.target().map_err(|failure| OpenError::Postgres(String::new(), failure))?;
+        let target = failure::target(dsn)?;
         let (queue, (reader, reads)) = (Arc::new(Queue::new(meters.queue.clone())), reader::pair());
         Ok(Self { target, keep, meters, reader: Arc::new(reader), reads: Some(reads), queue, thread: None })
     }

@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use hinotori::cluster::Backoff;
+use hinotori_postgres::Target;
 use tokio::{
     select,
     time::{Instant, sleep, timeout},
@@ -19,9 +21,7 @@ use super::{
         queue::{Queue, Woken},
     },
     Work,
-    backoff::Backoff,
     batch::{Found, Head, Needs, Plan},
-    dsn::Target,
     failure::Failure,
     forget,
     link::{Link, Prepared, within},
