@@ -9,7 +9,7 @@
 # make bench  measures the server against a floor and writes docs/BENCHMARKS.md
 # make clients  runs the clients of other languages against the example reference
 
-.PHONY: run test autobahn fuzz chaos store-chaos soak bench loadgen valgrind strace clients build assets fmt lint chromium nginx systemd sqlite postgres clean
+.PHONY: run test autobahn fuzz chaos store-chaos soak bench loadgen valgrind strace clients build assets fmt lint chromium nginx systemd sqlite postgres redis clean
 .DEFAULT_GOAL := build
 
 CHROMIUM ?= /usr/bin/chromium
@@ -32,7 +32,7 @@ node_modules/.package-lock.json: package.json package-lock.json
 	npm ci --no-audit --no-fund
 	@touch $@
 
-test: lint build chromium nginx systemd sqlite postgres
+test: lint build chromium nginx systemd sqlite postgres redis
 	cargo test $(ALL)
 	cargo test --locked -p hinotori --no-default-features --lib
 	cargo test $(LOADGEN)
@@ -115,6 +115,9 @@ sqlite:
 # servers that the tests start
 postgres:
 	@sh tests/install.sh $(firstword $(wildcard /usr/lib/postgresql/*/bin/postgres) /usr/lib/postgresql/bin/postgres) postgresql
+
+redis:
+	@sh tests/install.sh /usr/bin/redis-server redis-server
 
 fmt:
 	cargo fmt

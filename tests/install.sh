@@ -22,7 +22,8 @@ case " $* " in
 esac
 $as_root apt-get update
 $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@" </dev/null
-# the tests start nginx themselves: its service is not wanted
+# the tests start these themselves: their services are not wanted
 case " $* " in
     *" nginx "*) $as_root systemctl disable --now nginx 2>/dev/null || true ;;
+    *" redis-server "*) $as_root systemctl disable --now redis-server 2>/dev/null || true ;;
 esac

@@ -3,23 +3,26 @@
 //!
 //! Run it with `cargo run --example reference`; HOST, PORT, WORKERS, MAX_CONNECTIONS and DRAIN_GRACE, DRAIN_BATCH,
 //! DRAIN_INTERVAL and DRAIN_DEADLINE are taken from the environment. With `HTTP_SERVER=actix` it runs on
-//! `actix_web::HttpServer`, with the settings that sockets need.
+//! `actix_web::HttpServer`, with the settings that sockets need. With `CLUSTER=redis://…` or `CLUSTER=postgres://…` it is one
+//! of several nodes, whose name is NODE_NAME.
 
 #[path = "reference/more.rs"]
 mod more;
 
 use std::{
-    env,
+    env, io,
     net::SocketAddr,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use actix_web::{App, HttpResponse, HttpServer, web};
 use hinotori::{
-    Channel, CheckOrigin, ConnectInfo, Context, Drainer, Endpoint, Exit, Join, Params, Payload, Presence,
-    RawContext, RawMessage, RawSocket, Refused, Reply, Result, Routes, Server, SocketHandler, SocketOptions,
-    supervise::log_panics,
+    Channel, CheckOrigin, ConnectInfo, Context, Drainer, Endpoint, EndpointBuilder, Exit, Join, Params,
+    Payload, Presence, RawContext, RawMessage, RawSocket, Refused, Reply, Result, Routes, Server,
+    SocketHandler, SocketOptions, supervise::log_panics,
 };
+use hinotori_postgres::Postgres;
+use hinotori_redis::Redis;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -317,8 +320,23 @@ fn setting<T: std::str::FromStr>(name: &str, default: T) -> T {
     env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
 }
 
+/// An endpoint, which is a node of several with CLUSTER.
+fn node() -> io::Result<EndpointBuilder> {
+    let builder = match env::var("NODE_NAME") {
+        Ok(name) => Endpoint::builder().node_name(&name),
+        Err(_) => Endpoint::builder(),
+    };
+    match env::var("CLUSTER") {
+        Ok(address) if address.starts_with("postgres") => {
+            Ok(builder.adapter(Postgres::new(&address).map_err(io::Error::other)?))
+        }
+        Ok(address) => Ok(builder.adapter(Redis::new(&address).map_err(io::Error::other)?)),
+        Err(_) => Ok(builder),
+    }
+}
+
 #[actix_web::main]
-async fn main() -> std::io::Result<()> {
+async fn main() -> io::Result<()> {
     env_logger::init();
     log_panics();
     let drainer = Drainer::default()
@@ -326,8 +344,7 @@ async fn main() -> std::io::Result<()> {
         .batch_size(setting("DRAIN_BATCH", 10_000))
         .batch_interval(Duration::from_millis(setting("DRAIN_INTERVAL", 2_000)))
         .shutdown(Duration::from_millis(setting("DRAIN_DEADLINE", 30_000)));
-    let endpoint =
-        Endpoint::builder().max_connections(setting("MAX_CONNECTIONS", usize::MAX)).drainer(drainer).build();
+    let endpoint = node()?.max_connections(setting("MAX_CONNECTIONS", usize::MAX)).drainer(drainer).build();
     let data = Data { presence: Presence::new(&endpoint), endpoint: endpoint.clone() };
     let sockets = endpoint.clone();
     let app = move || {

@@ -27,9 +27,7 @@
 //! <https://www.postgresql.org/docs/current/wal-async-commit.html>,
 //! <https://www.postgresql.org/docs/current/explicit-locking.html>
 
-mod backoff;
 mod batch;
-mod dsn;
 mod failure;
 mod forget;
 mod import;
@@ -38,7 +36,6 @@ mod opening;
 mod reader;
 mod schema;
 mod statements;
-mod tls;
 mod transaction;
 mod writer;
 
@@ -49,6 +46,8 @@ use std::{
 };
 
 use hinotori::BoxError;
+pub(crate) use hinotori_postgres::Dsn;
+use hinotori_postgres::Target;
 use tokio::{
     runtime::{Builder, Runtime},
     sync::Notify,
@@ -58,8 +57,6 @@ use super::{
     super::history::Limit, Busy, Command, Done, Keep, MessageLog, Messages, Meters, OpenError, Reader,
     Settled, Sharing, Sink, Snapshot, queue::Queue,
 };
-pub(crate) use dsn::Dsn;
-use dsn::Target;
 pub(crate) use failure::Failure;
 use opening::Opened;
 pub(super) use reader::DatabaseReader;
@@ -97,7 +94,7 @@ impl Postgres {
     /// # Errors
     /// [`OpenError`] if the address is wrong.
     pub(super) fn new(dsn: &Dsn, sharing: Sharing, keep: Keep, meters: Meters) -> Result<Self, OpenError> {
-        let target = dsn.target().map_err(|failure| OpenError::Postgres(String::new(), failure))?;
+        let target = failure::target(dsn)?;
         let (queue, (reader, reads)) = (Arc::new(Queue::new(meters.queue.clone())), reader::pair());
         let (reader, reads, reload) = (Arc::new(reader), Some(reads), Arc::default());
         Ok(Self { target, sharing, keep, meters, reader, reads, queue, reload, thread: None })

@@ -26,6 +26,14 @@ pub struct Me {
     pub name: Arc<str>,
 }
 
+impl Me {
+    /// A node, as an endpoint has it. Useful in tests of an adapter.
+    #[must_use]
+    pub fn new(id: NodeId, name: &str) -> Self {
+        Self { id, name: name.into() }
+    }
+}
+
 /// An engine that connects nodes, such as Redis or Postgres: see [`cluster`](super).
 ///
 /// A frame is any number of bytes, up to several MiB, that the engine carries unread. An adapter may lose frames,

@@ -26,6 +26,7 @@
 //! presences of others for 30 s.
 
 mod adapter;
+mod backoff;
 mod frames;
 mod others;
 mod outward;
@@ -42,6 +43,7 @@ use std::{
 };
 
 pub use adapter::{Adapter, BoxFuture, Full, Me, NodeId, Sink, Why};
+pub use backoff::Backoff;
 use bytes::Bytes;
 use bytestring::ByteString;
 use hinotori_protocol::cluster::{Envelope, Event, Heartbeat, Kind, Leaving};

@@ -2,13 +2,16 @@
 
 use std::{error::Error, fmt, io};
 
+use hinotori_postgres::{Dsn, DsnError, Target};
 use tokio_postgres::error::{DbError, Severity, SqlState};
+
+use super::super::OpenError;
 
 /// Why the database did not do what it was asked. Its text has no password.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// The address is wrong.
-    Dsn(String),
+    Dsn(DsnError),
     /// The database, or the connection to it, failed.
     Postgres(tokio_postgres::Error),
     /// It did not answer in time.
@@ -83,7 +86,7 @@ fn io_error(error: &tokio_postgres::Error) -> Option<&io::Error> {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Dsn(why) => f.write_str(why),
+            Self::Dsn(why) => why.fmt(f),
             Self::Postgres(error) => match error.as_db_error() {
                 // its details may have data in them
                 Some(error) => write!(f, "{} (SQLSTATE {})", error.message(), error.code().code()),
@@ -113,6 +116,11 @@ impl fmt::Display for Failure {
             Self::Thread(error) => write!(f, "cannot start its thread: {error}"),
         }
     }
+}
+
+/// The database of an address.
+pub(super) fn target(dsn: &Dsn) -> Result<Target, OpenError> {
+    dsn.target("realtime-chat").map_err(|error| OpenError::Postgres(String::new(), Failure::Dsn(error)))
 }
 
 /// An error and what caused it.

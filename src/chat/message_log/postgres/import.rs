@@ -7,6 +7,7 @@ use std::{
 };
 
 use hinotori::BoxError;
+use hinotori_postgres::Target;
 
 use super::{
     super::{
@@ -14,7 +15,6 @@ use super::{
         Keep, Messages, OpenError, Sharing,
     },
     batch::{Columns, Row},
-    dsn::Target,
     failure::Failure,
     opening::{self, Opened},
     runtime,

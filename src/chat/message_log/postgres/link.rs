@@ -2,10 +2,11 @@
 
 use std::{future::poll_fn, task::ready, time::Duration};
 
+use hinotori_postgres::Target;
 use tokio::{task::JoinHandle, time::timeout};
 use tokio_postgres::{Client, Connection, Socket, tls::TlsStream};
 
-use super::{super::Sharing, dsn::Target, failure::Failure, statements::Statements};
+use super::{super::Sharing, failure::Failure, statements::Statements};
 
 /// How long the database may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);

@@ -5,6 +5,8 @@ use std::{
     time::Duration,
 };
 
+use hinotori::cluster::Backoff;
+use hinotori_postgres::Target;
 use tokio::time::{Instant, sleep};
 use tokio_postgres::Client;
 
@@ -13,9 +15,7 @@ use super::{
         super::{LOBBY, history::Limit},
         Keep, Liked, Sharing, Snapshot,
     },
-    backoff::Backoff,
     batch::Head,
-    dsn::Target,
     failure::Failure,
     forget,
     link::{Link, Prepared, within},

@@ -3,6 +3,7 @@
 use std::{fmt, thread, time::Duration};
 
 use futures_util::future::{BoxFuture, FutureExt};
+use hinotori_postgres::{Dsn, Target};
 use tokio::{
     sync::{
         mpsc::{self, error::TrySendError},
@@ -17,8 +18,7 @@ use super::{
         LogError, OpenError, Page, Reader,
     },
     batch::Head,
-    dsn::{Dsn, Target},
-    failure::Failure,
+    failure::{self, Failure},
     link::{Link, Prepared, within},
     runtime, schema,
     transaction::{head, message},
@@ -65,7 +65,7 @@ pub(super) fn pair() -> (DatabaseReader, Reads) {
 impl DatabaseReader {
     /// Connects to a database that has messages in tables of this version, and reads on a thread of its own.
     pub(in super::super) fn open(dsn: &Dsn) -> Result<Self, OpenError> {
-        let target = dsn.target().map_err(|failure| OpenError::Postgres(String::new(), failure))?;
+        let target = failure::target(dsn)?;
         let failed = |failure| OpenError::Postgres(target.name.clone(), failure);
         let (runtime, (reader, mut reads)) = (runtime().map_err(failed)?, pair());
         let (sender, opened) = std::sync::mpsc::channel();

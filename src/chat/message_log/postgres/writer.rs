@@ -9,6 +9,8 @@ use std::{
     time::Duration,
 };
 
+use hinotori::cluster::Backoff;
+use hinotori_postgres::Target;
 use tokio::{
     select,
     sync::Notify,
@@ -22,9 +24,7 @@ use super::{
         queue::{Queue, Woken},
     },
     Work,
-    backoff::Backoff,
     batch::{Found, Head, Needs, Plan},
-    dsn::Target,
     failure::Failure,
     forget,
     link::{Link, Prepared, within},

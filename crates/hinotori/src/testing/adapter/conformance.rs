@@ -18,7 +18,7 @@ use tokio::{
 use crate::cluster::{Adapter, BoxFuture, Me, NodeId, Sink, Why};
 
 /// How long a check waits for what must happen. It decides only how late a failure is reported.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How often something is published again while a check waits for a connection to be made.
 const AGAIN: Duration = Duration::from_millis(20);
@@ -45,11 +45,16 @@ pub trait Engine: Send + Sync {
 
     /// Makes it go on.
     fn resume(&self) -> BoxFuture<'_, ()>;
+
+    /// Kills the engine, as `kill -9` does, and starts it again. By default, its connections are [cut](Self::cut).
+    fn restart(&self) -> BoxFuture<'_, ()> {
+        self.cut()
+    }
 }
 
 /// Checks an adapter: all nodes get all frames, unchanged, in the order of each sender, the sender's own included; a
-/// frame of 1 MiB passes; a frame for one node reaches it; connections that are cut are made again; an engine that
-/// hangs costs a bounded amount of memory and goes on afterwards. To be called within a tokio runtime with time and I/O.
+/// frame of 1 MiB passes; a frame for one node reaches it; connections that are cut are made again, as they are
+/// after the engine was killed; an engine that hangs costs a bounded amount of memory and goes on afterwards. To be called within a tokio runtime with time and I/O.
 ///
 /// ```
 /// use hinotori::testing::adapter::{Hub, conformance};
@@ -68,6 +73,7 @@ pub async fn conformance(engine: &impl Engine) {
     one_node_alone_is_reached(engine).await;
     a_cut_connection_is_made_again(engine).await;
     a_dead_connection_is_made_again(engine).await;
+    an_engine_that_was_killed_is_used_again(engine).await;
     a_hanging_engine_costs_bounded_memory(engine).await;
 }
 
@@ -131,6 +137,16 @@ async fn a_dead_connection_is_made_again(engine: &impl Engine) {
     let before = nodes[0].sink.ups();
     nodes[0].adapter.reconnect();
     nodes[0].is_up_after(before).await;
+    Node::all_hear_each_other(&nodes).await;
+}
+
+async fn an_engine_that_was_killed_is_used_again(engine: &impl Engine) {
+    let nodes = Node::start_all(engine, 2).await;
+    let before: Vec<_> = nodes.iter().map(|node| node.sink.ups()).collect();
+    engine.restart().await;
+    for (node, before) in nodes.iter().zip(before) {
+        node.is_up_after(before).await;
+    }
     Node::all_hear_each_other(&nodes).await;
 }
 

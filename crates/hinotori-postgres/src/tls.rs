@@ -10,18 +10,18 @@ use rustls::{
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::failure::Failure;
+use crate::dsn::DsnError;
 
 /// The certificate must be for the host, and signed by one of those in a file, or by one that the system trusts.
-pub(super) fn verifying(file: Option<PathBuf>) -> Result<MakeRustlsConnect, Failure> {
+pub(crate) fn verifying(file: Option<PathBuf>) -> Result<MakeRustlsConnect, DsnError> {
     let mut roots = RootCertStore::empty();
     match file {
         Some(file) => {
             let read = CertificateDer::pem_file_iter(&file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-            let certificates = read.map_err(|error| Failure::Dsn(format!("{}: {error}", file.display())))?;
+            let certificates = read.map_err(|error| DsnError(format!("{}: {error}", file.display())))?;
             roots.add_parsable_certificates(certificates);
             if roots.is_empty() {
-                return Err(Failure::Dsn(format!("{}: it has no certificate", file.display())));
+                return Err(DsnError(format!("{}: it has no certificate", file.display())));
             }
         }
         None => {
@@ -29,24 +29,22 @@ pub(super) fn verifying(file: Option<PathBuf>) -> Result<MakeRustlsConnect, Fail
         }
     }
     if roots.is_empty() {
-        return Err(Failure::Dsn(
-            "the system trusts no certificates: set sslrootcert to a PEM file".to_owned(),
-        ));
+        return Err(DsnError("the system trusts no certificates: set sslrootcert to a PEM file".to_owned()));
     }
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
-        .map_err(|error| Failure::Dsn(error.to_string()))?
+        .map_err(|error| DsnError(error.to_string()))?
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(MakeRustlsConnect::new(config))
 }
 
 /// Any certificate will do.
-pub(super) fn trusting() -> Result<MakeRustlsConnect, Failure> {
+pub(crate) fn trusting() -> Result<MakeRustlsConnect, DsnError> {
     let provider = Arc::new(ring::default_provider());
     let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .map_err(|error| Failure::Dsn(error.to_string()))?
+        .map_err(|error| DsnError(error.to_string()))?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Anyone(provider)))
         .with_no_client_auth();

@@ -8,7 +8,7 @@ use tokio_postgres::{
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::{failure::Failure, tls};
+use crate::{failure, tls};
 
 /// How long connecting to one address may take, unless the address says it (`connect_timeout`, in seconds).
 const CONNECT: Duration = Duration::from_secs(2);
@@ -24,7 +24,7 @@ const MODES: &str = "disable, prefer, require or verify-full";
 
 /// An address as it was set, with its password, which is shown nowhere.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Dsn(String);
+pub struct Dsn(String);
 
 impl fmt::Debug for Dsn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -34,24 +34,51 @@ impl fmt::Debug for Dsn {
 
 /// A database to connect to.
 #[derive(Clone)]
-pub(super) struct Target {
-    pub(super) config: Config,
-    pub(super) tls: MakeRustlsConnect,
+#[non_exhaustive]
+pub struct Target {
+    /// What [`Config::connect`] needs, with time limits for the connection.
+    pub config: Config,
+    /// TLS as the address says it, for the same.
+    pub tls: MakeRustlsConnect,
     /// Its hosts and its name, for logs and errors.
-    pub(super) name: String,
+    pub name: String,
     /// How long connecting may take in all.
-    pub(super) patience: Duration,
+    pub patience: Duration,
 }
+
+/// Without the password.
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Target").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// What is wrong with an address. Its text has no password.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DsnError(pub(crate) String);
+
+impl fmt::Display for DsnError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for DsnError {}
 
 impl Dsn {
     /// An address, right or wrong. What is wrong with it is said when it is [parsed](Self::target), as the parser of the
     /// settings would show the whole of it.
-    pub(in super::super) fn new(text: &str) -> Self {
+    #[must_use]
+    pub fn new(text: &str) -> Self {
         Self(text.to_owned())
     }
 
-    /// What it says.
-    pub(super) fn target(&self) -> Result<Target, Failure> {
+    /// What it says, with the name that the database shows for its connections (`application_name`) unless the address has
+    /// one.
+    ///
+    /// # Errors
+    /// [`DsnError`] if the address is wrong, or the certificates of the authorities cannot be read.
+    pub fn target(&self, application: &str) -> Result<Target, DsnError> {
         let (address, options) = self.0.split_once('?').unwrap_or((&self.0, ""));
         if !["postgres://", "postgresql://"].iter().any(|scheme| address.starts_with(scheme)) {
             return Err(wrong("expected postgres://user:password@host:port/database"));
@@ -68,7 +95,7 @@ impl Dsn {
             |name: &str| ours.iter().rev().find_map(|option| option.strip_prefix(name)?.strip_prefix('='));
         let mut config: Config = format!("{address}?{}", theirs.join("&"))
             .parse()
-            .map_err(|error| wrong(&Failure::Postgres(error)))?;
+            .map_err(|error| wrong(&failure::text(&error)))?;
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
             return Err(wrong("it has no host"));
         }
@@ -84,17 +111,17 @@ impl Dsn {
             return Err(wrong("sslrootcert needs sslmode=verify-full"));
         }
         let tls = if is_verified { tls::verifying(roots)? } else { tls::trusting()? };
-        let patience = set_up(&mut config, mode);
+        let patience = set_up(&mut config, mode, application);
         Ok(Target { name: name(&config), config, tls, patience })
     }
 }
 
-fn wrong(why: &(impl fmt::Display + ?Sized)) -> Failure {
-    Failure::Dsn(why.to_string())
+fn wrong(why: &(impl fmt::Display + ?Sized)) -> DsnError {
+    DsnError(why.to_string())
 }
 
 /// Sets what the address does not say, and gives how long connecting may take.
-fn set_up(config: &mut Config, mode: SslMode) -> Duration {
+fn set_up(config: &mut Config, mode: SslMode, application: &str) -> Duration {
     let connect = config.get_connect_timeout().copied().unwrap_or(CONNECT);
     config
         .ssl_mode(mode)
@@ -105,7 +132,7 @@ fn set_up(config: &mut Config, mode: SslMode) -> Duration {
         config.tcp_user_timeout(UNACKNOWLEDGED);
     }
     if config.get_application_name().is_none() {
-        config.application_name("realtime-chat");
+        config.application_name(application);
     }
     let hosts = config.get_hosts().len().max(config.get_hostaddrs().len());
     // beside the connections there are the handshakes
@@ -139,7 +166,7 @@ mod tests {
     use super::*;
 
     fn refusal(text: &str) -> String {
-        match Dsn::new(text).target() {
+        match Dsn::new(text).target("test") {
             Ok(_) => panic!("{text} is taken"),
             Err(failure) => failure.to_string(),
         }
@@ -153,7 +180,10 @@ mod tests {
             ("postgres://ann:secret@one:1,two:2/chat?target_session_attrs=read-write", "one:1,two:2/chat"),
             ("postgres://ann:secret@/chat?host=/run/postgresql", "/run/postgresql:5432/chat"),
         ] {
-            assert_eq!(Dsn::new(text).target().unwrap_or_else(|why| panic!("{text}: {why}")).name, name);
+            assert_eq!(
+                Dsn::new(text).target("test").unwrap_or_else(|why| panic!("{text}: {why}")).name,
+                name
+            );
         }
         assert_eq!(format!("{:?}", Dsn::new("postgres://ann:secret@db/chat")), "Dsn(…)");
     }
