@@ -36,7 +36,7 @@ use serde_json::{Value, json};
 
 use instance::Instance;
 
-use chat::{Close, Keep, Kind, LOBBY, Limit, MessageStore, Meters, Post};
+use chat::{Close, Keep, Kind, LOBBY, Limit, MessageStore, Meters, Post, Sharing};
 
 /// What the commit of one post adds to SQLite's write-ahead log: a page of each of its two tables, with their headers.
 const COMMIT: usize = 2 * (4_096 + 24);
@@ -162,7 +162,7 @@ async fn measure(
     disk: &mut Disk,
 ) -> Result<Posted, Box<dyn std::error::Error>> {
     let endpoint = Endpoint::new();
-    let log = store.log(Keep::All, Meters::register(endpoint.registry())?)?;
+    let log = store.log(Sharing::Alone, Keep::All, Meters::register(endpoint.registry())?)?;
     let store = MessageStore::start(log, LIMIT, &endpoint)?;
     let (took, is_over, begin) = (RefCell::default(), Cell::new(false), Instant::now());
     let shared = Rc::new(Posters { store: store.clone(), begin, took, is_over });

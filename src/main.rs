@@ -1,6 +1,7 @@
 //! `realtime-chat`: the chat, as a program.
 
 mod chat;
+mod engine;
 mod health_check;
 mod server;
 mod settings;

@@ -7,7 +7,7 @@ use hinotori::{Certificate, Endpoint, Server};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    chat::{Chat, Close, Keep, Kind, MessageStore, Meters, Page, UserSocket},
+    chat::{Chat, Close, Keep, Kind, MessageStore, Meters, Page, Sharing, UserSocket},
     settings::Settings,
 };
 
@@ -15,16 +15,31 @@ use crate::{
 pub(crate) async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
     let page = Page::open(&settings.static_dir)?;
     let certificate = settings.certificate()?;
-    let endpoint = Endpoint::builder()
+    let sharing = match (&settings.cluster, &settings.store) {
+        (None, _) => Sharing::Alone,
+        (Some(_), Kind::Postgres(_)) => Sharing::Nodes,
+        (Some(_), Kind::Memory | Kind::Sqlite(..)) => {
+            return Err("--cluster needs a store that all nodes share: set --store postgres://…, or remove \
+                        --cluster"
+                .into());
+        }
+    };
+    let mut endpoint = Endpoint::builder()
         .max_connections(settings.max_connections.unwrap_or(usize::MAX))
-        .drainer(settings.drainer())
-        .build();
+        .drainer(settings.drainer());
+    if let Some(name) = &settings.node_name {
+        endpoint = endpoint.node_name(name);
+    }
+    if let Some(engine) = &settings.cluster {
+        endpoint = engine.connect(endpoint, &settings.store)?;
+    }
+    let endpoint = endpoint.build();
     if settings.store == Kind::Memory && settings.keep != Keep::All {
         return Err(
             "--keep needs a database: set --store sqlite:PATH or postgres://…, or remove --keep".into()
         );
     }
-    let log = settings.store.log(settings.keep, Meters::register(endpoint.registry())?)?;
+    let log = settings.store.log(sharing, settings.keep, Meters::register(endpoint.registry())?)?;
     let store = MessageStore::start(log, settings.history(), &endpoint)?;
     let chat = Data::new(Chat { store: store.clone(), message_max: settings.message_max });
     let (sockets, options) = (endpoint.clone(), settings.socket());

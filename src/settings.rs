@@ -13,7 +13,10 @@ use clap::{
 };
 use hinotori::{Certificate, CertificateError, CheckOrigin, Drainer, SocketOptions, TrustedProxies};
 
-use crate::chat::{Keep, Kind, Limit};
+use crate::{
+    chat::{Keep, Kind, Limit},
+    engine::Engine,
+};
 
 /// A real-time chat over Phoenix Channels: open http://localhost:4000 in two tabs.
 ///
@@ -58,6 +61,16 @@ pub(crate) struct Settings {
     /// or 12h. Older messages are deleted.
     #[arg(long, env = "KEEP", default_value = "all")]
     pub(crate) keep: Keep,
+    /// Makes this server a node of several that serve the same chat: postgres connects the nodes by the database of
+    /// --store; redis://user:password@host:port, or rediss://… for TLS, by a Redis; postgres://… by another address of
+    /// PostgreSQL, if that of --store is a pooler's. Needs --store postgres://…, the same for all nodes. By default, the
+    /// server is alone.
+    #[arg(long, env = "CLUSTER", hide_env_values = true)]
+    pub(crate) cluster: Option<Engine>,
+    /// Name of this node in the logs of all. Give each node a different one that stays the same when it is restarted: the
+    /// others then notice at once that it was. The host's name and the process's id by default.
+    #[arg(long, env = "NODE_NAME")]
+    pub(crate) node_name: Option<String>,
     /// Messages kept in memory, at least 1. The oldest are dropped first.
     #[arg(long, env = "HISTORY_LIMIT", default_value = "10000", value_parser = positive())]
     history_limit: usize,

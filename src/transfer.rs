@@ -5,7 +5,7 @@ use std::path::Path;
 use hinotori::{BoxError, prometheus::Registry};
 
 use crate::{
-    chat::{self, Keep, Meters},
+    chat::{self, Keep, Meters, Sharing},
     settings::Settings,
 };
 
@@ -20,7 +20,7 @@ pub(crate) async fn export(settings: &Settings, file: &Path) -> Result<(), BoxEr
 pub(crate) fn import(settings: &Settings, file: &Path) -> Result<(), BoxError> {
     // what nobody scrapes
     let meters = Meters::register(&Registry::new())?;
-    let count = chat::import(&mut *settings.store.log(Keep::All, meters)?, file)?;
+    let count = chat::import(&mut *settings.store.log(Sharing::Alone, Keep::All, meters)?, file)?;
     log::info!("event=imported messages={count} file={:?}", file.display().to_string());
     Ok(())
 }

@@ -21,7 +21,7 @@ mod user_socket;
 
 pub(crate) use chat_channel::ChatChannel;
 pub(crate) use history::Limit;
-pub(crate) use message_log::{Keep, Kind, Meters};
+pub(crate) use message_log::{Keep, Kind, Meters, Sharing};
 pub(crate) use message_store::{Close, Like, Load, LoadBefore, MessageStore, Post, Recover};
 pub(crate) use page::Page;
 pub(crate) use pending::Pending;

@@ -100,14 +100,16 @@ fn named(file: &Path, error: &io::Error) -> String {
 mod tests {
     use super::{
         super::message_log::{
-            Keep, Kind, Memory, Synchronous,
+            Keep, Kind, Memory, Sharing, Synchronous,
             suite::{self, Folder, LIMIT, Lobby},
         },
         *,
     };
 
     fn log(folder: &Folder) -> Box<dyn MessageLog> {
-        Kind::Sqlite(folder.file(), Synchronous::Full).log(Keep::All, suite::meters()).unwrap()
+        Kind::Sqlite(folder.file(), Synchronous::Full)
+            .log(Sharing::Alone, Keep::All, suite::meters())
+            .unwrap()
     }
 
     #[test]

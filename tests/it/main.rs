@@ -60,6 +60,7 @@ mod history;
 mod log;
 mod metrics;
 mod nginx;
+mod nodes;
 mod order;
 mod origins;
 mod page;

@@ -46,12 +46,19 @@ impl<L: Fn() -> Launch> Ordeal<L> {
     /// then, each of them must get one more post through: it has healed. Kills the server, and checks what another one has.
     /// Returns how many messages that are.
     pub(crate) fn round(&mut self, fault: impl FnOnce(&Server, &mut Watcher)) -> usize {
+        self.round_on(1, |servers, watcher| fault(&servers[0], watcher))
+    }
+
+    /// The same with so many servers at a time, which share the store. The watcher is a client of the first.
+    pub(crate) fn round_on(&mut self, nodes: usize, fault: impl FnOnce(&[Server], &mut Watcher)) -> usize {
         self.rounds += 1;
-        let server = (self.launch)().start();
-        let enter = |name: &str| Watcher::enter(&server, format!("{}.{name}", self.rounds));
+        let servers: Vec<Server> = (0..nodes).map(|_| (self.launch)().start()).collect();
+        let enter =
+            |at: usize, name: &str| Watcher::enter(&servers[at % nodes], format!("{}.{name}", self.rounds));
         // all of them before anyone posts: a broadcast may come before the history that a join pushes
-        let (mut watcher, liker) = (enter("watcher"), enter("liker"));
-        let posters: Vec<_> = (0..POSTERS).map(|n| enter(&n.to_string())).collect();
+        let (mut watcher, liker) = (enter(0, "watcher"), enter(0, "liker"));
+        // what was not answered is repeated on another server
+        let posters: Vec<_> = (0..POSTERS).map(|n| enter(n / 2 + self.rounds, &n.to_string())).collect();
         let (unanswered, is_over) = (&mut self.unanswered, &AtomicBool::new(false));
         let witnesses: Vec<Witness> = thread::scope(|scope| {
             let liker = scope.spawn(move || liker.likes_on(is_over));
@@ -61,11 +68,11 @@ impl<L: Fn() -> Launch> Ordeal<L> {
                     scope.spawn(move || poster.posts_on(n % 2 == 0, unanswered, is_over))
                 })
                 .collect();
-            fault(&server, &mut watcher);
+            fault(&servers, &mut watcher);
             is_over.store(true, Ordering::Release);
             posters.into_iter().chain([liker]).map(|client| client.join().unwrap()).collect()
         });
-        drop(server);
+        drop(servers);
         self.record.witnesses.push(watcher.witness);
         self.record.witnesses.extend(witnesses);
         let stored = self.stored();

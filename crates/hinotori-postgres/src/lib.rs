@@ -53,8 +53,16 @@ impl Postgres {
     /// # Errors
     /// [`DsnError`] if the address is wrong or the certificates of the authorities cannot be read. Its text has no password.
     pub fn new(address: &str) -> Result<Self, DsnError> {
+        Self::at(&Dsn::new(address))
+    }
+
+    /// The same for an address that was set already.
+    ///
+    /// # Errors
+    /// Same as [`new`](Self::new).
+    pub fn at(dsn: &Dsn) -> Result<Self, DsnError> {
         Ok(Self {
-            target: Dsn::new(address).target(APPLICATION)?,
+            target: dsn.target(APPLICATION)?,
             prefix: "hinotori".into(),
             queue: Queue::new(Queue::LIMIT),
             reconnect: Notify::new(),

@@ -65,35 +65,25 @@ impl FromStr for Kind {
 }
 
 impl Kind {
-    /// The log of that kind.
+    /// The log of that kind. Only PostgreSQL can be shared.
     ///
     /// # Errors
     /// [`OpenError`] if its file is not there for it, or the address of its database is wrong.
-    pub(crate) fn log(&self, keep: Keep, meters: Meters) -> Result<Box<dyn MessageLog>, OpenError> {
+    pub(crate) fn log(
+        &self,
+        sharing: Sharing,
+        keep: Keep,
+        meters: Meters,
+    ) -> Result<Box<dyn MessageLog>, OpenError> {
         Ok(match self {
             Self::Memory => Box::new(Memory::default()),
             Self::Sqlite(file, synchronous) => Box::new(Sqlite::connect(file, *synchronous, keep, meters)?),
-            Self::Postgres(dsn) => Box::new(Postgres::new(dsn, Sharing::Alone, keep, meters)?),
+            Self::Postgres(dsn) => Box::new(Postgres::new(dsn, sharing, keep, meters)?),
         })
     }
 }
 
 impl Kind {
-    /// The same for the nodes of a cluster; none if only one server can have a store of this kind.
-    ///
-    /// # Errors
-    /// As [`log`](Self::log).
-    pub(crate) fn shared(
-        &self,
-        keep: Keep,
-        meters: Meters,
-    ) -> Result<Option<Box<dyn MessageLog>>, OpenError> {
-        match self {
-            Self::Memory | Self::Sqlite(..) => Ok(None),
-            Self::Postgres(dsn) => Ok(Some(Box::new(Postgres::new(dsn, Sharing::Nodes, keep, meters)?))),
-        }
-    }
-
     /// Reads what is stored, beside a server that may run.
     ///
     /// # Errors

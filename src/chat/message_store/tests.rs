@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{
     super::message_log::{
-        Keep, Kind, Synchronous,
+        Keep, Kind, Sharing, Synchronous,
         suite::{self, LIMIT},
     },
     *,
@@ -171,7 +171,9 @@ async fn older_messages_come_from_the_history_and_then_from_the_log() {
 #[actix_web::test]
 async fn what_the_log_forgets_the_history_forgets() {
     let folder = suite::Folder::new();
-    let log = Kind::Sqlite(folder.file(), Synchronous::Full).log(Keep::Messages(3), suite::meters()).unwrap();
+    let log = Kind::Sqlite(folder.file(), Synchronous::Full)
+        .log(Sharing::Alone, Keep::Messages(3), suite::meters())
+        .unwrap();
     let store = MessageStore::start(log, LIMIT, &Endpoint::new()).unwrap();
     let until = Instant::now() + Duration::from_secs(20);
     futures_util::future::join_all((0..300).map(|n| posts(&store, if n % 2 == 0 { "a" } else { "b" }))).await;
