@@ -33,6 +33,8 @@ pub(crate) const VARIABLES: &[&str] = &[
     "STATIC_DIR",
     "STORE",
     "KEEP",
+    "CLUSTER",
+    "NODE_NAME",
     "HISTORY_LIMIT",
     "MESSAGE_MAX",
     "CHECK_ORIGIN",
