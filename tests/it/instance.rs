@@ -1,6 +1,6 @@
 //! A private PostgreSQL: in a folder of its own, on a free port, gone when the tests are over, however they end.
 //!
-//! The unit tests of the chat's store use this file too. It starts what Debian's package installs, never what runs already.
+//! The unit tests of the chat's store and the tests of hinotori-postgres use this file too. It starts what Debian's package installs, never what runs already.
 
 #![allow(clippy::unwrap_used, dead_code, reason = "not every test uses all of it")]
 

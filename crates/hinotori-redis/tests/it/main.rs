@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "../../../../tests/it/redis_instance.rs"]
 mod instance;
 
 use std::{

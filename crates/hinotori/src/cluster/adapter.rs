@@ -40,7 +40,7 @@ impl Me {
 /// deliver them twice or out of order: the cluster notices. But it must never mix up the bytes of frames, and frames of
 /// one node should usually arrive in the order in which they were published: late ones are dropped.
 ///
-/// `hinotori::testing::adapter::conformance`, with the feature `testing`, checks an adapter.
+/// `hinotori::testing::adapter::conformance` and `nodes`, with the feature `testing`, check an adapter.
 pub trait Adapter: Send + Sync + 'static {
     /// Queues a frame for all nodes, this one included: a node recognizes a dead connection by frames of its own that
     /// do not come back.

@@ -1,4 +1,8 @@
 //! A private Redis: in a folder of its own, on a free port, gone when the tests are over, however they end.
+//!
+//! The tests of hinotori-redis use this file too. It starts what Debian's package installs, never what runs already.
+
+#![allow(clippy::unwrap_used, dead_code, reason = "not every test uses all of it")]
 
 use std::{
     env, fs,
