@@ -1,13 +1,14 @@
 //! What a file adds to what every log does: it stays, it can be locked or full, and belongs to one server.
 
-use std::{fs, path::Path, sync::mpsc, thread};
+use std::{fs, path::Path, sync::mpsc, thread, time::Duration};
 
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use super::{
     super::{
-        Committed, LogError,
+        super::message::Draft,
+        Claim, Committed, LogError, Report,
         queue::{MOST, MOST_BYTES},
         suite::{self, Folder, LIMIT, Lobby, meters},
     },
@@ -320,6 +321,26 @@ fn only_so_many_messages_are_kept_and_none_of_the_younger_ones_goes() {
     }
     assert_eq!(lobby.post("next", None)["id"], 3_001);
     assert_eq!(lobby.like(1), None);
+}
+
+#[test]
+fn a_panic_while_it_deletes_costs_no_post() {
+    let folder = Folder::new();
+    let (sender, settled) = mpsc::channel();
+    let sink: Sink = Arc::new(move |report| match report {
+        Report::Forgotten(_) => panic!("told to"),
+        Report::Settled(batch) => batch.into_iter().for_each(|settled| _ = sender.send(settled.outcome)),
+    });
+    let mut log = Sqlite::connect(&folder.file(), Synchronous::Full, Keep::Messages(1), meters()).unwrap();
+    log.open(LIMIT, sink).unwrap();
+    for n in 1..=600 {
+        let draft = Draft::new("x", None, None).unwrap();
+        let done = Done::new(Claim::default(), tokio::sync::oneshot::channel().0);
+        log.submit(Command::Post { draft, quote: None }, done).unwrap();
+        let posted = settled.recv_timeout(Duration::from_secs(20)).unwrap().unwrap();
+        assert!(matches!(&posted, Committed::Posted(message) if message.id() == n), "{posted:?}");
+    }
+    assert!(stored(&folder.file()).len() < 600, "nothing was deleted");
 }
 
 #[test]

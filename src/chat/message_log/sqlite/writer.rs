@@ -12,7 +12,7 @@ use rusqlite::{Connection, ErrorCode, MAIN_DB, TransactionBehavior, wal::Checkpo
 use super::{
     super::{
         Committed, LogError, Report, Settled, Sink,
-        queue::{Queue, Woken},
+        queue::{Closes, Queue, Woken},
     },
     Command, Done, Keep, Meters,
     batch::Batch,
@@ -68,21 +68,28 @@ impl Writer {
     }
 
     pub(super) fn run(mut self) {
-        loop {
-            let is_behind = self.unforgotten >= BATCH;
-            match self.queue.wait(if is_behind { Duration::ZERO } else { TICK }) {
-                Woken::Work => self.write(),
-                Woken::Idle => self.unforgotten = self.unforgotten.max(BATCH),
-                // the file is whole without its log then, even if someone else has it open
-                Woken::Closed => return self.checkpoint(),
-            }
-            if self.unforgotten >= BATCH {
-                self.forget();
-            }
-            if self.logged >= CHECKPOINT {
-                self.checkpoint();
-            }
+        let _closes = Closes(Arc::clone(&self.queue));
+        // a panic costs what it was over, and no more
+        while catch_unwind(AssertUnwindSafe(|| self.step())).unwrap_or(true) {}
+        // the file is whole without its log then, even if someone else has it open
+        self.checkpoint();
+    }
+
+    /// Writes what waits, and then does what else is due. False when the queue is closed.
+    fn step(&mut self) -> bool {
+        let is_behind = self.unforgotten >= BATCH;
+        match self.queue.wait(if is_behind { Duration::ZERO } else { TICK }) {
+            Woken::Work => self.write(),
+            Woken::Idle => self.unforgotten = self.unforgotten.max(BATCH),
+            Woken::Closed => return false,
         }
+        if self.unforgotten >= BATCH {
+            self.forget();
+        }
+        if self.logged >= CHECKPOINT {
+            self.checkpoint();
+        }
+        true
     }
 
     /// Writes one batch, and tells what became of it.
