@@ -47,8 +47,11 @@ impl Link {
             Sharing::Alone => "SELECT pg_try_advisory_lock($1, hashtext(current_schema()))",
             Sharing::Nodes => "SELECT pg_try_advisory_lock_shared($1, hashtext(current_schema()))",
         };
-        let row = self.client.query_one(sql, &[&WRITES]).await?;
-        if row.try_get(0)? { Ok(()) } else { Err(Failure::InUse) }
+        match self.client.query_one(sql, &[&WRITES]).await?.try_get(0)? {
+            Some(true) => Ok(()),
+            Some(false) => Err(Failure::InUse),
+            None => Err(Failure::NoSchema),
+        }
     }
 
     pub(super) async fn prepare(self) -> Result<Prepared, Failure> {

@@ -17,7 +17,6 @@ use super::{
     },
     batch::Head,
     failure::Failure,
-    forget,
     link::{Link, Prepared, within},
     reader, schema,
     transaction::{head, number},
@@ -82,18 +81,13 @@ async fn once(target: &Target, sharing: Sharing, keep: Keep, limit: Limit) -> Re
     within(target.patience, link.lock(sharing)).await?;
     within(READING, schema::migrate(&mut link.client)).await?;
     let on = within(target.patience, link.prepare()).await?;
-    let reading = async {
-        if let Keep::Age(_) = keep {
-            while let Some((_, true)) = forget::step(on.client(), keep).await? {}
-        }
-        snapshot(&on, limit).await
-    };
-    let (head, snapshot) = within(READING, reading).await?;
+    let (head, snapshot) = within(READING, snapshot(&on, keep.since(), limit)).await?;
     Ok(Opened { on, head, snapshot })
 }
 
-/// What a history begins with. Makes the topic if it is not there.
-pub(super) async fn snapshot(on: &Prepared, limit: Limit) -> Result<(Head, Snapshot), Failure> {
+/// What a history begins with: of the newest messages, those that were not posted before `since`, in microseconds. Makes the
+/// topic if it is not there.
+pub(super) async fn snapshot(on: &Prepared, since: i64, limit: Limit) -> Result<(Head, Snapshot), Failure> {
     let client = on.client();
     client
         .execute(
@@ -105,7 +99,11 @@ pub(super) async fn snapshot(on: &Prepared, limit: Limit) -> Result<(Head, Snaps
     client.execute("DELETE FROM writers WHERE written_at < now() - interval '1 day'", &[]).await?;
     client.batch_execute(reader::SNAPSHOT).await?;
     let head = head(&client.query_one(&on.statements.topic, &[&LOBBY]).await?)?;
-    let newest = reader::before(on, u64::MAX, limit).await?;
+    let mut newest = reader::before(on, u64::MAX, limit).await?;
+    let first = newest.first().map_or(0, |message| message.id().cast_signed());
+    let sql = "SELECT max(id) FROM messages WHERE topic = $1 AND id >= $2 AND created_at < $3";
+    let expired: Option<i64> = client.query_one(sql, &[&LOBBY, &first, &since]).await?.try_get(0)?;
+    newest.retain(|message| expired.is_none_or(|id| message.id().cast_signed() > id));
     let liked = liked(client).await?;
     client.batch_execute("COMMIT").await?;
     let Head { epoch, last_id, last_rev } = head;

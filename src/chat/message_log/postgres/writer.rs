@@ -230,7 +230,7 @@ impl Writer {
 
     /// Reads what has taken the place of the messages.
     async fn read_again(&mut self, on: Prepared) {
-        match within(opening::READING, opening::snapshot(&on, self.limit)).await {
+        match within(opening::READING, opening::snapshot(&on, self.keep.since(), self.limit)).await {
             Ok((head, snapshot)) => {
                 log::warn!(
                     "event=store_replaced messages={} last_id={}",
