@@ -61,7 +61,7 @@ chaos: build
 	RECOVERY_CUTS=500 node --test --test-force-exit tests/clients/recovery.test.mjs
 
 # kills each store's server under load twenty times, stops it and fills its disk; make test does it three times
-store-chaos:
+store-chaos: postgres
 	CHAOS_KILLS=20 cargo test $(ALL) --test it -- --nocapture --test-threads 1 under_load
 
 soak:
@@ -80,7 +80,7 @@ BEFORE ?=
 
 # takes two cores that do nothing else, for some thirty-five minutes. PARTS="memory storm" measures only those, and
 # BEFORE=path/to/realtime-chat another server in turn with the one that is built
-bench: build loadgen valgrind strace
+bench: build loadgen valgrind strace postgres
 	cargo bench --locked --bench posts --no-run
 	python3 benches/run.py --pairs $(PAIRS) $(PARTS:%=--only %) $(BEFORE:%=--before %)
 	sh tests/venv.sh bench-venv benches/requirements.txt

@@ -8,12 +8,15 @@
 //! Prints one line of JSON for each number of posters.
 
 #![allow(missing_docs, reason = "a benchmark")]
+#![allow(clippy::duplicate_mod, reason = "the chat's own tests have an instance too")]
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on says so by panicking")]
 
 // the program is no library: the benchmark compiles the chat's modules again, and uses a part of them
 #[allow(dead_code, unreachable_pub, unused_imports, reason = "only the store is measured")]
 #[path = "../src/chat/mod.rs"]
 mod chat;
+#[path = "../tests/it/instance.rs"]
+mod instance;
 
 use std::{
     cell::{Cell, RefCell},
@@ -30,6 +33,8 @@ use actix_web::rt::{System, spawn, time::sleep};
 use clap::Parser;
 use hinotori::{Endpoint, Subscription};
 use serde_json::{Value, json};
+
+use instance::Instance;
 
 use chat::{Close, Keep, Kind, LOBBY, Limit, MessageStore, Meters, Post};
 
@@ -51,6 +56,9 @@ struct Options {
     /// Where messages are stored, as the program's --store; a new file of SQLite by default.
     #[arg(long)]
     store: Option<Kind>,
+    /// Store them in a PostgreSQL of its own, which is started for it and ends with it.
+    #[arg(long, conflicts_with = "store")]
+    postgres: bool,
     /// Posters, separated by commas.
     #[arg(long, value_delimiter = ',', default_values_t = [1, 16, 128])]
     posters: Vec<usize>,
@@ -85,12 +93,14 @@ impl Drop for Folder {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let options = Options::parse();
     let folder = Folder::new()?;
+    let instance = options.postgres.then(Instance::new);
     for &posters in &options.posters {
         let mut disk = Disk::new(&folder.0.join("probe"))?;
         let file = folder.0.join(format!("{posters}.db"));
-        let store = match &options.store {
-            Some(store) => store.clone(),
-            None => format!("sqlite:{}", file.display()).parse()?,
+        let store = match (&options.store, &instance) {
+            (Some(store), _) => store.clone(),
+            (None, Some(instance)) => instance.database().address().parse()?,
+            (None, None) => format!("sqlite:{}", file.display()).parse()?,
         };
         let posted = System::new().block_on(measure(&store, posters, &options, &mut disk))?;
         println!("{}", report(posters, disk.took, posted));

@@ -173,7 +173,8 @@ def posts(bench):
             return over_sockets(start, posters, STORE=f"sqlite:{file}")
 
     sides = {
-        "store": functools.partial(store_posts, bench.secs),
+        "store": functools.partial(store_posts, bench.secs, []),
+        "postgres": functools.partial(store_posts, bench.secs, ["--postgres"]),
         **{name: functools.partial(on_disk, start) for name, start in bench.chats.items()},
         "memory": functools.partial(over_sockets, bench.chats["ours"]),
         "floor": functools.partial(over_sockets, Floor),

@@ -138,9 +138,10 @@ def epoch(file):
         return database.execute("SELECT epoch FROM topics").fetchone()[0]
 
 
-def store_posts(secs, posters):
-    """Posts through the chat's store on a new database of SQLite, in a process of its own on both cores."""
-    command = ["cargo", "bench", "--quiet", "--locked", "--bench", "posts", "--", "--posters", posters, "--secs", secs]
+def store_posts(secs, flags, posters):
+    """Posts through the chat's store on a new database, in a process of its own on both cores."""
+    options = ["--posters", posters, "--secs", secs, *flags]
+    command = ["cargo", "bench", "--quiet", "--locked", "--bench", "posts", "--", *options]
     return json.loads(subprocess.run(list(map(str, command)), cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout)
 
 

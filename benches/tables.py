@@ -127,10 +127,11 @@ def storm_rows(part):
 
 
 def posts_rows(part):
-    store = lambda posters: {"ours": part[posters]["store"]}
+    store = lambda posters, side="store": {"ours": part[posters][side]}
     return [
         Row("posts per second through the store, SQLite, 128 posters, one subscriber, thousands", store("128"), "posts_per_s",
             1, scale=1e3, at_least=20),
+        Row("the same, PostgreSQL, thousands", store("128", "postgres"), "posts_per_s", 1, scale=1e3, at_least=10),
         Row("post to broadcast, SQLite, one poster, median beyond that of fdatasync, µs", store("1"), "over_sync_us", 0,
             at_most=300),
     ]
@@ -296,7 +297,8 @@ def recovery_table(results):
 
 def posts_table(results):
     names = {
-        "store": "the store alone, one subscriber",
+        "store": "the store alone, SQLite",
+        "postgres": "the store alone, PostgreSQL",
         "memory": "WebSockets, in memory",
         "before": "WebSockets, SQLite, before",
         "ours": "WebSockets, SQLite",

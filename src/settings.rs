@@ -1,6 +1,7 @@
 //! The program's settings: flags, or environment variables.
 
 use std::{
+    ffi::OsStr,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     sync::Arc,
@@ -8,8 +9,9 @@ use std::{
 };
 
 use clap::{
-    Parser,
-    builder::{BoolishValueParser, RangedU64ValueParser},
+    Arg, Command, Parser,
+    builder::{BoolishValueParser, RangedU64ValueParser, TypedValueParser},
+    error::ErrorKind,
 };
 use hinotori::{Certificate, CertificateError, CheckOrigin, Drainer, SocketOptions, TrustedProxies};
 
@@ -52,7 +54,7 @@ pub(crate) struct Settings {
     /// Where messages are stored: memory; sqlite: and the path of a database file, such as sqlite:chat.db, which is
     /// created if it does not exist; or a PostgreSQL database, such as postgres://user:password@host/chat. In memory, they
     /// are lost when the process ends.
-    #[arg(long, env = "STORE", hide_env_values = true, default_value = "memory")]
+    #[arg(long, env = "STORE", hide_env_values = true, default_value = "memory", value_parser = Store)]
     pub(crate) store: Kind,
     /// Which messages a database keeps: all, a number of messages such as 100000, or an age in days or hours such as 30d
     /// or 12h. Older messages are deleted.
@@ -172,6 +174,24 @@ impl Settings {
     }
 }
 
+/// Parses `--store`, and does not show a value that is none: it may have a password.
+#[derive(Debug, Clone, Copy)]
+struct Store;
+
+impl TypedValueParser for Store {
+    type Value = Kind;
+
+    fn parse_ref(&self, command: &Command, _: Option<&Arg>, value: &OsStr) -> Result<Kind, clap::Error> {
+        let why = match value.to_str().map(str::parse::<Kind>) {
+            Some(Ok(kind)) => return Ok(kind),
+            Some(Err(error)) => error.to_string(),
+            None => "it is not UTF-8".to_owned(),
+        };
+        let why = format!("invalid value for --store or STORE: {why}\n");
+        Err(clap::Error::raw(ErrorKind::ValueValidation, why).with_cmd(command))
+    }
+}
+
 fn positive() -> RangedU64ValueParser<usize> {
     RangedU64ValueParser::new().range(1..)
 }
@@ -187,6 +207,22 @@ mod tests {
         Settings::command().debug_assert();
         for arg in Settings::command().get_arguments() {
             assert!(arg.get_help().is_some(), "--{} has no text", arg.get_id());
+        }
+    }
+
+    #[test]
+    fn a_password_is_not_shown_however_wrong_its_address_is() {
+        for store in [
+            "Postgres://ann:s3cret@db/chat",
+            " postgres://ann:s3cret@db/chat",
+            "\"postgres://ann:s3cret@db/chat\"",
+            "jdbc:postgresql://db/chat?password=s3cret",
+            "host=db password=s3cret",
+        ] {
+            let error = Settings::try_parse_from(["realtime-chat", "--store", store]).unwrap_err();
+            for shown in [error.to_string(), format!("{error:?}")] {
+                assert!(shown.contains("--store") && !shown.contains("s3cret"), "{shown}");
+            }
         }
     }
 

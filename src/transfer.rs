@@ -11,6 +11,9 @@ use crate::{
 
 /// Writes all messages to a file.
 pub(crate) async fn export(settings: &Settings, file: &Path) -> Result<(), BoxError> {
+    if settings.store.is_file(file) {
+        return Err(format!("{} is the store itself: choose another file", file.display()).into());
+    }
     let count = chat::export(&*settings.store.reader()?, file).await?;
     log::info!("event=exported messages={count} file={:?}", file.display().to_string());
     Ok(())

@@ -1,5 +1,7 @@
 //! The channel of the lobby.
 
+use std::error::Error;
+
 use serde_json::{Map, Value, json};
 
 use super::{Like, Limit, Load, LoadBefore, Post, Recover, StoreError, UserSocket};
@@ -123,7 +125,9 @@ fn refuse(reason: &str) -> Result {
 
 /// The store failed on this message only; the client may try again.
 fn unavailable(error: &StoreError) -> Result {
-    log::error!("event=store_unavailable why={:?}", format!("{error:?}"));
+    // no more than one cause: those below it may have a message in their details
+    let why = error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}"));
+    log::error!("event=store_unavailable why={why:?}");
     refuse("message store unavailable")
 }
 

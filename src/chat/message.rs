@@ -20,6 +20,9 @@ const TIMESTAMP: &[BorrowedFormatItem<'_>] =
 /// What stands before the count of likes.
 const LIKES: &[u8] = br#","likes":"#;
 
+/// The greatest id, and the most likes, that are imported: what JavaScript can count to.
+const MOST: u64 = (1 << 53) - 1;
+
 /// A message that has no id yet.
 #[derive(Debug)]
 pub(crate) struct Draft {
@@ -185,6 +188,9 @@ impl Imported {
         }
         let Fields { id, content, reply_to_id, reply_to_content, timestamp, likes } =
             serde_json::from_str(json)?;
+        if [id, likes].into_iter().any(|number| number > MOST) {
+            return Err(format!("the id and the likes must be at most {MOST}").into());
+        }
         let posted_at = PrimitiveDateTime::parse(&timestamp, TIMESTAMP)?.assume_utc();
         let draft = Draft { posted_at, ..Draft::new(&content, reply_to_id, None)? };
         let quote = reply_to_content.map(|quote| serde_json::to_vec(&quote)).transpose()?;
@@ -248,6 +254,8 @@ mod tests {
             ("content", json!(7)),
             ("timestamp", json!("yesterday")),
             ("likes", json!("2")),
+            ("likes", json!(1_u64 << 53)),
+            ("id", json!(u64::MAX)),
             ("reply_to_id", json!("1")),
         ] {
             let mut bad = good.clone();

@@ -3,7 +3,7 @@
 use std::{
     error::Error,
     fmt,
-    fs::File,
+    fs::{self, File},
     io::{self, BufRead, BufReader, BufWriter, Write},
     path::Path,
 };
@@ -38,25 +38,48 @@ impl Error for InvalidLine {
     }
 }
 
-/// Writes all messages, each a line of JSON as clients get it, the oldest first. Returns how many. `-` is standard output.
+/// Writes all messages, each a line of JSON as clients get it, the oldest first. Returns how many. `-` is standard output. A
+/// file is there when all of it is written, and not before.
 ///
 /// # Errors
 /// If the store cannot be read, or the file cannot be written.
 pub(crate) async fn export(reader: &dyn Reader, file: &Path) -> Result<u64, BoxError> {
-    let mut out: BufWriter<Box<dyn Write>> = BufWriter::new(match file.to_str() {
-        Some("-") => Box::new(io::stdout()),
-        _ => Box::new(File::create(file).map_err(|error| named(file, &error))?),
-    });
-    let (mut last, mut count) = (0, 0);
+    if file == Path::new("-") {
+        return write(reader, file, io::stdout()).await;
+    }
+    // a device or a pipe is not replaced by a file
+    if file.exists() && !file.is_file() {
+        return write(reader, file, File::create(file).map_err(|error| named(file, &error))?).await;
+    }
+    let mut whole = file.as_os_str().to_owned();
+    whole.push(".part");
+    let whole = Path::new(&whole);
+    let out = File::create(whole).map_err(|error| named(whole, &error))?;
+    let written = match write(reader, whole, &out).await {
+        Ok(count) => out
+            .sync_all()
+            .and_then(|()| fs::rename(whole, file))
+            .map(|()| count)
+            .map_err(|error| named(file, &error).into()),
+        Err(error) => Err(error),
+    };
+    if written.is_err() {
+        // what is left of it is no use; the first error is the one to tell
+        let _ = fs::remove_file(whole);
+    }
+    written
+}
+
+async fn write(reader: &dyn Reader, file: &Path, out: impl Write) -> Result<u64, BoxError> {
+    let (mut out, mut last, mut count) = (BufWriter::new(out), 0, 0);
     loop {
         let page = reader.after(last, u64::MAX >> 1, PAGE).await?;
         let Some(newest) = page.posted.last() else { break };
         last = newest.id();
         count += page.posted.len() as u64;
         for message in &page.posted {
-            out.write_all(&message.json())
-                .and_then(|()| out.write_all(b"\n"))
-                .map_err(|error| named(file, &error))?;
+            let line = [&message.json()[..], b"\n"].concat();
+            out.write_all(&line).map_err(|error| named(file, &error))?;
         }
         // what is posted meanwhile is not waited for
         if last >= page.last_id {
@@ -132,6 +155,20 @@ mod tests {
         assert_eq!(suite::wait(export(&*copy.log.reader(), &again)).unwrap(), 30);
         assert_eq!(std::fs::read(&again).unwrap(), std::fs::read(&file).unwrap());
         assert_eq!((copy.like(2), copy.post("next", None)["id"].clone()), (Some(2), 31.into()));
+    }
+
+    #[test]
+    fn an_export_that_fails_leaves_the_former_one_as_it_was() {
+        let [from, files] = [(); 2].map(|()| Folder::new());
+        let mut lobby = Lobby::open(log(&from), LIMIT);
+        lobby.post("one", None);
+        let reader = lobby.log.reader();
+        assert_eq!(suite::wait(export(&*reader, &files.file())).unwrap(), 1);
+        let former = std::fs::read(files.file()).unwrap();
+        lobby.log.close();
+        assert!(suite::wait(export(&*reader, &files.file())).is_err(), "the reader is closed");
+        assert_eq!(std::fs::read(files.file()).unwrap(), former);
+        assert_eq!(std::fs::read_dir(files.file().parent().unwrap()).unwrap().count(), 1);
     }
 
     #[test]

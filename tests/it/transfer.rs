@@ -59,6 +59,8 @@ fn what_cannot_be_exported_or_imported_is_an_error_that_says_why() {
         assert!(refused.stderr.contains(why), "{}", refused.stderr);
     }
     let running = at(&store).start();
+    let refused = at(&store).arguments(&["--export", &path("chat.db")]).run();
+    assert!(refused.stderr.contains("is the store itself"), "{}", refused.stderr);
     let refused = at(&store).arguments(&["--import", &path("bad.jsonl")]).run();
     assert!(refused.stderr.contains("another server has it open"), "{}", refused.stderr);
     drop(running);

@@ -105,7 +105,8 @@ impl Dsn {
             "prefer" => (SslMode::Prefer, false),
             "require" => (SslMode::Require, false),
             "verify-full" => (SslMode::Require, true),
-            _ => return Err(wrong(&format!("sslmode is {mode:?}; expected {MODES}"))),
+            // which may have been meant otherwise: it is not shown
+            _ => return Err(wrong(&format!("sslmode must be {MODES}"))),
         };
         if roots.is_some() && !is_verified {
             return Err(wrong("sslrootcert needs sslmode=verify-full"));
@@ -195,7 +196,7 @@ mod tests {
             ("postgres://ann:secret@secret@db/chat", "%40"),
             ("postgres://ann:secret@/chat", "no host"),
             ("postgres://ann:secret@db:port/chat", "port"),
-            ("postgres://ann:secret@db/chat?sslmode=on", "expected disable, prefer, require or verify-full"),
+            ("postgres://ann:secret@db/chat?sslmode=on", "must be disable, prefer, require or verify-full"),
             ("postgres://ann:secret@db/chat?sslmode=verify-ca", "verify-full"),
             ("postgres://ann:secret@db/chat?sslrootcert=/ca.pem", "sslmode=verify-full"),
             ("postgres://ann:secret@db/chat?sslmode=verify-full&sslrootcert=/no/such.pem", "/no/such.pem"),

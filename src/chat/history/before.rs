@@ -32,7 +32,11 @@ impl Before {
 
     /// `{"messages": […]}`, the oldest first; `older` are those that the history has not.
     pub(in crate::chat) fn payload(self, older: &[Message]) -> Result<Payload, PayloadError> {
-        let messages = older.iter().map(Message::json).chain(self.messages.into_iter().rev());
+        let bytes: usize = older.iter().map(|message| message.json().len()).sum();
+        // a log returns one message of any length, which is one too many here
+        let is_beyond = !self.messages.is_empty() && self.rest.is_some_and(|(_, rest)| bytes > rest.bytes);
+        let messages =
+            older.iter().filter(|_| !is_beyond).map(Message::json).chain(self.messages.into_iter().rev());
         let messages = messages.collect::<Vec<_>>().join(&b","[..]);
         Payload::raw_json([&br#"{"messages":["#[..], &messages, b"]}"].concat())
     }

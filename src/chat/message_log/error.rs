@@ -106,6 +106,8 @@ pub(crate) enum LogError {
     Postgres(Arc<Failure>),
     /// The writer panicked over that batch, or the reader over its query.
     Panicked,
+    /// The messages are not those that this server left.
+    Replaced,
     /// The log is closed.
     Closed,
 }
@@ -116,6 +118,10 @@ impl fmt::Display for LogError {
             Self::Sqlite(error) => write!(f, "{error}"),
             Self::Postgres(failure) => write!(f, "{failure}"),
             Self::Panicked => f.write_str("the store panicked over it"),
+            Self::Replaced => f.write_str(
+                "the messages are not those that this server left: the file was restored, or another server wrote to it; \
+                 restart this one",
+            ),
             Self::Closed => f.write_str("the store is closed"),
         }
     }
@@ -126,7 +132,7 @@ impl std::error::Error for LogError {
         match self {
             Self::Sqlite(error) => Some(&**error),
             Self::Postgres(failure) => Some(&**failure),
-            Self::Panicked | Self::Closed => None,
+            Self::Panicked | Self::Replaced | Self::Closed => None,
         }
     }
 }
@@ -134,5 +140,11 @@ impl std::error::Error for LogError {
 impl From<Failure> for LogError {
     fn from(failure: Failure) -> Self {
         Self::Postgres(Arc::new(failure))
+    }
+}
+
+impl From<rusqlite::Error> for LogError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(Arc::new(error))
     }
 }

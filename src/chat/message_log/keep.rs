@@ -1,6 +1,10 @@
 //! How much of the past a store on disk keeps.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{
+    fmt,
+    str::FromStr,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 /// What is deleted from a store, if anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +48,16 @@ impl FromStr for Keep {
             (.., Some(count)) => Ok(hours(number(count)?)),
             _ => Ok(Self::Messages(number(text)?)),
         }
+    }
+}
+
+impl Keep {
+    /// When what is kept was posted at the earliest, in microseconds since the epoch.
+    pub(crate) fn since(self) -> i64 {
+        let Self::Age(age) = self else { return i64::MIN };
+        let since =
+            SystemTime::now().checked_sub(age).and_then(|since| since.duration_since(UNIX_EPOCH).ok());
+        i64::try_from(since.unwrap_or_default().as_micros()).unwrap_or(i64::MAX)
     }
 }
 

@@ -1,6 +1,11 @@
 //! Which store a server has.
 
-use std::{fmt, path::PathBuf, str::FromStr, sync::Arc};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+    sync::Arc,
+};
 
 use super::{
     Keep, Memory, MessageLog, Meters, OpenError, Reader,
@@ -70,6 +75,13 @@ impl Kind {
 }
 
 impl Kind {
+    /// Whether the store is in this file.
+    pub(crate) fn is_file(&self, file: &Path) -> bool {
+        let Self::Sqlite(store, _) = self else { return false };
+        // one that does not exist is none
+        store.canonicalize().is_ok_and(|store| file.canonicalize().is_ok_and(|file| file == store))
+    }
+
     /// Reads what is stored, beside a server that may run.
     ///
     /// # Errors

@@ -47,8 +47,9 @@ use hinotori_postgres::Target;
 use tokio::runtime::{Builder, Runtime};
 
 use super::{
-    super::history::Limit, Busy, Command, Done, Keep, MessageLog, Messages, Meters, OpenError, Reader,
-    Settled, Sink, Snapshot, queue::Queue,
+    super::history::Limit,
+    Busy, Command, Done, Keep, MessageLog, Messages, Meters, OpenError, Reader, Settled, Sink, Snapshot,
+    queue::{Closes, Queue},
 };
 pub(crate) use failure::Failure;
 use opening::Opened;
@@ -181,15 +182,6 @@ impl Work {
         // whoever opened it waits for that
         let _ = opened.send(Ok(snapshot));
         writer.run().await;
-    }
-}
-
-/// Closes a queue that nobody empties any more, even if that is by a panic: what comes later is refused at once.
-struct Closes(Arc<Queue>);
-
-impl Drop for Closes {
-    fn drop(&mut self) {
-        self.0.close();
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -26,6 +26,15 @@ pub(super) struct Queue {
     notify: Notify,
     /// How many wait.
     gauge: IntGauge,
+}
+
+/// Closes a queue that nobody empties any more, even if that is by a panic: what comes later is refused at once.
+pub(super) struct Closes(pub(super) Arc<Queue>);
+
+impl Drop for Closes {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 #[derive(Debug, Default)]

@@ -94,13 +94,12 @@ impl MessageLog for Sqlite {
             Keep::All | Keep::Age(_) => limit,
         };
         let failed = |error| OpenError::Sqlite(self.file.clone(), error);
-        if let Keep::Age(_) = self.keep {
-            while let Some((_, true)) = forget::step(&database.connection, self.keep).map_err(failed)? {}
-        }
-        let snapshot = tables::open(&database.connection, limit).map_err(failed)?;
+        let (head, snapshot) =
+            tables::open(&database.connection, self.keep.since(), limit).map_err(failed)?;
         let (id, file) = (snapshot.last_id, self.file.display().to_string());
         log::info!("event=store_opened file={file:?} messages={} last_id={id}", snapshot.newest.len());
-        let writer = Writer::new(database, Arc::clone(&self.queue), self.keep, self.meters.clone(), sink);
+        let writer =
+            Writer::new(database, head, Arc::clone(&self.queue), self.keep, self.meters.clone(), sink);
         let thread = thread::Builder::new().name("store".to_owned()).spawn(move || writer.run());
         self.writer = Some(thread.map_err(|error| OpenError::Io(self.file.clone(), error))?);
         Ok(snapshot)
@@ -115,6 +114,8 @@ impl MessageLog for Sqlite {
     }
 
     fn import(&mut self, messages: &mut Messages<'_>) -> Result<u64, BoxError> {
+        // whoever reads would keep the log from being moved
+        self.reader.close();
         match &mut self.database {
             Some(database) => import::run(&mut database.connection, &self.file, messages),
             None => Err(OpenError::InUse(self.file.clone()).into()),

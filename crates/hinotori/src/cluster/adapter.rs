@@ -34,7 +34,7 @@ impl Me {
     }
 }
 
-/// An engine that connects nodes, such as Redis or Postgres: see the [module](super).
+/// An engine that connects nodes, such as Redis or Postgres: see [`cluster`](super).
 ///
 /// A frame is any number of bytes, up to several MiB, that the engine carries unread. An adapter may lose frames,
 /// deliver them twice or out of order: the cluster notices. But it must never mix up the bytes of frames, and frames of

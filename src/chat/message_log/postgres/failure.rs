@@ -27,6 +27,8 @@ pub(crate) enum Failure {
         /// The newest version that this program knows.
         known: i32,
     },
+    /// No schema of the search path exists.
+    NoSchema,
     /// There are no tables.
     Missing,
     /// An older version of the program made the tables, and what only reads them cannot change them.
@@ -102,6 +104,7 @@ impl fmt::Display for Failure {
                 f,
                 "its tables have version {found}, which a newer realtime-chat wrote; this one knows versions up to {known}"
             ),
+            Self::NoSchema => f.write_str("no schema of the search path exists; create one first"),
             Self::Missing => f.write_str("it has no messages of this program"),
             Self::Older => f.write_str(
                 "an older realtime-chat wrote its tables; start the server with it once, which migrates them",

@@ -1,7 +1,5 @@
 //! Deletes what need not be kept.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
 use tokio_postgres::Client;
 
 use super::{
@@ -21,7 +19,7 @@ pub(super) async fn step(client: &Client, keep: Keep) -> Result<Option<(u64, boo
             "id <= (SELECT last_id FROM topics WHERE topic = $1) - $2",
             i64::try_from(most).unwrap_or(i64::MAX),
         ),
-        Keep::Age(age) => ("created_at < $2", microseconds_ago(age)),
+        Keep::Age(_) => ("created_at < $2", keep.since()),
     };
     let sql = format!(
         "DELETE FROM messages WHERE topic = $1 AND {which}
@@ -30,9 +28,4 @@ pub(super) async fn step(client: &Client, keep: Keep) -> Result<Option<(u64, boo
     let rows = client.query(&sql, &[&LOBBY, &bound]).await?;
     let ids: Vec<i64> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
     Ok(ids.iter().max().map(|id| (id.cast_unsigned(), ids.len() == STEP)))
-}
-
-fn microseconds_ago(age: Duration) -> i64 {
-    let since = SystemTime::now().checked_sub(age).and_then(|since| since.duration_since(UNIX_EPOCH).ok());
-    i64::try_from(since.unwrap_or_default().as_micros()).unwrap_or(i64::MAX)
 }

@@ -24,6 +24,9 @@ use super::{
 /// Messages that are written at once.
 const CHUNK: usize = 1_000;
 
+/// Bytes of them, and one message of any size beyond them.
+const CHUNK_BYTES: usize = 1 << 20;
+
 /// Nothing is loaded of them.
 const NOTHING: Limit = Limit { messages: 0, bytes: 0 };
 
@@ -50,14 +53,18 @@ pub(super) fn run(target: &Target, messages: &mut Messages<'_>) -> Result<u64, B
 
 /// Passes messages on until there are no more, or nobody takes them.
 fn read(messages: &mut Messages<'_>, to: &SyncSender<Chunk>) -> Result<u64, BoxError> {
-    let (mut chunk, mut count, mut last_id, mut last_rev) = (Vec::new(), 0, 0, 0);
+    let (mut chunk, mut bytes, mut count, mut last_id, mut last_rev) = (Vec::new(), 0, 0, 0, 0);
     for imported in messages {
         let mut imported = imported?;
         last_rev = imported.number(last_rev);
         (count, last_id) = (count + 1, imported.id());
+        bytes += imported.message.head().len();
         chunk.push(imported);
-        if chunk.len() == CHUNK && to.send(Chunk::Messages(mem::take(&mut chunk))).is_err() {
-            return Ok(count);
+        if chunk.len() == CHUNK || bytes >= CHUNK_BYTES {
+            bytes = 0;
+            if to.send(Chunk::Messages(mem::take(&mut chunk))).is_err() {
+                return Ok(count);
+            }
         }
     }
     // whoever takes no more says why

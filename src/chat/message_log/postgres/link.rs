@@ -44,8 +44,11 @@ impl Link {
     /// Makes it the one connection that writes.
     pub(super) async fn lock(&self) -> Result<(), Failure> {
         let sql = "SELECT pg_try_advisory_lock($1, hashtext(current_schema()))";
-        let row = self.client.query_one(sql, &[&WRITES]).await?;
-        if row.try_get(0)? { Ok(()) } else { Err(Failure::InUse) }
+        match self.client.query_one(sql, &[&WRITES]).await?.try_get(0)? {
+            Some(true) => Ok(()),
+            Some(false) => Err(Failure::InUse),
+            None => Err(Failure::NoSchema),
+        }
     }
 
     pub(super) async fn prepare(self) -> Result<Prepared, Failure> {

@@ -17,7 +17,6 @@ use super::{
     },
     batch::Head,
     failure::Failure,
-    forget,
     link::{Link, Prepared, within},
     reader, schema,
     transaction::{head, number},
@@ -77,18 +76,13 @@ async fn once(target: &Target, keep: Keep, limit: Limit) -> Result<Opened, Failu
     within(target.patience, link.lock()).await?;
     within(READING, schema::migrate(&mut link.client)).await?;
     let on = within(target.patience, link.prepare()).await?;
-    let reading = async {
-        if let Keep::Age(_) = keep {
-            while let Some((_, true)) = forget::step(on.client(), keep).await? {}
-        }
-        snapshot(&on, limit).await
-    };
-    let (head, snapshot) = within(READING, reading).await?;
+    let (head, snapshot) = within(READING, snapshot(&on, keep.since(), limit)).await?;
     Ok(Opened { on, head, snapshot })
 }
 
-/// What a history begins with. Makes the topic if it is not there.
-async fn snapshot(on: &Prepared, limit: Limit) -> Result<(Head, Snapshot), Failure> {
+/// What a history begins with: of the newest messages, those that were not posted before `since`, in microseconds. Makes the
+/// topic if it is not there.
+async fn snapshot(on: &Prepared, since: i64, limit: Limit) -> Result<(Head, Snapshot), Failure> {
     let client = on.client();
     client
         .execute(
@@ -99,7 +93,11 @@ async fn snapshot(on: &Prepared, limit: Limit) -> Result<(Head, Snapshot), Failu
     // servers that are gone ask for none of their batches
     client.execute("DELETE FROM writers WHERE written_at < now() - interval '1 day'", &[]).await?;
     let head = head(&client.query_one(&on.statements.topic, &[&LOBBY]).await?)?;
-    let newest = reader::before(on, u64::MAX, limit).await?;
+    let mut newest = reader::before(on, u64::MAX, limit).await?;
+    let first = newest.first().map_or(0, |message| message.id().cast_signed());
+    let sql = "SELECT max(id) FROM messages WHERE topic = $1 AND id >= $2 AND created_at < $3";
+    let expired: Option<i64> = client.query_one(sql, &[&LOBBY, &first, &since]).await?.try_get(0)?;
+    newest.retain(|message| expired.is_none_or(|id| message.id().cast_signed() > id));
     let liked = liked(client).await?;
     Ok((head, Snapshot { epoch: head.epoch, last_id: head.last_id, newest, liked }))
 }

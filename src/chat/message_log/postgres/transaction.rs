@@ -51,7 +51,14 @@ pub(super) async fn begin(on: &Prepared, needs: &Needs) -> Result<Found, Failure
     begun?;
     let head = head(&topic?.ok_or(Failure::Replaced)?)?;
     let messages = messages?;
-    let messages = messages.iter().map(|row| message(row).map(|message| (message.id(), message)));
+    let messages = messages.iter().filter_map(|row| match message(row) {
+        // one that cannot be read is as good as none: others must not fail because of it
+        Err(Failure::Body(id)) => {
+            log::error!("event=store_unreadable message={id} why={:?}", Failure::Body(id).to_string());
+            None
+        }
+        read => Some(read.map(|message| (message.id(), message))),
+    });
     let nonces = known?.into_iter().map(|row| Ok((row.try_get(0)?, number(&row, 1)?)));
     Ok(Found {
         head,

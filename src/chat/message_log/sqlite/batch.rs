@@ -10,26 +10,24 @@ use super::{
         },
         Command, Committed,
     },
-    tables::{self, number},
+    tables::{self, Head, number},
 };
 
 const INSERT: &str = "INSERT INTO messages (topic, id, body, likes, rev, posted_rev, created_at, nonce)
      VALUES (?1, ?2, ?3, 0, ?4, ?4, ?5, ?6)";
 
-/// How far the topic has come within a transaction. Only [`finish`](Self::finish) writes it.
+/// The commands of a transaction. Only [`finish`](Self::finish) writes how far the topic has come.
 pub(super) struct Batch<'a> {
     connection: &'a Connection,
     /// Looked up once for the whole batch.
     insert: CachedStatement<'a>,
-    last_id: u64,
-    last_rev: u64,
+    head: Head,
 }
 
 impl<'a> Batch<'a> {
-    pub(super) fn begin(connection: &'a Connection) -> Result<Self> {
-        let mut topic = connection.prepare_cached("SELECT last_id, last_rev FROM topics WHERE topic = ?1")?;
-        let (last_id, last_rev) = topic.query_row([LOBBY], |row| Ok((number(row, 0)?, number(row, 1)?)))?;
-        Ok(Self { connection, insert: connection.prepare_cached(INSERT)?, last_id, last_rev })
+    /// On a topic that has come to `head`.
+    pub(super) fn begin(connection: &'a Connection, head: Head) -> Result<Self> {
+        Ok(Self { connection, insert: connection.prepare_cached(INSERT)?, head })
     }
 
     pub(super) fn carry_out(&mut self, command: &Command) -> Result<Committed> {
@@ -39,11 +37,13 @@ impl<'a> Batch<'a> {
         }
     }
 
-    pub(super) fn finish(self) -> Result<()> {
+    /// Returns how far the topic has come then.
+    pub(super) fn finish(self) -> Result<Head> {
         let mut update = self
             .connection
             .prepare_cached("UPDATE topics SET last_id = ?2, last_rev = ?3 WHERE topic = ?1")?;
-        update.execute((LOBBY, self.last_id.cast_signed(), self.last_rev.cast_signed())).map(drop)
+        update.execute((LOBBY, self.head.last_id.cast_signed(), self.head.last_rev.cast_signed()))?;
+        Ok(self.head)
     }
 
     fn post(&mut self, draft: &Draft, quote: Option<&[u8]>) -> Result<Committed> {
@@ -58,10 +58,10 @@ impl<'a> Batch<'a> {
             _ => None,
         };
         let quote = quote.or(found.as_ref().map(Message::quote));
-        let message = draft.message(self.last_id + 1, self.last_rev, quote);
-        let (id, rev) = (message.id().cast_signed(), self.last_rev.cast_signed());
+        let message = draft.message(self.head.last_id + 1, self.head.last_rev, quote);
+        let (id, rev) = (message.id().cast_signed(), self.head.last_rev.cast_signed());
         self.insert.execute((LOBBY, id, message.body(), rev, draft.posted_at(), draft.nonce()))?;
-        self.last_id += 1;
+        self.head.last_id += 1;
         Ok(Committed::Posted(message))
     }
 
@@ -73,15 +73,17 @@ impl<'a> Batch<'a> {
 
     fn like(&mut self, id: i128) -> Result<Committed> {
         let Ok(id) = i64::try_from(id) else { return Ok(Committed::NotFound) };
-        let mut update = self.connection.prepare_cached(
-            "UPDATE messages SET likes = likes + 1, rev = ?3 WHERE topic = ?1 AND id = ?2
-             RETURNING id, body, likes, rev, posted_rev",
-        )?;
-        let rev = (self.last_rev + 1).cast_signed();
-        let Some(message) = update.query_row((LOBBY, id, rev), tables::decode).optional()? else {
+        // read first: one that cannot be read is not changed
+        let Some(message) = tables::message(self.connection, id.into())? else {
             return Ok(Committed::NotFound);
         };
-        self.last_rev += 1;
+        let message = message.liked(self.head.last_rev + 1);
+        let (likes, rev) = (message.likes().count.cast_signed(), message.likes().rev.cast_signed());
+        let mut update = self
+            .connection
+            .prepare_cached("UPDATE messages SET likes = ?3, rev = ?4 WHERE topic = ?1 AND id = ?2")?;
+        update.execute((LOBBY, id, likes, rev))?;
+        self.head.last_rev += 1;
         Ok(Committed::Liked(message))
     }
 }

@@ -68,13 +68,12 @@ fn lock(file: &Path) -> Result<File, OpenError> {
     }
 }
 
-/// The path without links, so that a file has one lock whatever name leads to it.
+/// The path without links, so that a file has one lock whatever name leads to it. Makes the file, as a link may lead to none.
 fn real(file: &Path) -> io::Result<PathBuf> {
-    if file.exists() {
-        return file.canonicalize();
+    if !file.exists() {
+        OpenOptions::new().create(true).truncate(false).write(true).open(file)?;
     }
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    Ok(folder.canonicalize()?.join(file.file_name().unwrap_or_default()))
+    file.canonicalize()
 }
 
 /// Refuses tables of another version.

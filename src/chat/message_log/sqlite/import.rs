@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use hinotori::BoxError;
-use rusqlite::Connection;
+use rusqlite::{Connection, MAIN_DB, wal::CheckpointMode};
 
 use super::{
     super::{super::LOBBY, Messages, OpenError},
@@ -20,7 +20,8 @@ pub(super) fn run(
 ) -> Result<u64, BoxError> {
     // one that is dropped is rolled back
     let transaction = connection.transaction()?;
-    if tables::open(&transaction, NOTHING)?.last_id > 0 {
+    let (head, _) = tables::open(&transaction, i64::MIN, NOTHING)?;
+    if head.last_id > 0 {
         return Err(OpenError::NotEmpty(file.display().to_string()).into());
     }
     let (mut count, mut last_id, mut rev) = (0, 0, 0);
@@ -40,5 +41,7 @@ pub(super) fn run(
     let topic = (LOBBY, last_id, i64::try_from(rev)?);
     transaction.execute("UPDATE topics SET last_id = ?2, last_rev = ?3 WHERE topic = ?1", topic)?;
     transaction.commit()?;
+    // all of it is in the file then, and the disk has the log's room again
+    connection.wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::TRUNCATE)?;
     Ok(count)
 }

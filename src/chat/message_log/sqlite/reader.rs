@@ -59,7 +59,7 @@ impl Reader for FileReader {
         id: u64,
         limit: Limit,
     ) -> BoxFuture<'static, std::result::Result<Vec<Message>, LogError>> {
-        self.read(move |connection| tables::before(connection, Some(id), limit))
+        self.read(move |connection| tables::before(connection, Some(id), i64::MIN, limit))
     }
 
     fn after(

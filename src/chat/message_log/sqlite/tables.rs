@@ -11,26 +11,44 @@ use super::super::{
     Liked, Page, Snapshot,
 };
 
-/// The columns that [`decode`] reads.
+/// The columns that [`decode`] and [`within`] read.
 macro_rules! columns {
     ($rest:literal) => {
-        concat!("SELECT id, body, likes, rev, posted_rev FROM messages ", $rest)
+        concat!("SELECT id, body, likes, rev, posted_rev, created_at FROM messages ", $rest)
     };
 }
 
 /// Likes that a history begins with.
 const LIKED: i64 = 4_096;
 
-/// What a history begins with. Makes the topic if it is not there.
-pub(super) fn open(connection: &Connection, limit: Limit) -> Result<Snapshot> {
+/// How far the topic has come, and in which life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Head {
+    pub(super) epoch: u64,
+    pub(super) last_id: u64,
+    pub(super) last_rev: u64,
+}
+
+pub(super) fn head(connection: &Connection) -> Result<Head> {
+    let mut topic =
+        connection.prepare_cached("SELECT epoch, last_id, last_rev FROM topics WHERE topic = ?1")?;
+    topic.query_row([LOBBY], |row| {
+        Ok(Head { epoch: number(row, 0)?, last_id: number(row, 1)?, last_rev: number(row, 2)? })
+    })
+}
+
+/// What a history begins with: of the newest messages, those that were not posted before `since`, in microseconds. Makes the
+/// topic if it is not there.
+pub(super) fn open(connection: &Connection, since: i64, limit: Limit) -> Result<(Head, Snapshot)> {
     connection.execute(
         "INSERT INTO topics VALUES (?1, 0, 0, (random() & 0x7fffffffffffffff) % 0x1ffffffffffffe + 1)
          ON CONFLICT DO NOTHING",
         [LOBBY],
     )?;
-    let mut topic = connection.prepare("SELECT epoch, last_id FROM topics WHERE topic = ?1")?;
-    let (epoch, last_id) = topic.query_row([LOBBY], |row| Ok((number(row, 0)?, number(row, 1)?)))?;
-    Ok(Snapshot { epoch, last_id, newest: before(connection, None, limit)?, liked: liked(connection)? })
+    let head = head(connection)?;
+    let newest = before(connection, None, since, limit)?;
+    let snapshot = Snapshot { epoch: head.epoch, last_id: head.last_id, newest, liked: liked(connection)? };
+    Ok((head, snapshot))
 }
 
 /// The newest likes, one for each message, the oldest of them first.
@@ -47,11 +65,17 @@ fn like(row: &Row<'_>) -> Result<Liked> {
     Ok(Liked { id: number(row, 0)?, count: number(row, 1)?, rev: number(row, 2)? })
 }
 
-/// The newest messages, with an id smaller than `id` if there is one, within a limit, the oldest of them first.
-pub(super) fn before(connection: &Connection, id: Option<u64>, limit: Limit) -> Result<Vec<Message>> {
+/// The newest messages, with an id smaller than `id` if there is one, that were not posted before `since`, within a limit, the
+/// oldest of them first.
+pub(super) fn before(
+    connection: &Connection,
+    id: Option<u64>,
+    since: i64,
+    limit: Limit,
+) -> Result<Vec<Message>> {
     let mut select = connection.prepare_cached(columns!("WHERE topic = ?1 AND id < ?2 ORDER BY id DESC"))?;
     let id = id.map_or(i64::MAX, |id| i64::try_from(id).unwrap_or(i64::MAX));
-    let mut newest = within(&mut select.query((LOBBY, id))?, limit)?;
+    let mut newest = within(&mut select.query((LOBBY, id))?, since, limit)?;
     newest.reverse();
     Ok(newest)
 }
@@ -64,7 +88,7 @@ pub(super) fn after(connection: &mut Connection, id: u64, rev: u64, limit: Limit
     let mut topic = connection.prepare_cached("SELECT last_id, last_rev FROM topics WHERE topic = ?1")?;
     let (last_id, last_rev) = topic.query_row([LOBBY], |row| Ok((number(row, 0)?, number(row, 1)?)))?;
     let mut select = connection.prepare_cached(columns!("WHERE topic = ?1 AND id > ?2 ORDER BY id"))?;
-    let posted = within(&mut select.query((LOBBY, id))?, limit)?;
+    let posted = within(&mut select.query((LOBBY, id))?, i64::MIN, limit)?;
     let mut select = connection.prepare_cached(
         "SELECT id, likes, rev FROM messages WHERE topic = ?1 AND likes > 0 AND rev > ?2 AND id <= ?3 ORDER BY rev",
     )?;
@@ -72,12 +96,15 @@ pub(super) fn after(connection: &mut Connection, id: u64, rev: u64, limit: Limit
     Ok(Page { last_id, last_rev, posted, liked })
 }
 
-/// The first of the rows, as many as are within a limit; one of any length.
-fn within(rows: &mut rusqlite::Rows<'_>, limit: Limit) -> Result<Vec<Message>> {
+/// The first of the rows, up to one that was posted before `since`, as many as are within a limit; one of any length.
+fn within(rows: &mut rusqlite::Rows<'_>, since: i64, limit: Limit) -> Result<Vec<Message>> {
     let (mut messages, mut bytes) = (Vec::new(), 0);
     while messages.len() < limit.messages
         && let Some(row) = rows.next()?
     {
+        if row.get::<_, i64>(5)? < since {
+            break;
+        }
         let message = decode(row)?;
         bytes += message.json().len();
         if bytes > limit.bytes && !messages.is_empty() {
@@ -88,14 +115,20 @@ fn within(rows: &mut rusqlite::Rows<'_>, limit: Limit) -> Result<Vec<Message>> {
     Ok(messages)
 }
 
-/// One message.
+/// One message. One that cannot be read is as good as none: others must not fail because of it.
 pub(super) fn message(connection: &Connection, id: i128) -> Result<Option<Message>> {
     let Ok(id) = i64::try_from(id) else { return Ok(None) };
     let mut select = connection.prepare_cached(columns!("WHERE topic = ?1 AND id = ?2"))?;
-    select.query_row((LOBBY, id), decode).optional()
+    match select.query_row((LOBBY, id), decode).optional() {
+        Err(error @ Error::FromSqlConversionFailure(..)) => {
+            log::error!("event=store_unreadable message={id} why={:?}", error.to_string());
+            Ok(None)
+        }
+        found => found,
+    }
 }
 
-pub(super) fn decode(row: &Row<'_>) -> Result<Message> {
+fn decode(row: &Row<'_>) -> Result<Message> {
     let (id, body) = (number(row, 0)?, row.get_ref(1)?.as_str()?);
     let likes = Likes { count: number(row, 2)?, rev: number(row, 3)?, posted_rev: number(row, 4)? };
     Message::from_body(id, body, likes).ok_or_else(|| {

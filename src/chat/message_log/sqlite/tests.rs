@@ -1,13 +1,14 @@
 //! What a file adds to what every log does: it stays, it can be locked or full, and belongs to one server.
 
-use std::{fs, path::Path, sync::mpsc, thread};
+use std::{fs, path::Path, sync::mpsc, thread, time::Duration};
 
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use super::{
     super::{
-        Committed, LogError,
+        super::message::Draft,
+        Claim, Committed, LogError, Report,
         queue::{MOST, MOST_BYTES},
         suite::{self, Folder, LIMIT, Lobby, meters},
     },
@@ -322,8 +323,135 @@ fn only_so_many_messages_are_kept_and_none_of_the_younger_ones_goes() {
     assert_eq!(lobby.like(1), None);
 }
 
+/// What SQLite's log takes on the disk.
+fn log_size(file: &Path) -> u64 {
+    fs::metadata(file.with_extension("db-wal")).map_or(0, |log| log.len())
+}
+
 #[test]
-fn what_is_too_old_is_deleted_before_it_is_loaded() {
+fn the_log_is_used_again_after_a_restart() {
+    let folder = Folder::new();
+    let mut sizes = Vec::new();
+    for _ in 0..6 {
+        let mut lobby = open(&folder.file());
+        for n in 0..60 {
+            lobby.post(&n.to_string(), None);
+        }
+        // as a server that was killed leaves it
+        let copy = Folder::new();
+        for extension in ["db", "db-wal"] {
+            let file = folder.file().with_extension(extension);
+            fs::copy(&file, copy.file().with_extension(extension)).unwrap();
+        }
+        drop(lobby);
+        for extension in ["db", "db-wal"] {
+            let file = folder.file().with_extension(extension);
+            fs::copy(copy.file().with_extension(extension), &file).unwrap();
+        }
+        let _ = fs::remove_file(folder.file().with_extension("db-shm"));
+        sizes.push(log_size(&folder.file()));
+    }
+    assert_eq!(stored(&folder.file()).len(), 360);
+    assert!(sizes[5] < 2 * sizes[1], "{sizes:?}");
+}
+
+#[test]
+fn deleting_does_not_grow_the_log_without_end() {
+    let folder = Folder::new();
+    let mut lobby = open(&folder.file());
+    let content = "x".repeat(3_000);
+    for _ in 0..12_000 {
+        while lobby.log.submit(lobby.draft(&content, None), lobby.done().2).is_err() {
+            lobby.settled().unwrap();
+        }
+    }
+    drop(lobby);
+    let before = log_size(&folder.file());
+    let mut lobby = keeping(&folder.file(), Keep::Messages(1), LIMIT);
+    let until = std::time::Instant::now() + Duration::from_secs(20);
+    while stored(&folder.file()).len() > 1 {
+        assert!(std::time::Instant::now() < until, "not deleted");
+        thread::yield_now();
+    }
+    lobby.post("next", None);
+    let after = log_size(&folder.file());
+    assert!(after < before + (16 << 20), "{before} {after}");
+}
+
+#[test]
+fn nothing_is_written_after_messages_that_are_not_those_that_the_server_left() {
+    let folder = Folder::new();
+    let mut lobby = open(&folder.file());
+    lobby.post("one", None);
+    for (n, column) in (2..).zip(["last_id", "last_rev", "epoch"]) {
+        let change = |by: i64| {
+            let sql = format!("UPDATE topics SET {column} = {column} + ?1");
+            assert_eq!(other(&folder.file()).execute(&sql, [by]).unwrap(), 1);
+        };
+        change(1);
+        let command = lobby.draft("refused", None);
+        let (_, _waits, done) = lobby.done();
+        lobby.log.submit(command, done).unwrap();
+        assert!(matches!(lobby.settled(), Err(LogError::Replaced)), "{column}");
+        change(-1);
+        assert_eq!(lobby.post("goes on", None)["id"], n);
+    }
+}
+
+#[test]
+fn one_message_that_cannot_be_read_fails_no_other() {
+    let folder = Folder::new();
+    let mut lobby = open(&folder.file());
+    lobby.post("damaged", None);
+    other(&folder.file()).execute("UPDATE messages SET body = 'oops'", []).unwrap();
+    let commands = [
+        Command::Like { id: 1, known: None },
+        lobby.draft("fine", None),
+        Command::Post { draft: Draft::new("a reply", Some(1), None).unwrap(), quote: None },
+    ];
+    for command in commands {
+        let (_, _waits, done) = lobby.done();
+        lobby.log.submit(command, done).unwrap();
+    }
+    assert_eq!(lobby.settled().unwrap(), Committed::NotFound);
+    for id in [2, 3] {
+        let Committed::Posted(message) = lobby.settled().unwrap() else { panic!("not posted") };
+        assert_eq!(message.id(), id);
+    }
+}
+
+#[test]
+fn a_link_to_no_file_yet_has_the_lock_of_the_file() {
+    let folder = Folder::new();
+    let link = folder.file().with_file_name("link.db");
+    std::os::unix::fs::symlink(folder.file(), &link).unwrap();
+    let _first = open(&link);
+    let why = refusal(&folder.file());
+    assert!(why.contains("another server has it open"), "{why}");
+}
+
+#[test]
+fn a_panic_while_it_deletes_costs_no_post() {
+    let folder = Folder::new();
+    let (sender, settled) = mpsc::channel();
+    let sink: Sink = Arc::new(move |report| match report {
+        Report::Forgotten(_) => panic!("told to"),
+        Report::Settled(batch) => batch.into_iter().for_each(|settled| _ = sender.send(settled.outcome)),
+    });
+    let mut log = Sqlite::connect(&folder.file(), Synchronous::Full, Keep::Messages(1), meters()).unwrap();
+    log.open(LIMIT, sink).unwrap();
+    for n in 1..=600 {
+        let draft = Draft::new("x", None, None).unwrap();
+        let done = Done::new(Claim::default(), tokio::sync::oneshot::channel().0);
+        log.submit(Command::Post { draft, quote: None }, done).unwrap();
+        let posted = settled.recv_timeout(Duration::from_secs(20)).unwrap().unwrap();
+        assert!(matches!(&posted, Committed::Posted(message) if message.id() == n), "{posted:?}");
+    }
+    assert!(stored(&folder.file()).len() < 600, "nothing was deleted");
+}
+
+#[test]
+fn what_is_too_old_is_not_loaded_and_then_deleted() {
     let folder = Folder::new();
     let mut lobby = open(&folder.file());
     for n in 1..=5 {
@@ -336,7 +464,11 @@ fn what_is_too_old_is_deleted_before_it_is_loaded() {
         .unwrap();
     let mut lobby = keeping(&folder.file(), Keep::Age(std::time::Duration::from_secs(3_600)), LIMIT);
     assert_eq!(history(&mut lobby).iter().map(|message| message["id"].clone()).collect::<Vec<_>>(), [4, 5]);
-    assert_eq!(stored(&folder.file()), [4, 5]);
+    let until = std::time::Instant::now() + Duration::from_secs(20);
+    while stored(&folder.file()) != [4, 5] {
+        assert!(std::time::Instant::now() < until, "{:?}", stored(&folder.file()));
+        thread::yield_now();
+    }
 }
 
 #[test]

@@ -12,12 +12,13 @@ use rusqlite::{Connection, ErrorCode, MAIN_DB, TransactionBehavior, wal::Checkpo
 use super::{
     super::{
         Committed, LogError, Report, Settled, Sink,
-        queue::{Queue, Woken},
+        queue::{Closes, Queue, Woken},
     },
     Command, Done, Keep, Meters,
     batch::Batch,
     database::Database,
     forget,
+    tables::{self, Head},
 };
 
 /// Commands of one transaction.
@@ -28,6 +29,9 @@ const CHECKPOINT: usize = 4 << 20;
 
 /// Bytes that a transaction writes beside its messages: the pages that it changes, about.
 const PAGES: usize = 4 * 4_096;
+
+/// Bytes that deleting a message writes, about.
+const ROW: usize = 512;
 
 /// How often it is looked for messages that have become too old.
 const TICK: Duration = Duration::from_secs(60);
@@ -42,6 +46,8 @@ pub(super) struct Writer {
     keep: Keep,
     meters: Meters,
     sink: Sink,
+    /// How far the topic had come when this server last wrote.
+    head: Head,
     /// Whether the last write succeeded.
     is_up: bool,
     /// Bytes in the log since it was last checkpointed.
@@ -52,8 +58,8 @@ pub(super) struct Writer {
 
 /// How a transaction ended.
 enum Tried {
-    /// With what was done for each command.
-    Committed(Vec<Committed>),
+    /// With what was done for each command, and how far the topic has come.
+    Committed(Vec<Committed>, Head),
     /// It did not begin, as another process holds the database locked. Nothing was taken from the queue.
     Locked,
     /// With nothing.
@@ -61,44 +67,61 @@ enum Tried {
 }
 
 impl Writer {
-    pub(super) fn new(database: Database, queue: Arc<Queue>, keep: Keep, meters: Meters, sink: Sink) -> Self {
-        // what a former server left may have to go
-        let unforgotten = forget::STEP;
-        Self { database, queue, keep, meters, sink, is_up: true, logged: 0, unforgotten }
+    pub(super) fn new(
+        database: Database,
+        head: Head,
+        queue: Arc<Queue>,
+        keep: Keep,
+        meters: Meters,
+        sink: Sink,
+    ) -> Self {
+        // a former server may have left something to delete, and a log to move
+        let (unforgotten, logged) = (forget::STEP, CHECKPOINT);
+        Self { database, queue, keep, meters, sink, head, is_up: true, logged, unforgotten }
     }
 
     pub(super) fn run(mut self) {
-        loop {
-            let is_behind = self.unforgotten >= BATCH;
-            match self.queue.wait(if is_behind { Duration::ZERO } else { TICK }) {
-                Woken::Work => self.write(),
-                Woken::Idle => self.unforgotten = self.unforgotten.max(BATCH),
-                // the file is whole without its log then, even if someone else has it open
-                Woken::Closed => return self.checkpoint(),
-            }
-            if self.unforgotten >= BATCH {
-                self.forget();
-            }
-            if self.logged >= CHECKPOINT {
-                self.checkpoint();
-            }
+        let _closes = Closes(Arc::clone(&self.queue));
+        // a panic costs what it was over, and no more
+        while catch_unwind(AssertUnwindSafe(|| self.step())).unwrap_or(true) {}
+        // the file is whole without its log then, even if someone else has it open
+        self.checkpoint();
+    }
+
+    /// Writes what waits, and then does what else is due. False when the queue is closed.
+    fn step(&mut self) -> bool {
+        let is_behind = self.unforgotten >= BATCH;
+        match self.queue.wait(if is_behind { Duration::ZERO } else { TICK }) {
+            Woken::Work => self.write(),
+            Woken::Idle => self.unforgotten = self.unforgotten.max(BATCH),
+            Woken::Closed => return false,
         }
+        if self.unforgotten >= BATCH {
+            self.forget();
+        }
+        if self.logged >= CHECKPOINT {
+            self.checkpoint();
+        }
+        true
     }
 
     /// Writes one batch, and tells what became of it.
     fn write(&mut self) {
         let (mut batch, start) = (Commands::new(), Instant::now());
         let tried = catch_unwind(AssertUnwindSafe(|| {
-            transact(&mut self.database.connection, &self.queue, &mut batch)
+            transact(&mut self.database.connection, self.head, &self.queue, &mut batch)
         }));
         match tried.unwrap_or(Tried::Failed(LogError::Panicked)) {
-            Tried::Committed(outcomes) => {
+            Tried::Committed(outcomes, head) => {
+                self.head = head;
                 self.wrote(&batch, start);
                 self.settle(batch.into_iter().zip(outcomes.into_iter().map(Ok)));
             }
             Tried::Locked => self.failed(&"another process holds the database locked"),
             Tried::Failed(error) => {
                 self.failed(&error);
+                // a disk that is full may have room when the log is moved, which can then be overwritten
+                self.logged = CHECKPOINT;
                 self.settle(batch.into_iter().map(|command| (command, Err(error.clone()))));
             }
         }
@@ -140,11 +163,15 @@ impl Writer {
         self.unforgotten = 0;
         match forget::step(&self.database.connection, self.keep) {
             Ok(None) => {}
-            Ok(Some((up_to, has_more))) => {
+            Ok(Some((up_to, count))) => {
+                self.unforgotten = if count == forget::STEP { BATCH } else { 0 };
+                self.logged += PAGES + count * ROW;
                 (self.sink)(Report::Forgotten(up_to));
-                self.unforgotten = if has_more { BATCH } else { 0 };
             }
-            Err(error) => log::warn!("event=store_failed what=delete why={:?}", error.to_string()),
+            Err(error) => {
+                self.logged = CHECKPOINT;
+                log::warn!("event=store_failed what=delete why={:?}", error.to_string());
+            }
         }
     }
 
@@ -160,8 +187,8 @@ impl Writer {
 
 /// Begins a transaction, and only then takes a batch for it from the queue: while another process holds the database locked,
 /// those who wait are free to give up.
-fn transact(connection: &mut Connection, queue: &Queue, commands: &mut Commands) -> Tried {
-    let failed = |error| Tried::Failed(LogError::Sqlite(Arc::new(error)));
+fn transact(connection: &mut Connection, head: Head, queue: &Queue, commands: &mut Commands) -> Tried {
+    let failed = |error: rusqlite::Error| Tried::Failed(error.into());
     let begun = connection.transaction_with_behavior(TransactionBehavior::Immediate);
     // closed, it has no time to wait
     if let Err(error) = &begun
@@ -176,17 +203,26 @@ fn transact(connection: &mut Connection, queue: &Queue, commands: &mut Commands)
         Err(error) => return failed(error),
     };
     // one that is dropped is rolled back, and so is one whose commit fails
-    let outcomes = carry_out(&transaction, commands);
-    match outcomes.and_then(|outcomes| transaction.commit().map(|()| outcomes)) {
-        Ok(outcomes) => Tried::Committed(outcomes),
-        Err(error) => failed(error),
+    match carry_out(&transaction, head, commands) {
+        Ok((outcomes, head)) => match transaction.commit() {
+            Ok(()) => Tried::Committed(outcomes, head),
+            Err(error) => failed(error),
+        },
+        Err(error) => Tried::Failed(error),
     }
 }
 
-fn carry_out(connection: &Connection, commands: &Commands) -> rusqlite::Result<Vec<Committed>> {
-    let mut batch = Batch::begin(connection)?;
+/// Carries all of them out on the topic as this server left it.
+fn carry_out(
+    connection: &Connection,
+    head: Head,
+    commands: &Commands,
+) -> Result<(Vec<Committed>, Head), LogError> {
+    if tables::head(connection)? != head {
+        return Err(LogError::Replaced);
+    }
+    let mut batch = Batch::begin(connection, head)?;
     let outcomes =
         commands.iter().map(|(command, _)| batch.carry_out(command)).collect::<rusqlite::Result<_>>()?;
-    batch.finish()?;
-    Ok(outcomes)
+    Ok((outcomes, batch.finish()?))
 }
