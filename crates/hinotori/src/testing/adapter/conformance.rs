@@ -54,7 +54,8 @@ pub trait Engine: Send + Sync {
 
 /// Checks an adapter: all nodes get all frames, unchanged, in the order of each sender, the sender's own included; a
 /// frame of 1 MiB passes; a frame for one node reaches it; connections that are cut are made again, as they are
-/// after the engine was killed; an engine that hangs costs a bounded amount of memory and goes on afterwards. To be called within a tokio runtime with time and I/O.
+/// after the engine was killed; an engine that hangs costs a bounded amount of memory and goes on afterwards. To be
+/// called within a tokio runtime with time and I/O.
 ///
 /// ```
 /// use hinotori::testing::adapter::{Hub, conformance};
