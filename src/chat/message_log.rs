@@ -63,6 +63,12 @@ pub(crate) trait MessageLog: fmt::Debug + Send + 'static {
     /// be.
     fn reload(&mut self) {}
 
+    /// Tells a log that several servers share how far it is known to have come, after so many [`Report::Replaced`]: if it has
+    /// come less far, it is another one.
+    fn reached(&mut self, replaced: u64, id: u64, rev: u64) {
+        let _ = (replaced, id, rev);
+    }
+
     /// Stores messages in a log that has none, instead of opening it: all of them, or nothing. Returns how many.
     ///
     /// # Errors

@@ -130,6 +130,8 @@ pub(crate) struct MessageStore {
     timer: Option<Instant>,
     /// The log is asked to read all of it again.
     is_reloading: bool,
+    /// How often it was another one.
+    replaced: u64,
     pubsub: PubSub,
     /// This start of this node, in a cluster.
     node: Option<u64>,
@@ -195,6 +197,7 @@ impl MessageStore {
             callers: Callers::default(),
             timer: None,
             is_reloading: false,
+            replaced: 0,
             pubsub,
             node,
             size,
@@ -305,6 +308,10 @@ impl MessageStore {
 
     /// Sees to it that what is missing is read from the log when it is time.
     fn watch(&mut self, ctx: &mut Context<Self>) {
+        if self.node.is_some() {
+            let Place { id, rev } = self.follower.place();
+            self.log.reached(self.replaced, id, rev);
+        }
         let (now, address) = (Instant::now(), ctx.address());
         if let Some(Place { id, rev }) = self.follower.ask(now) {
             let (epoch, answer) = (self.follower.epoch(), self.log.reader().after(id, rev, PAGE));
@@ -341,6 +348,8 @@ impl MessageStore {
         // whoever waits for an event of the former log learns nothing
         self.callers = Callers::default();
         self.is_reloading = false;
+        self.replaced += 1;
+        self.watch(ctx);
         if let Ok(Err(error)) = replaced {
             log::error!("event=not_sent what=load_messages why={:?}", error.to_string());
         }

@@ -41,7 +41,7 @@ mod writer;
 
 use std::{
     fmt,
-    sync::{Arc, mpsc},
+    sync::{Arc, Mutex, PoisonError, mpsc},
     thread::{self, JoinHandle},
 };
 
@@ -77,6 +77,7 @@ pub(crate) struct Postgres {
     queue: Arc<Queue>,
     /// Asks the writer to read all of it again.
     reload: Arc<Notify>,
+    reached: Arc<Mutex<Reached>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -98,8 +99,9 @@ impl Postgres {
     pub(super) fn new(dsn: &Dsn, sharing: Sharing, keep: Keep, meters: Meters) -> Result<Self, OpenError> {
         let target = failure::target(dsn)?;
         let (queue, (reader, reads)) = (Arc::new(Queue::new(meters.queue.clone())), reader::pair());
-        let (reader, reads, reload) = (Arc::new(reader), Some(reads), Arc::default());
-        Ok(Self { target, sharing, keep, meters, reader, reads, queue, reload, thread: None })
+        let (reader, reads, reload, reached) =
+            (Arc::new(reader), Some(reads), Arc::default(), Arc::default());
+        Ok(Self { target, sharing, keep, meters, reader, reads, queue, reload, reached, thread: None })
     }
 
     fn failed(&self, failure: Failure) -> OpenError {
@@ -121,6 +123,7 @@ impl MessageLog for Postgres {
             sharing: self.sharing,
             queue: Arc::clone(&self.queue),
             reload: Arc::clone(&self.reload),
+            reached: Arc::clone(&self.reached),
             keep: self.keep,
             limit,
             meters: self.meters.clone(),
@@ -156,6 +159,11 @@ impl MessageLog for Postgres {
         }
     }
 
+    fn reached(&mut self, replaced: u64, id: u64, rev: u64) {
+        // nothing that is done under the lock can panic
+        *self.reached.lock().unwrap_or_else(PoisonError::into_inner) = Reached { replaced, id, rev };
+    }
+
     fn import(&mut self, messages: &mut Messages<'_>) -> Result<u64, BoxError> {
         import::run(&self.target, messages)
     }
@@ -173,6 +181,15 @@ impl Drop for Postgres {
     }
 }
 
+/// How far the messages are known to have come, by whoever wrote them.
+#[derive(Debug, Clone, Copy, Default)]
+struct Reached {
+    /// How often they were replaced before.
+    replaced: u64,
+    id: u64,
+    rev: u64,
+}
+
 /// Of the thread that it is made for.
 fn runtime() -> Result<Runtime, Failure> {
     Builder::new_current_thread().enable_all().build().map_err(Failure::Thread)
@@ -184,6 +201,7 @@ struct Work {
     sharing: Sharing,
     queue: Arc<Queue>,
     reload: Arc<Notify>,
+    reached: Arc<Mutex<Reached>>,
     keep: Keep,
     /// What a history begins with.
     limit: Limit,

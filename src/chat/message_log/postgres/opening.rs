@@ -111,7 +111,7 @@ pub(super) async fn snapshot(on: &Prepared, since: i64, limit: Limit) -> Result<
 }
 
 /// From 1 to 2⁵³ − 1, which JavaScript can count to.
-fn new_epoch() -> i64 {
+pub(super) fn new_epoch() -> i64 {
     // hashers of the standard library have random keys
     i64::try_from(RandomState::new().hash_one(()) >> 11).unwrap_or(1).max(1)
 }

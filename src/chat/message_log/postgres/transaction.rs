@@ -12,6 +12,7 @@ use super::{
     batch::{Columns, Found, Head, Needs, Plan},
     failure::Failure,
     link::Prepared,
+    opening::new_epoch,
 };
 
 /// Which batch of which life of a server.
@@ -146,6 +147,13 @@ pub(super) async fn is_committed(on: &Prepared, batch: Batch) -> Result<(bool, H
     let written = written?.map(|row| row.try_get::<_, i64>(0)).transpose()?;
     ended?;
     Ok((written == Some(batch.number), head))
+}
+
+/// Gives the topic, which has been locked, another epoch, and commits that.
+pub(super) async fn replace(on: &Prepared) -> Result<(), Failure> {
+    let sql = "UPDATE topics SET epoch = $2 WHERE topic = $1";
+    on.client().execute(sql, &[&LOBBY, &new_epoch()]).await?;
+    Ok(on.client().batch_execute("COMMIT").await?)
 }
 
 pub(super) async fn roll_back(on: &Prepared) -> Result<(), Failure> {

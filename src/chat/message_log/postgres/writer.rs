@@ -5,7 +5,7 @@ use std::{
     hash::{BuildHasher, RandomState},
     mem,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -23,7 +23,7 @@ use super::{
         Command, Committed, Done, Keep, LogError, Meters, Report, Settled, Sharing, Sink,
         queue::{Queue, Woken},
     },
-    Work,
+    Reached, Work,
     batch::{Found, Head, Needs, Plan},
     failure::Failure,
     forget,
@@ -58,6 +58,9 @@ pub(super) struct Writer {
     sharing: Sharing,
     queue: Arc<Queue>,
     reload: Arc<Notify>,
+    reached: Arc<Mutex<Reached>>,
+    /// How often the messages were replaced.
+    replaced: u64,
     keep: Keep,
     limit: Limit,
     meters: Meters,
@@ -95,7 +98,7 @@ impl Unsettled {
 
 impl Writer {
     pub(super) fn new(work: Work, on: Prepared, head: Head) -> Self {
-        let Work { target, sharing, queue, reload, keep, limit, meters, sink } = work;
+        let Work { target, sharing, queue, reload, reached, keep, limit, meters, sink } = work;
         // hashers of the standard library have random keys
         let batch = Batch { writer: RandomState::new().hash_one(()).cast_signed(), number: 0 };
         Self {
@@ -103,6 +106,8 @@ impl Writer {
             sharing,
             queue,
             reload,
+            reached,
+            replaced: 0,
             keep,
             limit,
             meters,
@@ -212,7 +217,29 @@ impl Writer {
 
     async fn begin(&self, on: &Prepared, needs: &Needs) -> Result<Found, Failure> {
         let found = within(HALF, transaction::begin(on, needs)).await?;
-        if self.follows(found.head, self.head) { Ok(found) } else { Err(Failure::Replaced) }
+        let known = self.known();
+        if self.follows(found.head, known) {
+            return Ok(found);
+        }
+        // before anyone gives ids again that clients know: all nodes see it by the epoch
+        if self.sharing == Sharing::Nodes && found.head.epoch == known.epoch {
+            within(HALF, transaction::replace(on)).await?;
+        }
+        Err(Failure::Replaced)
+    }
+
+    /// How far the topic is known to have come, whoever wrote it. After a failover it may lack what others wrote after this
+    /// server's last batch.
+    fn known(&self) -> Head {
+        let reached = *self.reached.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.sharing == Sharing::Alone || reached.replaced != self.replaced {
+            return self.head;
+        }
+        Head {
+            last_id: self.head.last_id.max(reached.id),
+            last_rev: self.head.last_rev.max(reached.rev),
+            ..self.head
+        }
     }
 
     /// Whether a topic that has come this far is the one that had come that far before.
@@ -230,6 +257,15 @@ impl Writer {
 
     /// Reads what has taken the place of the messages.
     async fn read_again(&mut self, on: Prepared) {
+        // nobody may have tried to write since
+        let checked = match self.begin(&on, &Needs::default()).await {
+            Ok(_) | Err(Failure::Replaced) => within(HALF, transaction::roll_back(&on)).await,
+            Err(failure) => Err(failure),
+        };
+        if let Err(failure) = checked {
+            self.is_replaced = true;
+            return self.lost(&failure);
+        }
         match within(opening::READING, opening::snapshot(&on, self.keep.since(), self.limit)).await {
             Ok((head, snapshot)) => {
                 log::warn!(
@@ -238,6 +274,7 @@ impl Writer {
                     head.last_id
                 );
                 self.head = head;
+                self.replaced += 1;
                 (self.sink)(Report::Replaced(snapshot));
                 self.on = Some(on);
             }

@@ -219,6 +219,46 @@ async fn a_post_into_a_database_that_was_wiped_is_refused_and_the_next_is_not() 
     assert_eq!(stored(&database).len() as u64, first);
 }
 
+/// As after a failover to a standby that lacked the newest messages.
+#[actix_web::test]
+async fn a_node_that_has_only_listened_notices_that_messages_are_gone_before_it_gives_their_ids_again() {
+    let (hub, database) = (Hub::new(8), Instance::shared().database());
+    let [mut a, mut b] = ["a", "b"].map(|name| Node::start(&hub, name, &database));
+    for n in 1..=5 {
+        a.post(&n.to_string(), None).await;
+    }
+    for node in [&mut a, &mut b] {
+        node.hears_all(5, 0).await;
+    }
+    let epoch = database.sql("SELECT epoch FROM topics");
+    database.sql("DELETE FROM messages WHERE id > 3; UPDATE topics SET last_id = 3");
+    let post = Post { content: "refused".to_owned(), reply_to: None, nonce: None };
+    let refused = b.store.send(post).await.unwrap().unwrap().outcome().await;
+    // a poll may have seen it first
+    let mut next = if refused.is_err() { 4 } else { 5 };
+    for _ in 0..3 {
+        assert_eq!(b.post("goes on", None).await, next);
+        next += 1;
+    }
+    for node in [&mut a, &mut b] {
+        while node.hears().await.1 != "load_messages" {}
+    }
+    assert_eq!(a.post("goes on", None).await, next);
+    next += 1;
+    // it has come as far again: what tells the other node is the epoch
+    assert_ne!(database.sql("SELECT epoch FROM topics"), epoch);
+    let history = a.history().await;
+    assert_eq!(history.as_array().unwrap().len() as u64, next - 1);
+    assert_eq!(
+        (&history[2]["content"], &history[next as usize - 2]["content"]),
+        (&json!("3"), &json!("goes on"))
+    );
+    let end = Instant::now() + PATIENCE;
+    while b.history().await != history {
+        assert!(Instant::now() < end, "{history} and {}", b.history().await);
+    }
+}
+
 #[actix_web::test]
 async fn what_one_node_deletes_all_forget() {
     let (hub, database) = (Hub::new(6), Instance::shared().database());
