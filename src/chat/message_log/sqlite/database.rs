@@ -21,8 +21,19 @@ const LOCKED: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct Database {
     pub(super) connection: Connection,
-    /// Locked until it is dropped, however the process ends.
-    _lock: File,
+    /// After the connection, which is closed first.
+    _lock: Lock,
+}
+
+/// A locked file, until it is dropped, however the process ends.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // a process that is being started has the file as well for a moment: closing it would not unlock it until then
+        let _ = self.0.unlock();
+    }
 }
 
 impl Database {
@@ -50,7 +61,7 @@ impl Database {
 
 /// Locks a file beside the database: SQLite has locks of its own on the database, and leaves it open to those who read,
 /// such as a backup.
-fn lock(file: &Path) -> Result<File, OpenError> {
+fn lock(file: &Path) -> Result<Lock, OpenError> {
     let failed = |error| OpenError::Io(file.to_owned(), error);
     let real = real(file).map_err(failed)?;
     if is_remote(real.parent().unwrap_or(&real)).map_err(failed)? {
@@ -62,7 +73,7 @@ fn lock(file: &Path) -> Result<File, OpenError> {
     let opened = OpenOptions::new().create(true).truncate(false).write(true).open(&name);
     let lock = opened.map_err(|error| OpenError::Io(name.clone(), error))?;
     match lock.try_lock() {
-        Ok(()) => Ok(lock),
+        Ok(()) => Ok(Lock(lock)),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse(file.to_owned())),
         Err(TryLockError::Error(error)) => Err(OpenError::Io(name, error)),
     }
