@@ -2,8 +2,11 @@
 
 use std::{
     ffi::OsStr,
+    fmt,
+    marker::PhantomData,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
+    str::FromStr,
     sync::Arc,
     time::Duration,
 };
@@ -57,7 +60,7 @@ pub(crate) struct Settings {
     /// Where messages are stored: memory; sqlite: and the path of a database file, such as sqlite:chat.db, which is
     /// created if it does not exist; or a PostgreSQL database, such as postgres://user:password@host/chat. In memory, they
     /// are lost when the process ends.
-    #[arg(long, env = "STORE", hide_env_values = true, default_value = "memory", value_parser = Store)]
+    #[arg(long, env = "STORE", hide_env_values = true, default_value = "memory", value_parser = Secret::<Kind>::new())]
     pub(crate) store: Kind,
     /// Which messages a database keeps: all, a number of messages such as 100000, or an age in days or hours such as 30d
     /// or 12h. Older messages are deleted.
@@ -67,7 +70,7 @@ pub(crate) struct Settings {
     /// --store; redis://user:password@host:port, or rediss://… for TLS, by a Redis; postgres://… by another address of
     /// PostgreSQL, if that of --store is a pooler's. Needs --store postgres://…, the same for all nodes. By default, the
     /// server is alone.
-    #[arg(long, env = "CLUSTER", hide_env_values = true)]
+    #[arg(long, env = "CLUSTER", hide_env_values = true, value_parser = Secret::<Engine>::new())]
     pub(crate) cluster: Option<Engine>,
     /// Name of this node in the logs of all. Give each node a different one that stays the same when it is restarted: the
     /// others then notice at once that it was. The host's name and the process's id by default.
@@ -187,21 +190,37 @@ impl Settings {
     }
 }
 
-/// Parses `--store`, and does not show a value that is none: it may have a password.
-#[derive(Debug, Clone, Copy)]
-struct Store;
+/// Parses a value that may have a password in it, and does not show one that is wrong.
+#[derive(Debug)]
+struct Secret<T>(PhantomData<fn() -> T>);
 
-impl TypedValueParser for Store {
-    type Value = Kind;
+impl<T> Secret<T> {
+    const fn new() -> Self {
+        Self(PhantomData)
+    }
+}
 
-    fn parse_ref(&self, command: &Command, _: Option<&Arg>, value: &OsStr) -> Result<Kind, clap::Error> {
-        let why = match value.to_str().map(str::parse::<Kind>) {
-            Some(Ok(kind)) => return Ok(kind),
+impl<T> Clone for Secret<T> {
+    fn clone(&self) -> Self {
+        Self::new()
+    }
+}
+
+impl<T> TypedValueParser for Secret<T>
+where
+    T: FromStr<Err: fmt::Display> + Clone + Send + Sync + 'static,
+{
+    type Value = T;
+
+    fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<T, clap::Error> {
+        let why = match value.to_str().map(str::parse::<T>) {
+            Some(Ok(value)) => return Ok(value),
             Some(Err(error)) => error.to_string(),
             None => "it is not UTF-8".to_owned(),
         };
-        let why = format!("invalid value for --store or STORE: {why}\n");
-        Err(clap::Error::raw(ErrorKind::ValueValidation, why).with_cmd(command))
+        let of = arg.map(|arg| format!(" for '{arg}'")).unwrap_or_default();
+        Err(clap::Error::raw(ErrorKind::ValueValidation, format!("invalid value{of}: {why}\n"))
+            .with_cmd(command))
     }
 }
 
@@ -225,16 +244,19 @@ mod tests {
 
     #[test]
     fn a_password_is_not_shown_however_wrong_its_address_is() {
-        for store in [
+        for address in [
             "Postgres://ann:s3cret@db/chat",
             " postgres://ann:s3cret@db/chat",
             "\"postgres://ann:s3cret@db/chat\"",
             "jdbc:postgresql://db/chat?password=s3cret",
             "host=db password=s3cret",
+            "Redis://ann:s3cret@cache",
         ] {
-            let error = Settings::try_parse_from(["realtime-chat", "--store", store]).unwrap_err();
-            for shown in [error.to_string(), format!("{error:?}")] {
-                assert!(shown.contains("--store") && !shown.contains("s3cret"), "{shown}");
+            for flag in ["--store", "--cluster"] {
+                let error = Settings::try_parse_from(["realtime-chat", flag, address]).unwrap_err();
+                for shown in [error.to_string(), format!("{error:?}")] {
+                    assert!(shown.contains(flag) && !shown.contains("s3cret"), "{shown}");
+                }
             }
         }
     }
