@@ -7,7 +7,7 @@ use std::sync::{
 
 use tokio::sync::oneshot;
 
-use super::{Committed, LogError, Snapshot, StoreError};
+use super::{Command, Committed, LogError, Snapshot, StoreError};
 
 /// Who waits for a command.
 #[derive(Debug)]
@@ -31,6 +31,19 @@ pub(crate) enum Report {
     Forgotten(u64),
     /// The log is not what it was, as its database was wiped or restored: this is what it has now.
     Replaced(Snapshot),
+}
+
+impl Report {
+    /// Tells a sink what became of a batch, if there is anything in it.
+    pub(super) fn settle(
+        sink: &Sink,
+        batch: impl Iterator<Item = ((Command, Done), Result<Committed, LogError>)>,
+    ) {
+        let settled: Vec<Settled> = batch.map(|((_, done), outcome)| done.settled(outcome)).collect();
+        if !settled.is_empty() {
+            sink(Self::Settled(settled));
+        }
+    }
 }
 
 /// A command with its outcome.

@@ -6,6 +6,8 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use super::Limit;
+
 /// What is deleted from a store, if anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Keep {
@@ -52,6 +54,12 @@ impl FromStr for Keep {
 }
 
 impl Keep {
+    /// What a history may have that has no more than is kept.
+    pub(crate) fn within(self, limit: Limit) -> Limit {
+        let Self::Messages(most) = self else { return limit };
+        Limit { messages: limit.messages.min(usize::try_from(most).unwrap_or(usize::MAX)), ..limit }
+    }
+
     /// When what is kept was posted at the earliest, in microseconds since the epoch.
     pub(crate) fn since(self) -> i64 {
         let Self::Age(age) = self else { return i64::MIN };

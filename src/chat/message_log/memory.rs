@@ -2,7 +2,6 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    hash::{BuildHasher, Hasher, RandomState},
     sync::Arc,
 };
 
@@ -13,6 +12,7 @@ use super::{
     super::{history::Limit, message::Message},
     Busy, Command, Committed, Done, LogError, MessageLog, Messages, OpenError, Page, Reader, Settled, Sink,
     Snapshot,
+    snapshot::new_epoch,
 };
 
 /// Counts ids. What it knows of messages is what the commands bring with them: the history is all there is.
@@ -69,9 +69,7 @@ impl Memory {
 impl MessageLog for Memory {
     fn open(&mut self, limit: Limit, _: Sink) -> Result<Snapshot, OpenError> {
         self.nonces.most = limit.messages;
-        // hashers of the standard library have random keys
-        let epoch = RandomState::new().build_hasher().finish() >> 11;
-        Ok(Snapshot { epoch: epoch.max(1), last_id: 0, last_rev: 0, newest: Vec::new(), liked: Vec::new() })
+        Ok(Snapshot { epoch: new_epoch(), last_id: 0, last_rev: 0, newest: Vec::new(), liked: Vec::new() })
     }
 
     fn submit(&mut self, command: Command, done: Done) -> Result<Option<Settled>, Busy> {

@@ -112,12 +112,7 @@ impl Postgres {
 impl MessageLog for Postgres {
     fn open(&mut self, limit: Limit, sink: Sink) -> Result<Snapshot, OpenError> {
         let Some(reads) = self.reads.take() else { return Err(self.failed(Failure::InUse)) };
-        let limit = match self.keep {
-            Keep::Messages(most) => {
-                Limit { messages: limit.messages.min(usize::try_from(most).unwrap_or(usize::MAX)), ..limit }
-            }
-            Keep::All | Keep::Age(_) => limit,
-        };
+        let limit = self.keep.within(limit);
         let work = Work {
             target: self.target.clone(),
             sharing: self.sharing,

@@ -1,5 +1,7 @@
 //! What a log has at one moment.
 
+use std::hash::{BuildHasher, RandomState};
+
 use hinotori::{IntoPayload, Payload};
 use serde_json::json;
 
@@ -19,6 +21,12 @@ pub(crate) struct Snapshot {
     pub(crate) newest: Vec<Message>,
     /// The newest likes, one for each message, the oldest of them first.
     pub(crate) liked: Vec<Liked>,
+}
+
+/// A new [`Snapshot::epoch`].
+pub(super) fn new_epoch() -> u64 {
+    // hashers of the standard library have random keys
+    (RandomState::new().hash_one(()) >> 11).max(1)
 }
 
 /// What came after a cursor.

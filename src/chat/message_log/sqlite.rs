@@ -87,12 +87,7 @@ impl Sqlite {
 impl MessageLog for Sqlite {
     fn open(&mut self, limit: Limit, sink: Sink) -> Result<Snapshot, OpenError> {
         let Some(database) = self.database.take() else { return Err(OpenError::InUse(self.file.clone())) };
-        let limit = match self.keep {
-            Keep::Messages(most) => {
-                Limit { messages: limit.messages.min(usize::try_from(most).unwrap_or(usize::MAX)), ..limit }
-            }
-            Keep::All | Keep::Age(_) => limit,
-        };
+        let limit = self.keep.within(limit);
         let failed = |error| OpenError::Sqlite(self.file.clone(), error);
         let (head, snapshot) =
             tables::open(&database.connection, self.keep.since(), limit).map_err(failed)?;

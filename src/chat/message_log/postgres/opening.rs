@@ -1,9 +1,6 @@
 //! The start: waits for the database, makes the tables and reads what a history begins with.
 
-use std::{
-    hash::{BuildHasher, RandomState},
-    time::Duration,
-};
+use std::time::Duration;
 
 use hinotori::cluster::Backoff;
 use hinotori_postgres::Target;
@@ -14,6 +11,7 @@ use super::{
     super::{
         super::{LOBBY, history::Limit},
         Keep, Liked, Sharing, Snapshot,
+        snapshot::new_epoch,
     },
     batch::Head,
     failure::Failure,
@@ -92,7 +90,7 @@ pub(super) async fn snapshot(on: &Prepared, since: i64, limit: Limit) -> Result<
     client
         .execute(
             "INSERT INTO topics (topic, last_id, last_rev, epoch) VALUES ($1, 0, 0, $2) ON CONFLICT DO NOTHING",
-            &[&LOBBY, &new_epoch()],
+            &[&LOBBY, &new_epoch().cast_signed()],
         )
         .await?;
     // servers that are gone ask for none of their batches
@@ -108,12 +106,6 @@ pub(super) async fn snapshot(on: &Prepared, since: i64, limit: Limit) -> Result<
     client.batch_execute("COMMIT").await?;
     let Head { epoch, last_id, last_rev } = head;
     Ok((head, Snapshot { epoch, last_id, last_rev, newest, liked }))
-}
-
-/// From 1 to 2⁵³ − 1, which JavaScript can count to.
-pub(super) fn new_epoch() -> i64 {
-    // hashers of the standard library have random keys
-    i64::try_from(RandomState::new().hash_one(()) >> 11).unwrap_or(1).max(1)
 }
 
 /// The newest likes, one for each message, the oldest of them first.

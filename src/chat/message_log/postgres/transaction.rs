@@ -5,14 +5,16 @@ use std::{collections::HashMap, mem};
 use tokio_postgres::{Row, error::SqlState, types::ToSql};
 
 use super::{
-    super::super::{
-        LOBBY,
-        message::{Likes, Message},
+    super::{
+        super::{
+            LOBBY,
+            message::{Likes, Message},
+        },
+        snapshot::new_epoch,
     },
     batch::{Columns, Found, Head, Needs, Plan},
     failure::Failure,
     link::Prepared,
-    opening::new_epoch,
 };
 
 /// Which batch of which life of a server.
@@ -152,7 +154,7 @@ pub(super) async fn is_committed(on: &Prepared, batch: Batch) -> Result<(bool, H
 /// Gives the topic, which has been locked, another epoch, and commits that.
 pub(super) async fn replace(on: &Prepared) -> Result<(), Failure> {
     let sql = "UPDATE topics SET epoch = $2 WHERE topic = $1";
-    on.client().execute(sql, &[&LOBBY, &new_epoch()]).await?;
+    on.client().execute(sql, &[&LOBBY, &new_epoch().cast_signed()]).await?;
     Ok(on.client().batch_execute("COMMIT").await?)
 }
 

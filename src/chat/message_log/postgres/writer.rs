@@ -20,7 +20,7 @@ use tokio::{
 use super::{
     super::{
         super::history::Limit,
-        Command, Committed, Done, Keep, LogError, Meters, Report, Settled, Sharing, Sink,
+        Command, Done, Keep, LogError, Meters, Report, Sharing, Sink,
         queue::{Queue, Woken},
     },
     Reached, Work,
@@ -381,18 +381,11 @@ impl Writer {
             self.meters.batch_size.observe(commands.len() as f64);
             self.unforgotten += commands.len();
         }
-        self.settle(commands.into_iter().zip(plan.outcomes.into_iter().map(Ok)));
+        Report::settle(&self.sink, commands.into_iter().zip(plan.outcomes.into_iter().map(Ok)));
     }
 
     fn refuse(&self, commands: Commands, error: LogError) {
-        self.settle(commands.into_iter().map(|command| (command, Err(error.clone()))));
-    }
-
-    fn settle(&self, batch: impl Iterator<Item = ((Command, Done), Result<Committed, LogError>)>) {
-        let settled: Vec<Settled> = batch.map(|((_, done), outcome)| done.settled(outcome)).collect();
-        if !settled.is_empty() {
-            (self.sink)(Report::Settled(settled));
-        }
+        Report::settle(&self.sink, commands.into_iter().map(|command| (command, Err(error.clone()))));
     }
 
     fn recovered(&mut self) {

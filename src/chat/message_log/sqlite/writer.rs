@@ -11,7 +11,7 @@ use rusqlite::{Connection, ErrorCode, MAIN_DB, TransactionBehavior, wal::Checkpo
 
 use super::{
     super::{
-        Committed, LogError, Report, Settled, Sink,
+        Committed, LogError, Report, Sink,
         queue::{Closes, Queue, Woken},
     },
     Command, Done, Keep, Meters,
@@ -115,22 +115,15 @@ impl Writer {
             Tried::Committed(outcomes, head) => {
                 self.head = head;
                 self.wrote(&batch, start);
-                self.settle(batch.into_iter().zip(outcomes.into_iter().map(Ok)));
+                Report::settle(&self.sink, batch.into_iter().zip(outcomes.into_iter().map(Ok)));
             }
             Tried::Locked => self.failed(&"another process holds the database locked"),
             Tried::Failed(error) => {
                 self.failed(&error);
                 // a disk that is full may have room when the log is moved, which can then be overwritten
                 self.logged = CHECKPOINT;
-                self.settle(batch.into_iter().map(|command| (command, Err(error.clone()))));
+                Report::settle(&self.sink, batch.into_iter().map(|command| (command, Err(error.clone()))));
             }
-        }
-    }
-
-    fn settle(&self, batch: impl Iterator<Item = ((Command, Done), Result<Committed, LogError>)>) {
-        let settled: Vec<Settled> = batch.map(|((_, done), outcome)| done.settled(outcome)).collect();
-        if !settled.is_empty() {
-            (self.sink)(Report::Settled(settled));
         }
     }
 
