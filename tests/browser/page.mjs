@@ -75,6 +75,13 @@ export class ChatPage {
     await this.input.press("Enter")
   }
 
+  /** Posts, and waits until the server has answered, which is after it has broadcast the message. */
+  async says(text) {
+    await this.post(text)
+    await this.shows(text)
+    await until(() => this.page.evaluate(() => JSON.parse(sessionStorage.getItem("chat:unsent"))?.length ?? 0), 0)
+  }
+
   like(text) { return this.item(text).locator(".like-button").click() }
   reply(text) { return this.item(text).locator(".reply-button").click() }
 

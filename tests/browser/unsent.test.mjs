@@ -67,8 +67,7 @@ for (const [transport, options] of [["a WebSocket", {}], ["long polling", { webS
     for (const [length, ms] of [["briefly", 2_000], ["for longer than phoenix.js keeps anything", LONG]]) {
       test(`a message written while away ${length} is shown as unsent, and sent once`, async () => {
         await open(options)
-        await chat.post("before")
-        await chat.shows("before")
+        await chat.says("before")
         await cut()
         await chat.post("written while away")
         assert.equal(await chat.input.inputValue(), "")
@@ -85,8 +84,7 @@ for (const [transport, options] of [["a WebSocket", {}], ["long polling", { webS
 
     test("several are sent in the order in which they were written, replies with their quotes, and likes counted", async () => {
       await open(options)
-      await chat.post("明日は何時から？")
-      await chat.shows("明日は何時から？")
+      await chat.says("明日は何時から？")
       await cut()
       await chat.post("one")
       await chat.reply("明日は何時から？")
@@ -119,8 +117,7 @@ for (const [transport, options] of [["a WebSocket", {}], ["long polling", { webS
 
     test("it outlasts a reload, with its quote and the like", async () => {
       await open(options)
-      await chat.post("a")
-      await chat.shows("a")
+      await chat.says("a")
       await cut()
       await chat.reply("a")
       await chat.post("an answer")
@@ -204,7 +201,8 @@ test("it survives a connection that comes and goes", async () => {
   await open()
   await cut()
   await chat.post("patient")
-  for (let i = 0; i < 4; i++) {
+  // a message that is not answered goes out three times: the last of them is left alone
+  for (let i = 0; i < 2; i++) {
     await mend()
     await cut()
   }
