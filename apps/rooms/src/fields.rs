@@ -74,6 +74,7 @@ impl Fields {
 
 #[cfg(test)]
 mod tests {
+    use hinotori::IntoPayload;
     use serde_json::json;
 
     use super::*;
@@ -81,8 +82,7 @@ mod tests {
     #[test]
     fn a_field_is_what_it_is_said_to_be_or_the_error_names_it() {
         let payload =
-            Payload::json(&json!({ "n": 1, "m": -1, "f": 1.5, "t": "a\0b", "i": "../x", "z": null }))
-                .unwrap();
+            json!({ "n": 1, "m": -1, "f": 1.5, "t": "a\0b", "i": "../x", "z": null }).into_payload().unwrap();
         let fields = Fields::of(&payload);
         assert_eq!(fields.number("n"), Ok(1));
         assert_eq!(fields.number("m"), Err(Failure::Invalid("m")));
@@ -93,6 +93,6 @@ mod tests {
         assert_eq!(fields.optional_id("z"), Ok(None));
         assert_eq!(fields.optional_number("t"), Err(Failure::Invalid("t")));
         assert_eq!(fields.flag("n"), Err(Failure::Invalid("n")));
-        assert_eq!(Fields::of(&Payload::json(&json!([1])).unwrap()).text("t"), Err(Failure::Invalid("t")));
+        assert_eq!(Fields::of(&json!([1]).into_payload().unwrap()).text("t"), Err(Failure::Invalid("t")));
     }
 }

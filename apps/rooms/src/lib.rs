@@ -9,7 +9,6 @@
 //! ```
 
 pub mod clock;
-pub mod counters;
 pub mod demo;
 pub mod domain;
 pub mod engine;

@@ -1,17 +1,15 @@
 //! `room:<id>`: the messages of a room.
 
+mod requests;
+
 use std::time::Duration;
 
 use hinotori::{Channel, Context, Join, Payload, Reply, Result};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
-    domain::{
-        change,
-        messages::{self, Draft},
-        permissions, reactions,
-    },
+    domain::{change, permissions},
     failure::Failure,
     fields::Fields,
     ids, topics,
@@ -67,7 +65,7 @@ impl Channel for RoomChannel {
             cx.broadcast_latest_from(me, "typing", json!({ "user_id": me }))?;
             return Reply::none();
         }
-        match self.answer(event, &Fields::of(&payload), cx.socket()).await {
+        match requests::answer(event, &self.room_id, &Fields::of(&payload), cx.socket()).await {
             None => cx.unhandled(event),
             Some(Ok(answer)) => Reply::ok(answer),
             Some(Err(failure)) => failure.reply(),
@@ -95,71 +93,4 @@ impl Channel for RoomChannel {
         }
         Ok(())
     }
-}
-
-impl RoomChannel {
-    /// The answer to a message; none if there is no such event.
-    async fn answer(
-        &self,
-        event: &str,
-        fields: &Fields,
-        socket: &UserSocket,
-    ) -> Option<Result<Value, Failure>> {
-        let id = self.room_id.clone();
-        Some(match event {
-            "post" => post(id, fields, socket).await,
-            "edit" => edit(id, fields, socket).await,
-            "delete" => delete(id, fields, socket).await,
-            "react" => react(id, fields, socket).await,
-            "before" => before(id, fields, socket).await,
-            "around" => around(id, fields, socket).await,
-            "changes" => changes(id, fields, socket).await,
-            _ => return None,
-        })
-    }
-}
-
-async fn post(room_id: String, fields: &Fields, socket: &UserSocket) -> Result<Value, Failure> {
-    let draft = Draft {
-        text: fields.text("text")?,
-        nonce: fields.text("nonce")?,
-        reply_to: fields.optional_number("reply_to")?,
-        picture_id: fields.optional_id("picture_id")?,
-    };
-    let id = socket.write(move |tx, me| messages::post(tx, me, &room_id, &draft)).await?;
-    Ok(json!({ "id": id }))
-}
-
-async fn edit(room_id: String, fields: &Fields, socket: &UserSocket) -> Result<Value, Failure> {
-    let (id, text) = (fields.number("id")?, fields.text("text")?);
-    socket.write(move |tx, me| messages::edit(tx, me, &room_id, id, &text)).await?;
-    Ok(json!({}))
-}
-
-async fn delete(room_id: String, fields: &Fields, socket: &UserSocket) -> Result<Value, Failure> {
-    let id = fields.number("id")?;
-    socket.write(move |tx, me| messages::delete(tx, me, &room_id, id)).await?;
-    Ok(json!({}))
-}
-
-async fn react(room_id: String, fields: &Fields, socket: &UserSocket) -> Result<Value, Failure> {
-    let (id, emoji, on) = (fields.number("id")?, fields.text("emoji")?, fields.flag("on")?);
-    socket.write(move |tx, me| reactions::react(tx, me, &room_id, id, &emoji, on)).await?;
-    Ok(json!({}))
-}
-
-async fn before(room_id: String, fields: &Fields, socket: &UserSocket) -> Result<Value, Failure> {
-    let id = fields.number("id")?;
-    Ok(json!(socket.read(move |tx, me| messages::before(tx, me, &room_id, id)).await?))
-}
-
-async fn around(room_id: String, fields: &Fields, socket: &UserSocket) -> Result<Value, Failure> {
-    let id = fields.number("id")?;
-    Ok(json!(socket.read(move |tx, me| messages::around(tx, me, &room_id, id)).await?))
-}
-
-async fn changes(room_id: String, fields: &Fields, socket: &UserSocket) -> Result<Value, Failure> {
-    let position = fields.number("last_seen_id")?;
-    let changes = socket.read(move |tx, me| change::missed(tx, me, &room_id, position)).await?;
-    Ok(json!({ "changes": changes }))
 }

@@ -45,7 +45,7 @@ use crate::{
     },
 };
 
-/// How long an assertion waits for an expected message.
+/// How long an assertion waits for an expected message, by default.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long a refutation waits for a message that must not arrive; Phoenix's default.
@@ -100,6 +100,7 @@ pub struct ChannelTest {
     params: String,
     auth_token: Option<String>,
     options: SocketOptions,
+    patience: Duration,
 }
 
 impl ChannelTest {
@@ -112,6 +113,7 @@ impl ChannelTest {
             params: String::new(),
             auth_token: None,
             options: SocketOptions::default(),
+            patience: PATIENCE,
         }
     }
 
@@ -151,6 +153,14 @@ impl ChannelTest {
         self
     }
 
+    /// Sets how long an assertion waits for an expected message: 2 s by default. Raise it if the channels ask a database or
+    /// another node, which take longer on a busy machine. Refutations wait 100 ms.
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
     /// Connects.
     ///
     /// # Errors
@@ -183,6 +193,7 @@ impl ChannelTest {
             close_code: None,
             ear: Rc::default(),
             ears: vec![],
+            patience: self.patience,
         })
     }
 }
@@ -238,6 +249,7 @@ pub struct TestSocket {
     ear: Rc<Ear>,
     /// The topics it listens to, and the keys of its subscriptions.
     ears: Vec<(String, SubscriberKey)>,
+    patience: Duration,
 }
 
 /// Dropping a client counts as a [lost](CloseReason::Lost) connection.
@@ -332,7 +344,7 @@ impl TestSocket {
     pub async fn reply(&mut self, push: Pushed) -> (Status, Value) {
         let reference = Value::String(push.0.as_text().to_owned());
         let is_reply = |received: &Received| received.event == PHX_REPLY && received.reference == reference;
-        let Some(Received { payload, .. }) = self.take(is_reply, PATIENCE).await else {
+        let Some(Received { payload, .. }) = self.take(is_reply, self.patience).await else {
             panic!("no reply came; instead there are {:#?}", self.received)
         };
         let status = if payload["status"] == "ok" { Status::Ok } else { Status::Error };
@@ -368,7 +380,7 @@ impl TestSocket {
     /// # Panics
     /// If none arrives.
     pub async fn pushed(&mut self, event: &str) -> Value {
-        match self.take(|received| is_push(received, event), PATIENCE).await {
+        match self.take(|received| is_push(received, event), self.patience).await {
             Some(received) => received.payload,
             None => panic!("no push of {event:?} came; instead there are {:#?}", self.received),
         }
@@ -397,7 +409,7 @@ impl TestSocket {
     /// # Panics
     /// If none arrives.
     pub async fn broadcast(&mut self, event: &str) -> Value {
-        match self.hear(event, PATIENCE).await {
+        match self.hear(event, self.patience).await {
             Some(broadcast) => json_of(&broadcast),
             None => panic!("no broadcast of {event:?} came"),
         }
@@ -436,6 +448,7 @@ impl TestSocket {
     /// # Panics
     /// If the server does not close it.
     pub async fn closed(&mut self) -> u16 {
+        let patience = self.patience;
         let closed = async {
             loop {
                 self.take_in();
@@ -446,7 +459,7 @@ impl TestSocket {
                 }
             }
         };
-        let closed = timeout(PATIENCE, closed).await;
+        let closed = timeout(patience, closed).await;
         closed.unwrap_or_else(|_| panic!("the connection is still open; there are {:#?}", self.received))
     }
 
@@ -461,7 +474,7 @@ impl TestSocket {
     /// Returns the payload of the next `event` that reaches this client, pushed or broadcast.
     #[cfg(test)]
     pub(crate) async fn reached_by(&mut self, event: &str) -> Value {
-        let received = self.take(|received| received.event == event, PATIENCE).await;
+        let received = self.take(|received| received.event == event, self.patience).await;
         received
             .unwrap_or_else(|| panic!("no {event:?} came; instead there are {:#?}", self.received))
             .payload
@@ -470,7 +483,8 @@ impl TestSocket {
     /// Returns the next message of any kind that reaches this client: its join_ref, ref, event and payload.
     #[cfg(test)]
     pub(crate) async fn next(&mut self) -> (Value, Value, String, Value) {
-        let Some(Received { join_ref, reference, event, payload, .. }) = self.take(|_| true, PATIENCE).await
+        let Some(Received { join_ref, reference, event, payload, .. }) =
+            self.take(|_| true, self.patience).await
         else {
             panic!("nothing came")
         };

@@ -1,7 +1,7 @@
 //! What a foreign page cannot do in the name of a user who is logged in here.
 
 use actix_web::{
-    Error,
+    Error, ResponseError,
     body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
     http::{
@@ -18,14 +18,14 @@ use crate::{failure::Failure, team::Team};
 /// is allowed. No answer is kept in a cache.
 pub(super) async fn guard(
     request: ServiceRequest,
-    next: Next<impl MessageBody>,
+    next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     if ![Method::GET, Method::HEAD].contains(request.method()) && !is_of_page(&request) {
-        return Err(Failure::Forbidden.into());
+        return Ok(request.into_response(Failure::Forbidden.error_response()).map_into_right_body());
     }
     let mut response = next.call(request).await?;
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
+    Ok(response.map_into_left_body())
 }
 
 fn is_of_page(request: &ServiceRequest) -> bool {

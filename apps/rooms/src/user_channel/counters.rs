@@ -6,6 +6,7 @@ use hinotori::{Context, Payload, Result};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::UserChannel;
 use crate::{
     domain::{
         reads::{self, UNREAD_MAX},
@@ -14,12 +15,11 @@ use crate::{
     },
     failure::Failure,
     topics,
-    user_channel::UserChannel,
 };
 
 /// What a user has not read of each room.
 #[derive(Debug)]
-pub struct Counters {
+pub(super) struct Counters {
     user_id: String,
     rooms: HashMap<String, Counter>,
 }
@@ -62,13 +62,12 @@ struct Changed {
 
 impl Counters {
     /// Those of a user who is in no room yet.
-    #[must_use]
-    pub fn of(user_id: String) -> Self {
+    pub(super) fn of(user_id: String) -> Self {
         Self { user_id, rooms: HashMap::new() }
     }
 
     /// Hears of a room from now on.
-    pub fn enter(&mut self, room_id: &str, cx: &Context<UserChannel>) {
+    pub(super) fn enter(&mut self, room_id: &str, cx: &Context<UserChannel>) {
         if !self.rooms.contains_key(room_id) {
             cx.subscribe(&topics::activity(room_id));
             let read = Read { last_id: 0, last_read: 0, unread: 0, mentions: 0 };
@@ -77,7 +76,7 @@ impl Counters {
     }
 
     /// Sets what was loaded of a room.
-    pub fn set(&mut self, room_id: &str, read: Read) {
+    pub(super) fn set(&mut self, room_id: &str, read: Read) {
         if let Some(counter) = self.rooms.get_mut(room_id) {
             *counter = Counter { read, loaded: read.last_id };
         }
@@ -87,7 +86,12 @@ impl Counters {
     ///
     /// # Errors
     /// If the client cannot be pushed to.
-    pub async fn handle(&mut self, event: &str, payload: &Payload, cx: &Context<UserChannel>) -> Result<()> {
+    pub(super) async fn handle(
+        &mut self,
+        event: &str,
+        payload: &Payload,
+        cx: &Context<UserChannel>,
+    ) -> Result<()> {
         match event {
             "posted" => self.posted(&payload.parse()?, cx),
             "recount" => self.recount(&payload.parse()?, cx).await,

@@ -1,0 +1,183 @@
+//! Two nodes on one database: what a user of one does reaches those of the other.
+
+use hinotori::testing::like;
+use rooms::failure::Failure;
+use serde_json::{Value, json};
+
+use crate::{
+    instance::Instance,
+    kit::{Client, Node, eventually, refused, two_nodes},
+};
+
+/// The changes that have reached a client, in the order of their positions, as its page would have them: from broadcasts, and
+/// where one is missing by asking.
+async fn follow(client: &mut Client, room_id: &str, until: i64) -> Vec<Value> {
+    let mut seen: Vec<Value> = vec![];
+    while i64::try_from(seen.len()).unwrap() < until {
+        let change = client.socket.broadcast("change").await;
+        let (id, next) = (change["id"].as_i64().unwrap(), i64::try_from(seen.len()).unwrap() + 1);
+        if id == next {
+            seen.push(change["message"]["text"].clone());
+        } else if id > next {
+            let missed = json!({ "last_seen_id": next - 1 });
+            let changes = client.tell(room_id, "changes", missed).await.unwrap()["changes"].take();
+            seen.extend(changes.as_array().unwrap().iter().map(|change| change["message"]["text"].clone()));
+        }
+    }
+    seen
+}
+
+#[actix_web::test]
+async fn all_see_the_same_messages_in_the_same_order_whatever_node_they_are_on() {
+    let database = Instance::shared().database();
+    let [one, two] = two_nodes(&database).await;
+    let (ann, ben) = (one.sign_up("Ann").await, two.sign_up("Ben").await);
+    let (mut a, mut b) = (one.connect(&ann).await, two.connect(&ben).await);
+    let room_id = a.create("lobby", false).await;
+    a.invite(&room_id, &ben).await;
+    b.room_with("id", json!(room_id)).await;
+    a.enter(&room_id).await;
+    b.enter(&room_id).await;
+    let topic = format!("room:{room_id}");
+    // both at once, without waiting for the answers
+    let mut pushes = vec![];
+    for n in 0..20 {
+        for (client, name) in [(&mut a, "a"), (&mut b, "b")] {
+            let post = json!({ "text": format!("{name}{n}"), "nonce": n.to_string() });
+            pushes.push((name, client.socket.push(&topic, "post", post).unwrap()));
+        }
+    }
+    for (name, push) in pushes {
+        let client = if name == "a" { &mut a } else { &mut b };
+        client.socket.assert_reply(push, hinotori::Status::Ok, like(json!({}))).await;
+    }
+    let (seen_by_a, seen_by_b) = (follow(&mut a, &room_id, 40).await, follow(&mut b, &room_id, 40).await);
+    assert_eq!(seen_by_a, seen_by_b);
+    let mut texts: Vec<_> = seen_by_a.iter().map(|text| text.as_str().unwrap()).collect();
+    texts.sort_unstable();
+    texts.dedup();
+    assert_eq!(texts.len(), 40, "each is there once");
+}
+
+#[actix_web::test]
+async fn a_client_recovers_on_another_node_and_a_repeated_post_is_not_posted_again() {
+    let database = Instance::shared().database();
+    let [one, two] = two_nodes(&database).await;
+    let ann = one.sign_up("Ann").await;
+    let mut before = one.connect(&ann).await;
+    let room_id = before.create("lobby", false).await;
+    let epoch = before.enter(&room_id).await["epoch"].take();
+    let post = json!({ "text": "once", "nonce": "1" });
+    let id = before.tell(&room_id, "post", post.clone()).await.unwrap();
+    drop(before);
+    // its node is gone; it did not hear whether its message arrived
+    let mut after = two.connect(&ann).await;
+    let cursor = json!({ "last_seen_id": 0, "epoch": epoch });
+    let reply = after.join(&format!("room:{room_id}"), cursor).await.unwrap();
+    assert_eq!(
+        (&reply["recovered"], &reply["messages"][0]["message"]["text"]),
+        (&json!(true), &json!("once"))
+    );
+    assert_eq!(after.tell(&room_id, "post", post).await, Ok(id));
+    let missed = after.tell(&room_id, "changes", json!({ "last_seen_id": 0 })).await.unwrap();
+    assert_eq!(missed["changes"].as_array().unwrap().len(), 1);
+}
+
+#[actix_web::test]
+async fn a_user_who_is_removed_is_disconnected_from_every_node_and_a_member_hears_no_more() {
+    let database = Instance::shared().database();
+    let [one, two] = two_nodes(&database).await;
+    let (ann, ben, cho) = (one.sign_up("Ann").await, two.sign_up("Ben").await, two.sign_up("Cho").await);
+    let (mut admin, mut user, mut member) =
+        (one.connect(&ann).await, two.connect(&ben).await, two.connect(&cho).await);
+    let room_id = admin.create("secret", true).await;
+    for person in [&ben, &cho] {
+        admin.invite(&room_id, person).await;
+    }
+    user.room_with("id", json!(room_id)).await;
+    user.enter(&room_id).await;
+    member.enter(&room_id).await;
+
+    admin.ask("remove_member", json!({ "room_id": room_id, "user_id": cho.id })).await.unwrap();
+    assert_eq!(member.socket.pushed("room_left").await, json!({ "room_id": room_id }));
+    member.socket.pushed("phx_close").await;
+    let seen = json!({ "last_seen_id": 0, "epoch": null });
+    assert_eq!(member.join(&format!("room:{room_id}"), seen).await, refused(&Failure::NotFound));
+
+    admin.join("team", json!({ "device": "desktop" })).await.unwrap();
+    admin.push("team", "remove_user", json!({ "user_id": ben.id })).await.unwrap();
+    user.socket.assert_closed(1001).await;
+    for node in [&one, &two] {
+        assert!(node.try_connect(&ben.token).await.is_err());
+    }
+}
+
+#[actix_web::test]
+async fn unread_messages_and_presences_of_all_nodes_are_told() {
+    let database = Instance::shared().database();
+    let [one, two] = two_nodes(&database).await;
+    let (ann, ben) = (one.sign_up("Ann").await, two.sign_up("Ben").await);
+    let (mut a, mut b) = (one.connect(&ann).await, two.connect(&ben).await);
+    let room_id = a.create("lobby", false).await;
+    a.invite(&room_id, &ben).await;
+    b.room_with("id", json!(room_id)).await;
+    a.enter(&room_id).await;
+    let id = a.post(&room_id, "@ben!").await;
+    let unread = json!({ "room_id": room_id, "unread": 1, "mentions": 1, "last_id": id });
+    assert_eq!(b.socket.pushed("unread").await, unread);
+
+    a.join("team", json!({ "device": "desktop" })).await.unwrap();
+    b.join("team", json!({ "device": "phone" })).await.unwrap();
+    for node in [&one, &two] {
+        let is_there = || async { has_both(node, &ann.id, &ben.id) };
+        eventually(is_there).await;
+    }
+    b.push("team", "status", json!({ "status": "away" })).await.unwrap();
+    eventually(|| async { one.team.presence.list("team")[&ben.id]["metas"][0]["status"] == "away" }).await;
+    let refusal = b.push("team", "status", json!({ "status": "asleep" })).await;
+    assert_eq!(refusal, refused(&Failure::Invalid("status")));
+}
+
+fn has_both(node: &Node, one: &str, other: &str) -> bool {
+    let present = node.team.presence.list("team");
+    present.contains_key(one) && present.contains_key(other)
+}
+
+#[actix_web::test]
+async fn a_second_server_that_is_no_node_is_refused() {
+    use hinotori::Endpoint;
+    use rooms::store::Store;
+    let database = Instance::shared().database();
+    let address = database.address().parse().unwrap();
+    let first = Store::open(&address, false, &Endpoint::new()).unwrap();
+    let why = Store::open(&address, false, &Endpoint::new()).unwrap_err();
+    assert!(why.contains("another server"), "{why}");
+    drop(first);
+    let sqlite = Node::sqlite().await;
+    drop(sqlite);
+}
+
+#[actix_web::test]
+async fn a_database_that_is_cut_off_is_connected_to_again() {
+    let instance = Instance::new();
+    let database = instance.database();
+    let [one, _two] = two_nodes(&database).await;
+    let ann = one.sign_up("Ann").await;
+    let mut a = one.connect(&ann).await;
+    let room_id = a.create("lobby", false).await;
+    a.enter(&room_id).await;
+    instance.crash();
+    let post = json!({ "text": "hi", "nonce": "1" });
+    assert_eq!(a.tell(&room_id, "post", post.clone()).await.unwrap_err(), json!({ "reason": "unavailable" }));
+    instance.start();
+    let mut id = Value::Null;
+    for _ in 0..600 {
+        if let Ok(posted) = a.tell(&room_id, "post", post.clone()).await {
+            id = posted["id"].clone();
+            break;
+        }
+        actix_web::rt::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    assert!(id.is_i64());
+    assert_eq!(a.tell(&room_id, "post", post).await.unwrap()["id"], id);
+}
