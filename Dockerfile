@@ -12,9 +12,10 @@ RUN npm run --silent build:release
 FROM rust:1.95-slim-bookworm AS server
 WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
+COPY apps apps
 COPY crates crates
 COPY src src
-RUN cargo build --release --locked
+RUN cargo build --release --locked -p realtime-chat
 
 # No shell, no package manager; `nonroot` is user 65532. The same Debian as the image that the server is built in.
 FROM gcr.io/distroless/cc-debian12:nonroot

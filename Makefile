@@ -1,6 +1,7 @@
 # make run    builds the page and the server and starts it on http://localhost:4000
 # make test   installs what the tests need, builds everything and runs all tests
 # make build  the page and the release binary
+# make rooms  builds Rooms, the chat for a team in apps/rooms, and starts it on http://localhost:4100 with a demonstration team
 # make fmt    formats; make lint checks format, clippy and documentation
 # make autobahn checks the WebSocket transport by the Autobahn test suite
 # make fuzz   runs each fuzz target for FUZZ_SECONDS (600)
@@ -9,7 +10,7 @@
 # make bench  measures the server against a floor and writes docs/BENCHMARKS.md
 # make clients  runs the clients of other languages against the example reference
 
-.PHONY: run test autobahn fuzz chaos store-chaos soak bench loadgen valgrind strace clients build assets fmt lint chromium nginx systemd sqlite postgres redis clean
+.PHONY: run rooms test autobahn fuzz chaos store-chaos soak bench loadgen valgrind strace clients build assets fmt lint chromium nginx systemd sqlite postgres redis clean
 .DEFAULT_GOAL := build
 
 CHROMIUM ?= /usr/bin/chromium
@@ -23,7 +24,16 @@ run: build
 	./target/release/realtime-chat
 
 build: assets
-	cargo build --release --locked
+	cargo build --release --locked -p realtime-chat
+
+rooms: apps/rooms/page/node_modules/.package-lock.json
+	npm run --silent --prefix apps/rooms/page build
+	cargo build --release --locked -p rooms
+	./target/release/rooms --demo --static-dir apps/rooms/page/dist
+
+apps/rooms/page/node_modules/.package-lock.json: apps/rooms/page/package.json apps/rooms/page/package-lock.json
+	npm ci --no-audit --no-fund --prefix apps/rooms/page
+	@touch $@
 
 assets: node_modules/.package-lock.json
 	npm run --silent build:release

@@ -8,6 +8,9 @@ use hinotori_redis::Redis;
 
 use crate::store::Address;
 
+/// What the engine calls the nodes of this program: those of another one on the same engine are not among them.
+const CLUSTER: &str = "rooms";
+
 /// A service that carries broadcasts and presences between nodes.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Engine {
@@ -68,10 +71,10 @@ impl Engine {
         let failed = |error: &dyn fmt::Display| format!("cannot connect the nodes (--cluster): {error}");
         Ok(match (self, store) {
             (Self::Redis(address), _) => {
-                endpoint.adapter(Redis::new(address).map_err(|error| failed(&error))?)
+                endpoint.adapter(Redis::new(address).map_err(|error| failed(&error))?.prefix(CLUSTER))
             }
             (Self::Postgres(dsn), _) | (Self::Store, Address::Postgres(dsn)) => {
-                endpoint.adapter(Postgres::at(dsn).map_err(|error| failed(&error))?)
+                endpoint.adapter(Postgres::at(dsn).map_err(|error| failed(&error))?.prefix(CLUSTER))
             }
             (Self::Store, Address::Sqlite(_)) => {
                 return Err(failed(&"the store is not a PostgreSQL database"));

@@ -1,40 +1,65 @@
-//! Passwords, hashed by argon2 off the threads that serve clients.
+//! Passwords, hashed by argon2 on threads of their own.
+//!
+//! They are not hashed on a thread pool: each of its threads would keep the 19 MiB that a hash takes.
 
-use actix_web::web;
-use argon2::{
-    Argon2, PasswordHash, PasswordHasher, PasswordVerifier,
-    password_hash::{self, SaltString},
+mod hasher;
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    thread,
 };
-use tokio::sync::Semaphore;
+
+use argon2::password_hash;
+use hasher::Hasher;
+use tokio::sync::oneshot;
 
 use crate::{failure::Failure, ids, store::DbError};
 
 /// Characters of a password.
 const LENGTH: std::ops::RangeInclusive<usize> = 8..=256;
 
-/// Hashes that are computed at a time. Each takes a core, 19 MiB, and some 30 ms.
-const AT_A_TIME: usize = 2;
+/// Threads that hash. Each hash takes a core, 19 MiB, and some 30 ms.
+const THREADS: usize = 2;
 
 /// Hashes that may wait: some seconds.
 const WAITING: usize = 100;
 
+type Job = Box<dyn FnOnce(&mut Hasher) + Send>;
+
 /// Hashes and verifies passwords, not too many at a time.
 #[derive(Debug)]
 pub struct Passwords {
-    seats: Semaphore,
-    turns: Semaphore,
+    jobs: SyncSender<Job>,
     /// The hash that an unknown name is compared with: that takes as long as for a known one.
     nobody: String,
 }
 
 impl Passwords {
-    /// Starts with a hash of a password that nobody has.
+    /// Starts the threads, which end when it is dropped.
     ///
     /// # Errors
-    /// If argon2 failed.
+    /// If argon2 failed, or there is no thread.
     pub fn new() -> Result<Self, String> {
         let nobody = hash(&ids::new()).map_err(|error| error.to_string())?;
-        Ok(Self { seats: Semaphore::new(AT_A_TIME + WAITING), turns: Semaphore::new(AT_A_TIME), nobody })
+        let (jobs, waiting) = sync_channel(WAITING);
+        let waiting = Arc::new(Mutex::new(waiting));
+        for _ in 0..THREADS {
+            let waiting = waiting.clone();
+            let work = move || {
+                let mut hasher = Hasher::new();
+                while let Some(job) = next(&waiting) {
+                    job(&mut hasher);
+                }
+            };
+            thread::Builder::new()
+                .name("passwords".to_owned())
+                .spawn(work)
+                .map_err(|error| error.to_string())?;
+        }
+        Ok(Self { jobs, nobody })
     }
 
     /// Hashes a password that is long enough.
@@ -45,7 +70,7 @@ impl Passwords {
         if !LENGTH.contains(&password.chars().count()) {
             return Err(Failure::WeakPassword);
         }
-        self.run(move || hash(&password)).await?.map_err(|error| broken(&error))
+        self.run(move |hasher| hasher.hash(&password)).await?.map_err(|error| broken(&error))
     }
 
     /// Verifies a password by its hash; none if there is no such user, which takes as long.
@@ -58,30 +83,37 @@ impl Passwords {
         }
         let is_known = hash.is_some();
         let hash = hash.unwrap_or_else(|| self.nobody.clone());
-        let verified = self
-            .run(move || Argon2::default().verify_password(password.as_bytes(), &PasswordHash::new(&hash)?));
-        match verified.await? {
-            Ok(()) if is_known => Ok(()),
-            Ok(()) | Err(password_hash::Error::Password) => Err(Failure::WrongPassword),
+        match self.run(move |hasher| hasher.verify(&password, &hash)).await? {
+            Ok(true) if is_known => Ok(()),
+            Ok(_) => Err(Failure::WrongPassword),
             Err(error) => Err(broken(&error)),
         }
     }
 
-    /// Runs on the thread pool, when it is its turn.
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
-        let _seat = self.seats.try_acquire().map_err(|_| Failure::TooMany)?;
-        let _turn = self.turns.acquire().await.map_err(|_| Failure::TooMany)?;
-        web::block(work).await.map_err(|_| Failure::TooMany)
+    /// Runs on one of the threads, when it is its turn.
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Hasher) -> T + Send + 'static,
+    ) -> Result<T, Failure> {
+        let (done, is_done) = oneshot::channel();
+        // a client that has gone needs no answer
+        let job: Job = Box::new(move |hasher| _ = done.send(work(hasher)));
+        self.jobs.try_send(job).map_err(|_| Failure::TooMany)?;
+        is_done.await.map_err(|_| Failure::TooMany)
     }
 }
 
-/// The hash of a password, with its parameters and a salt.
+/// The next password; none if there will be no more.
+fn next(waiting: &Mutex<Receiver<Job>>) -> Option<Job> {
+    waiting.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
+}
+
+/// The hash of a password of any length.
 ///
 /// # Errors
 /// If argon2 failed.
 pub fn hash(password: &str) -> Result<String, password_hash::Error> {
-    let salt = SaltString::encode_b64(&ids::random::<16>())?;
-    Ok(Argon2::default().hash_password(password.as_bytes(), &salt)?.to_string())
+    Hasher::new().hash(password)
 }
 
 fn broken(error: &password_hash::Error) -> Failure {

@@ -41,8 +41,8 @@ pub(crate) fn search(
             select!(
                 "JOIN message_terms t ON t.rowid = m.id
                 JOIN members k ON k.room_id = m.room_id AND k.user_id = $2
-                WHERE message_terms MATCH $1 AND ($3 = '' OR m.room_id = $3) AND m.id < $4
-                ORDER BY m.id DESC LIMIT $5"
+                WHERE message_terms MATCH $1 AND ($3 = '' OR m.room_id = $3) AND t.rowid < $4
+                ORDER BY t.rowid DESC LIMIT $5"
             ),
             terms.iter().map(|term| format!("\"{term}\"*")).collect::<Vec<_>>().join(" "),
         ),

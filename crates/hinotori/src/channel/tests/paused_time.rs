@@ -108,3 +108,13 @@ async fn a_timer_whose_messages_take_longer_than_its_period_does_not_keep_the_ch
         client.assert_reply(push, Status::Ok, json!({})).await;
     }
 }
+
+#[actix_web::test]
+async fn an_assertion_waits_as_long_as_its_test_client_is_told() {
+    let test = ChannelTest::new(&Endpoint::new()).patience(MINUTE * 2);
+    let mut client = test.connect::<PlainSocket>().await.unwrap();
+    client.subscribe_and_join("alarm", json!({})).await.unwrap();
+    pause();
+    say(&mut client, "after", 3).await;
+    client.assert_push("ring", json!({ "n": 3 })).await;
+}
