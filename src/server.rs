@@ -3,7 +3,7 @@
 use std::{error::Error, io, net::SocketAddr, sync::Arc};
 
 use actix_web::{App, HttpServer, dev::ServerHandle, rt, web::Data};
-use hinotori::{Certificate, Endpoint, Server};
+use hinotori::{Certificate, Check, Endpoint, Server};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
@@ -24,9 +24,11 @@ pub(crate) async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
                 .into());
         }
     };
+    let meters = Meters::new()?;
     let mut endpoint = Endpoint::builder()
         .max_connections(settings.max_connections.unwrap_or(usize::MAX))
-        .drainer(settings.drainer());
+        .drainer(settings.drainer())
+        .check(store_check(&meters, settings.ready_requires_store));
     if let Some(name) = &settings.node_name {
         endpoint = endpoint.node_name(name);
     }
@@ -39,7 +41,8 @@ pub(crate) async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
             "--keep needs a database: set --store sqlite:PATH or postgres://…, or remove --keep".into()
         );
     }
-    let log = settings.store.log(sharing, settings.keep, Meters::register(endpoint.registry())?)?;
+    meters.register(endpoint.registry())?;
+    let log = settings.store.log(sharing, settings.keep, meters)?;
     let store = MessageStore::start(log, settings.history(), &endpoint)?;
     let chat = Data::new(Chat { store: store.clone(), message_max: settings.message_max });
     let (sockets, options) = (endpoint.clone(), settings.socket());
@@ -77,6 +80,13 @@ pub(crate) async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
     }
     store.send(Close).await?;
     Ok(served?)
+}
+
+/// What `/readyz` tells of the store.
+fn store_check(meters: &Meters, is_required: bool) -> Check {
+    let meters = meters.clone();
+    let check = Check::new("store", move || meters.is_up());
+    if is_required { check.required() } else { check }
 }
 
 /// Serves `/healthz`, `/readyz` and `/metrics` on a separate address, until it is stopped.

@@ -120,6 +120,10 @@ pub(crate) struct Settings {
     /// connect to. Port 0 picks a free one. It answers until the process ends, always without TLS.
     #[arg(long, env = "OPS_LISTEN")]
     pub(crate) ops_listen: Option<SocketAddr>,
+    /// Makes /readyz 503 while the store cannot write, so that a load balancer sends clients elsewhere. If all servers
+    /// share one database, it then has none left: by default, /readyz says so in its body and stays 200.
+    #[arg(long, env = "READY_REQUIRES_STORE", value_parser = BoolishValueParser::new())]
+    pub(crate) ready_requires_store: bool,
     /// Milliseconds that clients are still accepted after /readyz has turned to 503: the time that a load balancer
     /// needs to see it.
     #[arg(long, env = "DRAIN_GRACE", default_value_t = 0)]

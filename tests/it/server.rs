@@ -58,6 +58,7 @@ pub(crate) const VARIABLES: &[&str] = &[
     "TLS_KEY",
     "OPS_LISTEN",
     "DRAIN_GRACE",
+    "READY_REQUIRES_STORE",
     "DRAIN_BATCH",
     "DRAIN_INTERVAL",
     "DRAIN_DEADLINE",

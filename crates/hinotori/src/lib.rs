@@ -125,6 +125,7 @@ mod transport;
 pub use channel::{BoxError, Channel, Context, Exit, Handle, Join, Reply, ReplyRef, Result, TimerRef};
 pub use drainer::Drainer;
 pub use endpoint::{Endpoint, EndpointBuilder};
+pub use ops::Check;
 #[cfg(feature = "phoenix-token")]
 pub use phoenix_token::{KeyDigest, KeyOptions, PhoenixToken};
 pub use presence::{Presence, PresenceBuilder, PresenceDiff, PresenceError, Presences};

@@ -3,10 +3,10 @@
 use std::{
     collections::{HashSet, VecDeque},
     sync::{Arc, Mutex, mpsc},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
-use hinotori::prometheus::Registry;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
@@ -21,13 +21,13 @@ use super::{
 };
 
 /// Far above what a busy machine needs.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(in crate::chat) const LIMIT: Limit = Limit { messages: 10, bytes: 1_000_000 };
 
 /// Metrics of nobody.
 pub(in crate::chat) fn meters() -> Meters {
-    Meters::register(&Registry::new()).unwrap()
+    Meters::new().unwrap()
 }
 
 /// A folder that is gone when it is dropped.
@@ -256,6 +256,15 @@ pub(super) fn on_disk(make: impl Fn() -> Box<dyn MessageLog>) {
 
 fn ids(messages: &[Message]) -> Vec<u64> {
     messages.iter().map(Message::id).collect()
+}
+
+/// Waits until it is so.
+pub(super) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < until, "not {what}");
+        thread::yield_now();
+    }
 }
 
 /// Waits for a reader.
