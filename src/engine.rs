@@ -59,8 +59,28 @@ impl FromStr for Engine {
     }
 }
 
+/// The name of a cluster: the engine may have several.
+#[derive(Debug, Clone)]
+pub(crate) struct ClusterName(String);
+
+/// The longest one: PostgreSQL's identifiers are short.
+const LONGEST: usize = 46;
+
+impl FromStr for ClusterName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+        if (1..=LONGEST).contains(&text.len()) && text.bytes().all(is_plain) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(format!("expected 1 to {LONGEST} letters, digits, - and _"))
+        }
+    }
+}
+
 impl Engine {
-    /// Makes an endpoint a node.
+    /// Makes an endpoint a node of a cluster.
     ///
     /// # Errors
     /// If the address is wrong. The engine itself may be away.
@@ -68,14 +88,15 @@ impl Engine {
         &self,
         endpoint: EndpointBuilder,
         store: &Kind,
+        ClusterName(name): &ClusterName,
     ) -> Result<EndpointBuilder, Box<dyn Error>> {
         let failed = |error: &dyn fmt::Display| format!("cannot connect the nodes (--cluster): {error}");
         Ok(match (self, store) {
             (Self::Redis(address), _) => {
-                endpoint.adapter(Redis::new(address).map_err(|error| failed(&error))?)
+                endpoint.adapter(Redis::new(address).map_err(|error| failed(&error))?.prefix(name))
             }
             (Self::Postgres(dsn), _) | (Self::Store, Kind::Postgres(dsn)) => {
-                endpoint.adapter(Postgres::at(dsn).map_err(|error| failed(&error))?)
+                endpoint.adapter(Postgres::at(dsn).map_err(|error| failed(&error))?.prefix(name))
             }
             (Self::Store, Kind::Memory | Kind::Sqlite(..)) => {
                 return Err(failed(&"the store is not a PostgreSQL database").into());
@@ -87,6 +108,20 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn name() -> ClusterName {
+        "hinotori".parse().unwrap()
+    }
+
+    #[test]
+    fn a_cluster_has_a_short_and_plain_name() {
+        for text in ["a", "Chat_2-b", &"x".repeat(46)] {
+            assert!(text.parse::<ClusterName>().is_ok(), "{text}");
+        }
+        for text in ["", "a b", "ü", "a:b", &"x".repeat(47)] {
+            assert!(text.parse::<ClusterName>().is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn it_is_the_stores_database_or_an_address_and_nothing_else() {
@@ -110,9 +145,12 @@ mod tests {
             ["redis:ann:secret@cache", "postgres:ann:secret@db", "postgres://ann:secret@db/chat?sslmode=on"]
         {
             let engine: Engine = text.parse().unwrap();
-            let why = engine.connect(hinotori::Endpoint::builder(), &Kind::Memory).unwrap_err().to_string();
+            let why = engine
+                .connect(hinotori::Endpoint::builder(), &Kind::Memory, &name())
+                .unwrap_err()
+                .to_string();
             assert!(why.contains("--cluster") && !why.contains("secret"), "{why}");
         }
-        assert!(Engine::Store.connect(hinotori::Endpoint::builder(), &Kind::Memory).is_err());
+        assert!(Engine::Store.connect(hinotori::Endpoint::builder(), &Kind::Memory, &name()).is_err());
     }
 }

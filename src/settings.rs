@@ -20,7 +20,7 @@ use hinotori::{Certificate, CertificateError, CheckOrigin, Drainer, SocketOption
 
 use crate::{
     chat::{Keep, Kind, Limit},
-    engine::Engine,
+    engine::{ClusterName, Engine},
 };
 
 /// A real-time chat over Phoenix Channels: open http://localhost:4000 in two tabs.
@@ -72,6 +72,10 @@ pub(crate) struct Settings {
     /// server is alone.
     #[arg(long, env = "CLUSTER", hide_env_values = true, value_parser = Secret::<Engine>::new())]
     pub(crate) cluster: Option<Engine>,
+    /// Name of the cluster, the same for all its nodes, of 1 to 46 letters, digits, - and _. Clusters that share a Redis
+    /// or a database need different names.
+    #[arg(long, env = "CLUSTER_NAME", default_value = "hinotori")]
+    pub(crate) cluster_name: ClusterName,
     /// Name of this node in the logs of all. Give each node a different one that stays the same when it is restarted: the
     /// others then notice at once that it was. The host's name and the process's id by default.
     #[arg(long, env = "NODE_NAME")]
@@ -275,6 +279,8 @@ mod tests {
             ("--check-origin", "example.com"),
             ("--host", "localhost:1"),
             ("--ops-listen", "9464"),
+            ("--cluster-name", ""),
+            ("--cluster-name", "a b"),
             ("--drain-batch", "0"),
             ("--drain-deadline", "0"),
         ] {

@@ -36,6 +36,7 @@ mod recordings;
 
 // the protocol, on the example server `reference`
 mod chaos;
+mod clusters;
 mod compression;
 mod connections;
 mod floods;

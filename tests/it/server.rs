@@ -57,6 +57,7 @@ pub(crate) const VARIABLES: &[&str] = &[
     "TLS_CERT",
     "TLS_KEY",
     "OPS_LISTEN",
+    "CLUSTER_NAME",
     "DRAIN_GRACE",
     "READY_REQUIRES_STORE",
     "DRAIN_BATCH",
