@@ -78,7 +78,7 @@ pub(crate) struct Settings {
     pub(crate) cluster_name: ClusterName,
     /// Name of this node in the logs of all. Give each node a different one that stays the same when it is restarted: the
     /// others then notice at once that it was. The host's name and the process's id by default.
-    #[arg(long, env = "NODE_NAME")]
+    #[arg(long, env = "NODE_NAME", requires = "cluster")]
     pub(crate) node_name: Option<String>,
     /// Messages kept in memory, at least 1. The oldest are dropped first.
     #[arg(long, env = "HISTORY_LIMIT", default_value = "10000", value_parser = positive())]
@@ -267,6 +267,14 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_name_of_a_node_needs_a_cluster() {
+        let error = Settings::try_parse_from(["realtime-chat", "--node-name", "web-1"]).unwrap_err();
+        assert!(error.to_string().contains("--cluster"), "{error}");
+        let both = ["realtime-chat", "--node-name", "web-1", "--cluster", "postgres"];
+        assert!(Settings::try_parse_from(both).is_ok());
     }
 
     #[test]

@@ -104,6 +104,17 @@ fn a_nonce_is_that_of_one_message_after_a_restart_too_and_may_have_any_character
 }
 
 #[test]
+fn messages_that_are_damaged_are_passed_over_by_all_but_an_export_and_the_server_starts() {
+    let database = Instance::shared().database();
+    suite::damaged_ones(log(&database.address(), Keep::All), |ids| {
+        database.sql(&format!("UPDATE messages SET body = 'oops' WHERE id IN ({ids})"));
+    });
+    let mut log = log(&database.address(), Keep::All);
+    let snapshot = log.open(LIMIT, Arc::new(|_| ())).unwrap();
+    assert_eq!((snapshot.newest.len(), snapshot.last_id), (3, 6));
+}
+
+#[test]
 fn what_the_history_no_longer_has_can_still_be_quoted_and_liked() {
     let database = Instance::shared().database();
     let mut lobby = open(&database);

@@ -2,12 +2,13 @@
 
 use std::{fs, path::Path, sync::mpsc, thread, time::Duration};
 
+use hinotori::recovery::Cursor;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use super::{
     super::{
-        super::message::Draft,
+        super::{history::History, message::Draft},
         Claim, Committed, LogError, Report,
         queue::{MOST, MOST_BYTES},
         suite::{self, Folder, LIMIT, Lobby, meters, until},
@@ -417,6 +418,20 @@ fn one_message_that_cannot_be_read_fails_no_other() {
         let Committed::Posted(message) = lobby.settled().unwrap() else { panic!("not posted") };
         assert_eq!(message.id(), id);
     }
+}
+
+#[test]
+fn messages_that_are_damaged_are_passed_over_by_all_but_an_export_and_the_server_starts() {
+    let folder = Folder::new();
+    suite::damaged_ones(connect(&folder.file()), |ids| {
+        let damage = format!("UPDATE messages SET body = 'oops' WHERE id IN ({ids})");
+        other(&folder.file()).execute(&damage, []).unwrap();
+    });
+    let mut log = connect(&folder.file());
+    let snapshot = log.open(LIMIT, Arc::new(|_| ())).unwrap();
+    assert_eq!((snapshot.newest.len(), snapshot.last_id), (3, 6));
+    let mut history = History::new(LIMIT, snapshot).unwrap();
+    assert_eq!(history.since(Cursor::new(0, None)).unwrap().last_id(), 6);
 }
 
 #[test]
