@@ -78,9 +78,10 @@ PAIRS ?= 5
 PARTS ?=
 BEFORE ?=
 
-# takes two cores that do nothing else, for some thirty-five minutes. PARTS="memory storm" measures only those, and
-# BEFORE=path/to/realtime-chat another server in turn with the one that is built
-bench: build loadgen valgrind strace postgres
+# takes two cores that do nothing else, for an hour, of which the part `cluster` takes twenty-five minutes. PARTS="memory storm"
+# measures only those, and BEFORE=path/to/realtime-chat another server in turn with the one that is built
+bench: build loadgen valgrind strace postgres redis
+	cargo build --release --locked -p hinotori --example reference
 	cargo bench --locked --bench posts --no-run
 	python3 benches/run.py --pairs $(PAIRS) $(PARTS:%=--only %) $(BEFORE:%=--before %)
 	sh tests/venv.sh bench-venv benches/requirements.txt
