@@ -46,6 +46,7 @@ mod network;
 mod nodes;
 mod paths;
 mod payloads;
+mod poll_nodes;
 mod rate;
 mod refs;
 mod slow;
@@ -56,6 +57,7 @@ mod violations;
 // the program `realtime-chat`
 mod chat;
 mod chat_nodes;
+mod compose;
 mod deploy;
 mod descriptors;
 mod drain;

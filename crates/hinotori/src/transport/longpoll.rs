@@ -139,8 +139,8 @@ pub(super) fn window<S>(mount: &Mount<S>) -> Duration {
 
 /// The answer to a poll, before it is written.
 pub(super) enum Answered {
-    /// Messages, and the next token.
-    Frames(Vec<Frame>, String),
+    /// Messages, and the next token if it is another.
+    Frames(Vec<Frame>, Option<String>),
     Nothing,
     /// The session has just ended.
     Gone,
@@ -151,7 +151,9 @@ pub(super) async fn poll(sessions: &Sessions, session: &Live, has: u64, window: 
     let end = Instant::now() + window;
     let Ok(polled) = session.address.send(Poll(has)).await else { return Answered::Gone };
     match wait(polled, end).await {
-        Some(Polled::Frames(frames, batch)) => Answered::Frames(frames, sessions.token(session.id, batch)),
+        Some(Polled::Frames(frames, batch)) => {
+            Answered::Frames(frames, sessions.next_token(session.id, batch))
+        }
         Some(Polled::Superseded) => {
             sleep_until(end).await;
             Answered::Nothing
@@ -162,7 +164,7 @@ pub(super) async fn poll(sessions: &Sessions, session: &Live, has: u64, window: 
 
 fn respond_to_poll(answered: Answered, token: &str) -> HttpResponse {
     match answered {
-        Answered::Frames(frames, token) => messages(StatusCode::OK, &token, frames),
+        Answered::Frames(frames, next) => messages(StatusCode::OK, next.as_deref().unwrap_or(token), frames),
         Answered::Nothing => messages(StatusCode::NO_CONTENT, token, vec![]),
         Answered::Gone => status(StatusCode::GONE),
     }

@@ -107,9 +107,10 @@ impl Serve for Sessions {
 
 fn answer(answered: Answered) -> Answer {
     match answered {
-        Answered::Frames(frames, token) => {
+        Answered::Frames(frames, next) => {
             let messages = frames.into_iter().filter_map(text).map(whole).collect();
-            Answer { status: StatusCode::OK.as_u16(), token: token.into(), messages }
+            // a node of a cluster gives one with each answer
+            Answer { status: StatusCode::OK.as_u16(), token: next.unwrap_or_default().into(), messages }
         }
         Answered::Nothing => Answer::status(StatusCode::NO_CONTENT.as_u16()),
         Answered::Gone => Answer::status(StatusCode::GONE.as_u16()),

@@ -135,6 +135,11 @@ impl Sessions {
         }
     }
 
+    /// The next token of a session's client that gets a batch, if it is another than the one it has.
+    pub(super) fn next_token(&self, id: u64, batch: u64) -> Option<String> {
+        self.node.map(|_| self.token(id, batch))
+    }
+
     /// Where the session of a token is.
     pub(super) fn find(&self, token: Option<&str>) -> Place {
         let token = token.unwrap_or_default();
@@ -456,7 +461,10 @@ mod tests {
             actix_web::rt::task::yield_now().await;
         }
         match polled.try_recv().ok()? {
-            Polled::Frames(frames, batch) => Some((frames, sessions.token(live.id, batch))),
+            Polled::Frames(frames, batch) => {
+                let next = sessions.next_token(live.id, batch);
+                Some((frames, next.unwrap_or_else(|| token.to_owned())))
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -517,6 +525,7 @@ mod tests {
         let token = sessions.token(live.id, 0);
         assert!(token.starts_with("SFMyNTY."), "{token}");
         connection.line().push(&Frame::of(Opcode::Text, b"1"));
+        assert_eq!(sessions.next_token(live.id, 1), None);
         let (frames, _) = poll(&sessions, &token).await.unwrap();
         assert_eq!(frames, [Frame::of(Opcode::Text, b"1")]);
         assert!(poll(&sessions, &token).await.is_none(), "it is not kept");
