@@ -162,7 +162,7 @@ async fn requests_that_reach_another_node_each_time_are_those_of_one_session_on_
         let random = getrandom::u32().unwrap() as usize;
         assert_eq!(poller.tell(random % 3, n).await["status"], 200);
         // some of them wait for others to be polled with
-        if random % 5 > 0 {
+        if !random.is_multiple_of(5) {
             poller.gets(random / 15 % 3, n as usize + 1).await;
         }
     }
