@@ -15,8 +15,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// The beginning of a good answer.
 const GOOD: &str = "HTTP/1.1 200 ";
 
-/// Requests `/healthz`, and fails if the answer is not 200.
-pub(crate) fn ask(settings: &Settings) -> Result<(), Box<dyn Error>> {
+/// Requests a path, and fails if the answer is not 200.
+pub(crate) fn ask(settings: &Settings, path: &str) -> Result<(), Box<dyn Error>> {
     let address = match settings.ops_listen {
         Some(address) => address,
         None if settings.has_tls() => {
@@ -25,7 +25,7 @@ pub(crate) fn ask(settings: &Settings) -> Result<(), Box<dyn Error>> {
         None => SocketAddr::new(settings.host, settings.port),
     };
     let address = reachable(address);
-    let status = status(address).map_err(|error| format!("no answer from {address}: {error}"))?;
+    let status = status(address, path).map_err(|error| format!("no answer from {address}: {error}"))?;
     if status.starts_with(GOOD) { Ok(()) } else { Err(format!("{address} answered {status:?}").into()) }
 }
 
@@ -40,12 +40,12 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-/// The beginning of the answer to `GET /healthz`.
-fn status(address: SocketAddr) -> std::io::Result<String> {
+/// The beginning of the answer to a GET.
+fn status(address: SocketAddr, path: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    let request = format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes())?;
     let mut status = [0; GOOD.len()];
     stream.read_exact(&mut status)?;

@@ -22,7 +22,7 @@ async fn main() -> ExitCode {
     log_panics();
     let settings = Settings::parse();
     let result = match &settings {
-        Settings { health_check: true, .. } => health_check::ask(&settings),
+        Settings { health_check: Some(path), .. } => health_check::ask(&settings, path),
         Settings { export: Some(file), .. } => {
             transfer::export(&settings, file).await.map_err(|error| error as _)
         }

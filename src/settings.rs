@@ -150,10 +150,11 @@ pub(crate) struct Settings {
     /// standard input.
     #[arg(long, value_name = "FILE", conflicts_with = "health_check")]
     pub(crate) import: Option<PathBuf>,
-    /// Instead of starting a server, request /healthz from the one that runs with the same settings, and exit with 0 if
-    /// it is healthy, otherwise with 1.
-    #[arg(long)]
-    pub(crate) health_check: bool,
+    /// Instead of starting a server, request this path, /healthz without one, from the server that runs with the same
+    /// settings, and exit with 0 if it answers 200, otherwise with 1.
+    #[arg(long, value_name = "PATH", num_args = 0..=1, default_missing_value = "/healthz",
+        value_parser = ["/healthz", "/readyz"])]
+    pub(crate) health_check: Option<String>,
 }
 
 impl Settings {

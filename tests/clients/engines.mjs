@@ -32,7 +32,8 @@ async function freePort() {
   return port
 }
 
-class Engine {
+/** A server of the tests. */
+export class Engine {
   #watch
   #pid
   folder

@@ -53,6 +53,7 @@ mod network;
 mod nodes;
 mod paths;
 mod payloads;
+mod poll_nodes;
 mod rate;
 mod refs;
 mod slow;
@@ -63,6 +64,7 @@ mod violations;
 // the program `realtime-chat`
 mod chat;
 mod chat_nodes;
+mod compose;
 mod deploy;
 mod descriptors;
 mod drain;

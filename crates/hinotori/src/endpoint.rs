@@ -122,7 +122,11 @@ impl EndpointBuilder {
         let Self { max_connections, drainer, adapter, node_name, checks, speed } = self;
         let name = || node_name.unwrap_or_else(default_name);
         let link = adapter.map(|adapter| Link { adapter, name: name(), speed });
-        let (node, sessions) = (Node::new(max_connections, link), Arc::default());
+        let node = Node::new(max_connections, link);
+        let sessions = Arc::new(Sessions::new(node.cluster.as_ref().map(|cluster| cluster.id())));
+        if let Some(cluster) = &node.cluster {
+            cluster.serve(sessions.clone());
+        }
         Endpoint { frozen: Arc::new(Frozen { node, sessions, drainer, checks: checks.into() }) }
     }
 }

@@ -61,11 +61,15 @@ pub enum Kind {
     Disconnect = 8,
     /// The node ends. No payload.
     Bye = 9,
+    /// A [`Fragment`](super::Fragment) of a request, [`Passed`](super::Passed) on to the node that it is for.
+    Pass = 10,
+    /// A [`Fragment`](super::Fragment) of the [`Answer`](super::Answer), for the node that passed the request on.
+    Answer = 11,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Broadcast,
         Self::Heartbeat,
         Self::Delta,
@@ -73,6 +77,8 @@ impl Kind {
         Self::Part,
         Self::Disconnect,
         Self::Bye,
+        Self::Pass,
+        Self::Answer,
     ];
 
     /// The kind of this number.
@@ -314,7 +320,7 @@ mod tests {
         let head = "4801080fefcdab8967452301 0300000000000000 0030af729a440600 0600 0500 03000000";
         let text = "726f6f6d3a31 73686f7574 010203 0700000000000000 0900000000000000 01006b";
         assert_eq!(hex(&full.encode().unwrap()), format!("{head}{text}").replace(' ', ""));
-        assert_eq!(Kind::ALL.map(|kind| kind as u8), [1, 4, 5, 6, 7, 8, 9]);
+        assert_eq!(Kind::ALL.map(|kind| kind as u8), [1, 4, 5, 6, 7, 8, 9, 10, 11]);
     }
 
     #[test]
