@@ -1,7 +1,7 @@
 // phoenix.js on long poll, each of whose requests reaches another of two nodes than the one before.
 import assert from "node:assert/strict"
 import { after, afterEach, before, beforeEach, describe, test } from "node:test"
-import { Balancer } from "./balancer.mjs"
+import { RoundRobin } from "./round-robin.mjs"
 import { answer } from "./client.mjs"
 import { Server } from "./server.mjs"
 import { Redis } from "./services.mjs"
@@ -18,7 +18,7 @@ beforeEach(async () => {
   sockets = []
   nodes = await Promise.all([1, 2].map(n => Server.reference({ CLUSTER: redis.address, NODE_NAME: `node-${n}`, RUST_LOG: "info" })))
   for (const node of nodes) await until(() => clusterOf(node), "2 nodes", PATIENCE)
-  balancer = await Balancer.start(nodes)
+  balancer = await RoundRobin.start(nodes)
 })
 afterEach(async () => {
   for (const socket of sockets) socket.disconnect()

@@ -2,14 +2,14 @@
 import { createServer, request } from "node:http"
 import { once } from "node:events"
 
-export class Balancer {
+export class RoundRobin {
   #server
   #next = 0
   /** How many requests each server has taken. */
   taken
 
   static async start(servers) {
-    const balancer = new Balancer()
+    const balancer = new RoundRobin()
     balancer.servers = servers
     balancer.taken = servers.map(() => 0)
     balancer.#server = createServer((incoming, answer) => balancer.#pass(incoming, answer))
