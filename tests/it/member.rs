@@ -40,11 +40,6 @@ impl Member {
         self.client.send(&json!(["1", null, ROOM, "bcast", what]));
     }
 
-    /// A heartbeat, as phoenix.js sends it: a client that is silent for too long is disconnected.
-    pub(crate) fn beats(&mut self) {
-        self.client.send(&json!([null, "beat", "phoenix", "heartbeat", {}]));
-    }
-
     /// What was said next.
     pub(crate) fn hears(&mut self) -> Value {
         loop {
