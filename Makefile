@@ -5,11 +5,12 @@
 # make autobahn checks the WebSocket transport by the Autobahn test suite
 # make fuzz   runs each fuzz target for FUZZ_SECONDS (600)
 # make chaos  kills clients and the server, many times; make soak lets clients come and go for ten minutes
+# make cluster-chaos  kills, stops and cuts off nodes and their engines, by phoenix.js clients and clients of our own
 # make store-chaos  lets the server and its disk fail under load, and checks what clients were told against what is stored
 # make bench  measures the server against a floor and writes docs/BENCHMARKS.md
 # make clients  runs the clients of other languages against the example reference
 
-.PHONY: run test autobahn fuzz chaos store-chaos soak bench loadgen valgrind strace clients build assets fmt lint chromium nginx systemd sqlite postgres redis clean
+.PHONY: run test autobahn fuzz chaos cluster-chaos store-chaos soak bench loadgen valgrind strace clients build assets fmt lint chromium nginx systemd sqlite postgres redis clean
 .DEFAULT_GOAL := build
 
 CHROMIUM ?= /usr/bin/chromium
@@ -63,6 +64,13 @@ chaos: build
 # kills each store's server under load twenty times, stops it and fills its disk; make test does it three times
 store-chaos: postgres
 	CHAOS_KILLS=20 cargo test $(ALL) --test it -- --nocapture --test-threads 1 under_load
+
+# make test does each a few times, and pulls no cables; that needs root. Half an hour
+cluster-chaos: build postgres redis
+	cargo build $(ALL) --examples
+	CLUSTER_HANGS=long CLUSTER_CABLES=10 CLUSTER_CUTS=60 CLUSTER_PASSERS=10000 CHAOS_KILLS=20 \
+		cargo test $(ALL) --test it -- --nocapture cluster_ ghosts:: namespaces:: nodes::
+	CLUSTER_ROUNDS=20 node --test --test-force-exit tests/clients/cluster.test.mjs
 
 soak:
 	cargo build $(ALL) --examples

@@ -111,7 +111,12 @@ impl Drop for Hang<'_> {
     }
 }
 
-/// A node of the example `reference`, by the address of its engine.
+/// A node of the example `reference`, by the address of its engine. Its clients need no heartbeats.
+pub(crate) fn launch(engine: &str, name: &str) -> Launch {
+    Launch::reference().set("CLUSTER", engine).set("NODE_NAME", name).set("IDLE_TIMEOUT", 3_600_000)
+}
+
+/// The same, started.
 pub(crate) fn node(engine: &str, name: &str) -> Server {
-    Launch::reference().set("CLUSTER", engine).set("NODE_NAME", name).start()
+    launch(engine, name).start()
 }

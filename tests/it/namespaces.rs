@@ -13,9 +13,9 @@ use serde_json::json;
 
 use crate::{
     chance::amount,
-    engines::{Engine, node},
+    engines::{Engine, launch, node},
     member::{Member, says},
-    server::{Launch, Server},
+    server::Server,
     wire::Wire,
 };
 
@@ -85,8 +85,7 @@ impl Namespace {
     /// A node within, which clients reach by a port of this machine.
     fn node(&self, engine: &Engine) -> Server {
         let address = engine.address_by(&self.engine, engine.port());
-        let launch = Launch::reference().set("CLUSTER", address).set("NODE_NAME", "far");
-        let mut server = launch.within(&self.name, &self.node).start();
+        let mut server = launch(&address, "far").within(&self.name, &self.node).start();
         server.port = Wire::to((self.node.clone(), server.port)).port;
         server
     }
