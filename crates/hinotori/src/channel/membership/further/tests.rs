@@ -133,8 +133,8 @@ impl Channel for Scoped {
             "told" => cx.broadcast(event, payload)?,
             // too late
             "scope" => cx.scope("other"),
-            "subscribe" => cx.subscribe(&cx.pubsub_topic().to_owned()),
-            "unsubscribe" => cx.unsubscribe(&cx.pubsub_topic().to_owned()),
+            "subscribe" => cx.subscribe(cx.pubsub_topic()),
+            "unsubscribe" => cx.unsubscribe(cx.pubsub_topic()),
             _ => return cx.unhandled(event),
         }
         Reply::ok(json!({}))
