@@ -34,7 +34,8 @@ fn empty() -> Value {
 impl Change {
     /// Reads the payload of an event `presence`. `None` if what is to be tracked is no object.
     pub(crate) fn read(payload: &Payload) -> Option<Self> {
-        let Message { event, payload } = payload.parse().ok()?;
+        // an array would be read as the fields in their order
+        let Message { event, payload } = payload.is_object().then(|| payload.parse().ok())??;
         let is = |name: &str| event.as_str().is_some_and(|event| event.eq_ignore_ascii_case(name));
         match payload {
             Value::Object(meta) if is("track") => Some(Self::Track(meta)),
@@ -112,6 +113,7 @@ mod tests {
             let track = json!({ "event": "track", "payload": payload });
             assert_eq!(read(track), None, "{payload}");
         }
+        assert_eq!(read(json!(["track", {}])), None);
         assert_eq!(Change::read(&Payload::binary(vec![1])), None);
     }
 }

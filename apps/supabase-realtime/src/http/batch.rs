@@ -14,7 +14,7 @@ use crate::{join_config::flag, user_socket::Project};
 #[derive(Deserialize)]
 struct Batch<'a> {
     #[serde(borrow)]
-    messages: Vec<Message<'a>>,
+    messages: Vec<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -27,6 +27,14 @@ struct Message<'a> {
     private: Value,
     #[serde(default)]
     id: Value,
+}
+
+/// Reads an object. An array would be read as the fields in their order.
+fn object<'a, T: Deserialize<'a>>(what: &str, json: &'a [u8]) -> Result<T, Problem> {
+    if !json.trim_ascii_start().starts_with(b"{") {
+        return Err(Problem::Invalid(format!("{what}: expected an object")));
+    }
+    serde_json::from_slice(json).map_err(|error| Problem::Invalid(format!("{what}: {error}")))
 }
 
 impl Message<'_> {
@@ -59,14 +67,14 @@ pub(super) async fn broadcast(
     endpoint: Data<Endpoint>,
 ) -> Result<HttpResponse, Problem> {
     let claims = caller(&request, &project)?;
-    let batch: Batch<'_> =
-        serde_json::from_slice(&body).map_err(|error| Problem::Invalid(format!("messages: {error}")))?;
-    if batch.messages.is_empty() {
+    let Batch { messages } = object("body", &body)?;
+    if messages.is_empty() {
         return Err(Problem::Invalid("messages: can't be blank".to_owned()));
     }
-    let messages: Result<Vec<Outgoing>, Problem> =
-        batch.messages.into_iter().map(Message::outgoing).collect();
-    for message in messages? {
+    let messages = messages
+        .iter()
+        .map(|message| object::<Message<'_>>("messages", message.get().as_bytes())?.outgoing());
+    for message in messages.collect::<Result<Vec<Outgoing>, Problem>>()? {
         message.publish(&claims, &project, &endpoint)?;
     }
     Ok(HttpResponse::Accepted().finish())

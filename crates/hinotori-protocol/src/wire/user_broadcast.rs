@@ -106,8 +106,12 @@ impl UserBroadcast {
             });
         }
         let json = payload.as_json().ok_or_else(InvalidPayload::binary)?;
-        let text: Text<'_> = serde_json::from_slice(&json)
-            .map_err(|_| InvalidPayload::new("expected a user broadcast: an object with a text as event"))?;
+        // an array would be read as the fields in their order
+        let text: Option<Text<'_>> =
+            payload.is_object().then(|| serde_json::from_slice(&json).ok()).flatten();
+        let text = text.ok_or_else(|| {
+            InvalidPayload::new("expected a user broadcast: an object with a text as event")
+        })?;
         let raw = |raw: &RawValue| Payload::from_json(Bytes::copy_from_slice(raw.get().as_bytes()));
         Ok(Self {
             event: text.event,

@@ -176,7 +176,7 @@ fn a_field_of_more_than_255_bytes_is_an_error_that_names_it() {
 
 #[test]
 fn what_is_no_user_broadcast_is_not_read_as_one() {
-    for payload in [json!([]), json!({}), json!({ "event": 1 }), json!(null)] {
+    for payload in [json!([]), json!(["e", 1, 2]), json!({}), json!({ "event": 1 }), json!(null)] {
         let payload = payload.into_payload().unwrap();
         assert!(UserBroadcast::read(&payload).is_err(), "{payload:?}");
     }
