@@ -88,6 +88,32 @@ mod tests {
     }
 
     #[test]
+    fn the_readme_has_the_settings_in_their_order_with_their_variables_and_defaults() {
+        let code = |cell: &str| cell.split('`').nth(1).unwrap_or_default().to_owned();
+        let rows = include_str!("../README.md").lines().filter(|row| row.starts_with("| `--"));
+        let rows =
+            rows.map(|row| row.trim_end_matches(" |").split(" | ").map(str::to_owned).collect::<Vec<_>>());
+        let rows: Vec<[String; 3]> =
+            rows.map(|row| [&row[0], &row[1], &row[row.len() - 1]].map(|cell| code(cell))).collect();
+        let mut command = command();
+        let help = command.render_long_help().to_string();
+        let names = help.lines().filter_map(|line| line.trim().strip_prefix("--")?.split([' ', '\n']).next());
+        let flags = names.filter_map(|name| {
+            Some((name, command.get_arguments().find(|arg| arg.get_long() == Some(name))?))
+        });
+        let flags: Vec<_> = flags.collect();
+        assert_eq!(rows.len(), flags.len());
+        for ([flag, variable, shown], (name, arg)) in rows.iter().zip(flags) {
+            assert_eq!(*flag, format!("--{name}"));
+            assert_eq!(*variable, arg.get_env().unwrap_or_default().to_string_lossy(), "{name}");
+            let default = arg.get_default_values().first().map(|value| value.to_string_lossy());
+            if let Some(default) = default.filter(|text| !text.is_empty() && *text != "false") {
+                assert_eq!(*shown, default, "{name}");
+            }
+        }
+    }
+
+    #[test]
     fn a_secret_is_needed_unless_there_are_other_keys_and_is_not_shown() {
         let parse = |flags: &[&str]| {
             command()
