@@ -91,18 +91,20 @@ impl UserBroadcast {
         Ok(Self { event: event.into(), payload: payload.into_payload()?, meta: None })
     }
 
-    /// Reads the payload of an event `broadcast`, in either form. A `payload` that is left out counts as `null`, and so does
-    /// its text.
+    /// Reads the payload of an event `broadcast`, in either form. A `payload` that is left out counts as `null`, and
+    /// a `meta` of `null` as none.
     ///
     /// # Errors
     /// [`InvalidPayload`] if it is neither the bytes of a user broadcast nor an object with a text as `event`.
     pub fn read(payload: &Payload) -> Result<Self, InvalidPayload> {
         if let (Some((parts, event, meta)), Some(bytes)) = (payload.as_user(), payload.to_binary()) {
             let (event, meta) = (usize::from(event), usize::from(meta));
+            let metadata = parts.slice(event..event + meta);
+            let is_there = !matches!(metadata.trim_ascii(), b"" | b"null");
             return Ok(Self {
                 event: String::from_utf8_lossy(&parts[..event]).into_owned(),
                 payload: Payload::binary(bytes),
-                meta: (meta > 0).then(|| Payload::from_json(parts.slice(event..event + meta))),
+                meta: is_there.then(|| Payload::from_json(metadata)),
             });
         }
         let json = payload.as_json().ok_or_else(InvalidPayload::binary)?;

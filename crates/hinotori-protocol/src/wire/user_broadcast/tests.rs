@@ -70,6 +70,10 @@ fn metadata_is_json_and_becomes_meta() {
     assert_eq!(json_of(read.meta.as_ref().unwrap()), json!({ "id": 7 }));
     assert_eq!(read.into_payload().unwrap(), message.payload);
     for encoding in [0, 1] {
+        let message = decoded(&sent(fields(b" null "), encoding, b"{}")).unwrap();
+        assert_eq!(UserBroadcast::read(&message.payload).unwrap().meta, None);
+    }
+    for encoding in [0, 1] {
         let wrong = decoded(&sent(fields(b"{"), encoding, b"{}")).unwrap_err();
         assert!(matches!(wrong, DecodeError::Json(_)), "{wrong:?}");
     }
