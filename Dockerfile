@@ -12,6 +12,7 @@ RUN npm run --silent build:release
 FROM rust:1.95-slim-bookworm AS server
 WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
+COPY apps apps
 COPY crates crates
 COPY src src
 RUN cargo build --release --locked

@@ -8,7 +8,7 @@
 # make cluster-chaos  kills, stops and cuts off nodes and their engines, by phoenix.js clients and clients of our own
 # make store-chaos  lets the server and its disk fail under load, and checks what clients were told against what is stored
 # make bench  measures the server against a floor and writes docs/BENCHMARKS.md
-# make clients  runs the clients of other languages against the example reference
+# make clients  runs the clients of other languages against the example reference, and against supabase-realtime
 
 .PHONY: run test autobahn fuzz chaos cluster-chaos store-chaos soak bench loadgen valgrind strace clients build assets fmt lint chromium nginx systemd sqlite postgres redis clean
 .DEFAULT_GOAL := build
@@ -101,11 +101,14 @@ valgrind:
 strace:
 	@sh tests/install.sh /usr/bin/strace strace
 
-# channel clients in Python, against the example reference
+# clients in Python: of channels against the example reference, of Supabase against supabase-realtime
 clients:
 	cargo build $(ALL) --example reference
 	sh tests/venv.sh clients-venv tests/clients/python/requirements.txt
 	target/clients-venv/bin/python -B -m unittest discover -s tests/clients/python
+	cargo build --locked --all-features -p supabase-realtime
+	sh tests/venv.sh supabase-venv tests/clients/supabase/requirements.txt
+	target/supabase-venv/bin/python -B -m unittest discover -s tests/clients/supabase
 
 chromium:
 	@sh tests/install.sh $(CHROMIUM) chromium fonts-noto-cjk fonts-noto-color-emoji
