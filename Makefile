@@ -6,11 +6,12 @@
 # make autobahn checks the WebSocket transport by the Autobahn test suite
 # make fuzz   runs each fuzz target for FUZZ_SECONDS (600)
 # make chaos  kills clients and the server, many times; make soak lets clients come and go for ten minutes
+# make cluster-chaos  kills, stops and cuts off nodes and their engines, by phoenix.js clients and clients of our own
 # make store-chaos  lets the server and its disk fail under load, and checks what clients were told against what is stored
 # make bench  measures the server against a floor and writes docs/BENCHMARKS.md
-# make clients  runs the clients of other languages against the example reference
+# make clients  runs the clients of other languages against the example reference, and against supabase-realtime
 
-.PHONY: run rooms test autobahn fuzz chaos store-chaos soak bench loadgen valgrind strace clients build assets fmt lint chromium nginx systemd sqlite postgres redis clean
+.PHONY: run rooms test autobahn fuzz chaos cluster-chaos store-chaos soak bench loadgen valgrind strace clients build assets fmt lint chromium nginx systemd sqlite postgres redis clean
 .DEFAULT_GOAL := build
 
 CHROMIUM ?= /usr/bin/chromium
@@ -74,6 +75,13 @@ chaos: build
 store-chaos: postgres
 	CHAOS_KILLS=20 cargo test $(ALL) --test it -- --nocapture --test-threads 1 under_load
 
+# make test does each a few times, and pulls no cables; that needs root. Half an hour
+cluster-chaos: build postgres redis
+	cargo build $(ALL) --examples
+	CLUSTER_HANGS=long CLUSTER_CABLES=10 CLUSTER_CUTS=60 CLUSTER_PASSERS=10000 CHAOS_KILLS=20 \
+		cargo test $(ALL) --test it -- --nocapture cluster_ ghosts:: namespaces:: nodes::
+	CLUSTER_ROUNDS=20 node --test --test-force-exit tests/clients/cluster.test.mjs
+
 soak:
 	cargo build $(ALL) --examples
 	SOAK_SECONDS=600 cargo test $(ALL) --test it -- --nocapture soak::
@@ -88,9 +96,10 @@ PAIRS ?= 5
 PARTS ?=
 BEFORE ?=
 
-# takes two cores that do nothing else, for some thirty-five minutes. PARTS="memory storm" measures only those, and
-# BEFORE=path/to/realtime-chat another server in turn with the one that is built
-bench: build loadgen valgrind strace postgres
+# takes two cores that do nothing else, for an hour, of which the part `cluster` takes twenty-five minutes. PARTS="memory storm"
+# measures only those, and BEFORE=path/to/realtime-chat another server in turn with the one that is built
+bench: build loadgen valgrind strace postgres redis
+	cargo build --release --locked -p hinotori --example reference
 	cargo bench --locked --bench posts --no-run
 	python3 benches/run.py --pairs $(PAIRS) $(PARTS:%=--only %) $(BEFORE:%=--before %)
 	sh tests/venv.sh bench-venv benches/requirements.txt
@@ -102,11 +111,14 @@ valgrind:
 strace:
 	@sh tests/install.sh /usr/bin/strace strace
 
-# channel clients in Python, against the example reference
+# clients in Python: of channels against the example reference, of Supabase against supabase-realtime
 clients:
 	cargo build $(ALL) --example reference
 	sh tests/venv.sh clients-venv tests/clients/python/requirements.txt
 	target/clients-venv/bin/python -B -m unittest discover -s tests/clients/python
+	cargo build --locked --all-features -p supabase-realtime
+	sh tests/venv.sh supabase-venv tests/clients/supabase/requirements.txt
+	target/supabase-venv/bin/python -B -m unittest discover -s tests/clients/supabase
 
 chromium:
 	@sh tests/install.sh $(CHROMIUM) chromium fonts-noto-cjk fonts-noto-color-emoji

@@ -162,7 +162,7 @@ async fn measure(
     disk: &mut Disk,
 ) -> Result<Posted, Box<dyn std::error::Error>> {
     let endpoint = Endpoint::new();
-    let log = store.log(Sharing::Alone, Keep::All, Meters::register(endpoint.registry())?)?;
+    let log = store.log(Sharing::Alone, Keep::All, Meters::new()?)?;
     let store = MessageStore::start(log, LIMIT, &endpoint)?;
     let (took, is_over, begin) = (RefCell::default(), Cell::new(false), Instant::now());
     let shared = Rc::new(Posters { store: store.clone(), begin, took, is_over });

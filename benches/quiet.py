@@ -1,5 +1,6 @@
 """How much of the machine other processes use, which would disturb a measurement."""
 
+import contextlib
 import os
 import pathlib
 import resource
@@ -22,9 +23,25 @@ def busy():
 
 
 def own():
-    """Seconds of CPU time used by this process and by its children that have ended."""
+    """Seconds of CPU time used by this process and by all that it has started."""
     uses = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(use.ru_utime + use.ru_stime for use in uses)
+    return sum(use.ru_utime + use.ru_stime for use in uses) + sum(map(running, children(os.getpid())))
+
+
+def children(pid):
+    """The processes that another has started and that have not ended."""
+    files = pathlib.Path(f"/proc/{pid}/task").glob("*/children")
+    with contextlib.suppress(FileNotFoundError):
+        return [int(child) for file in files for child in file.read_text().split()]
+    return []
+
+
+def running(pid):
+    """Seconds of CPU time used by a process, and by all that it has started."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:15]
+        return sum(map(int, fields)) / os.sysconf("SC_CLK_TCK") + sum(map(running, children(pid)))
+    return 0
 
 
 def watched(run):

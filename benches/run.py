@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 
+import cluster as nodes
 import tables
 from quiet import Quiet
 from servers import (
@@ -233,6 +234,11 @@ def fairness(bench):
     return bench.rounds(run)
 
 
+def cluster(bench):
+    """Several nodes: on Redis, on PostgreSQL, and alone."""
+    return nodes.measure(bench)
+
+
 PARTS = [
     delivery,
     saturation,
@@ -249,12 +255,13 @@ PARTS = [
     recovery,
     workers,
     fairness,
+    cluster,
 ]
 
 
 def missing(part, options):
     """What a part needs and this machine or this server has not."""
-    needed = {"user_instructions": "valgrind", "calls": "strace"}.get(part)
+    needed = {"user_instructions": "valgrind", "calls": "strace", "cluster": "ss"}.get(part)
     if needed and not shutil.which(needed):
         return f"{needed} is not installed"
     if part == "deflate":

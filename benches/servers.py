@@ -147,13 +147,20 @@ def store_posts(secs, flags, posters):
 
 def instructions(start, *arguments):
     """Instructions that a server executes in user space, from its start to its end."""
+    return sum(instructions_by_thread(start, *arguments))
+
+
+def instructions_by_thread(start, *arguments):
+    """The same for each of its threads, in the order of their start."""
     SCRATCH.mkdir(parents=True, exist_ok=True)
-    log = SCRATCH / "callgrind.log"
-    out = SCRATCH / "callgrind.out"
-    with start(under=["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", f"--log-file={log}"]) as server:
-        server.measure(*arguments)
-        server.stop()
-    return int(re.search(r"Collected : (\d+)", log.read_text()).group(1))
+    with tempfile.TemporaryDirectory(dir=SCRATCH) as folder:
+        folder = pathlib.Path(folder)
+        options = ["--separate-threads=yes", f"--callgrind-out-file={folder / 'out'}", f"--log-file={folder / 'log'}"]
+        with start(under=["valgrind", "--tool=callgrind", *options]) as server:
+            server.measure(*arguments)
+            server.stop()
+        threads = sorted(folder.glob("out-*"))
+        return [int(re.search(r"^totals: (\d+)", file.read_text(), re.MULTILINE).group(1)) for file in threads]
 
 
 def system_calls(start, *arguments):

@@ -1,6 +1,9 @@
 """Tables of the results of run.py: one part's for the terminal, all of them for docs/BENCHMARKS.md."""
 
+import functools
 import statistics
+
+import cluster_tables
 
 NAMES = {"before": "before", "ours": "hinotori", "floor": "floor"}
 KIB = "kib_per_connection"
@@ -345,16 +348,17 @@ TABLES = {
     "recovery": recovery_table,
     "workers": workers_table,
     "fairness": fairness_table,
+    **{name: functools.partial(make, table=table) for name, make in cluster_tables.TABLES.items()},
 }
 
 
 def parts_of(name):
     """The parts that a table consists of."""
-    return list(ROWS) if name == "main" else [name]
+    return list(ROWS) if name == "main" else ["cluster" if name in cluster_tables.TABLES else name]
 
 
 def brief(part, results):
     """The results of a part, for the terminal."""
     shown = [main_table(results, [part])] if part in ROWS else []
-    shown += [TABLES[part](results)] if part in TABLES else []
+    shown += [TABLES[name](results) for name in TABLES if name != "main" and part in parts_of(name) and part in results]
     return "\n\n".join(shown)

@@ -3,31 +3,17 @@
 use std::{error::Error, fmt, str::FromStr};
 
 use hinotori::EndpointBuilder;
-use hinotori_postgres::{Dsn, Postgres};
-use hinotori_redis::Redis;
+use hinotori_app::ClusterName;
 
 use crate::chat::Kind;
 
 /// A service that carries frames between nodes.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Engine {
     /// The database of the store.
     Store,
-    /// PostgreSQL by an address of its own.
-    Postgres(Dsn),
-    /// Redis, by its address, which may have a password in it.
-    Redis(String),
-}
-
-/// Without the password.
-impl fmt::Debug for Engine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Store => "Store",
-            Self::Postgres(_) => "Postgres(…)",
-            Self::Redis(_) => "Redis(…)",
-        })
-    }
+    /// By an address of its own.
+    Other(hinotori_app::Engine),
 }
 
 /// A text that is no [`Engine`].
@@ -49,12 +35,9 @@ impl FromStr for Engine {
     type Err = InvalidEngine;
 
     fn from_str(text: &str) -> Result<Self, InvalidEngine> {
-        // what is wrong with an address is said later: an error here would show the password
         match text {
             "postgres" => Ok(Self::Store),
-            _ if text.starts_with("postgres") => Ok(Self::Postgres(Dsn::new(text))),
-            _ if text.starts_with("redis") => Ok(Self::Redis(text.to_owned())),
-            _ => Err(InvalidEngine),
+            _ => text.parse().map(Self::Other).map_err(|hinotori_app::InvalidEngine| InvalidEngine),
         }
     }
 }
@@ -68,19 +51,17 @@ impl Engine {
         &self,
         endpoint: EndpointBuilder,
         store: &Kind,
+        name: &ClusterName,
     ) -> Result<EndpointBuilder, Box<dyn Error>> {
-        let failed = |error: &dyn fmt::Display| format!("cannot connect the nodes (--cluster): {error}");
-        Ok(match (self, store) {
-            (Self::Redis(address), _) => {
-                endpoint.adapter(Redis::new(address).map_err(|error| failed(&error))?)
-            }
-            (Self::Postgres(dsn), _) | (Self::Store, Kind::Postgres(dsn)) => {
-                endpoint.adapter(Postgres::at(dsn).map_err(|error| failed(&error))?)
+        match (self, store) {
+            (Self::Other(engine), _) => engine.connect(endpoint, name),
+            (Self::Store, Kind::Postgres(dsn)) => {
+                hinotori_app::Engine::Postgres(dsn.clone()).connect(endpoint, name)
             }
             (Self::Store, Kind::Memory | Kind::Sqlite(..)) => {
-                return Err(failed(&"the store is not a PostgreSQL database").into());
+                Err("cannot connect the nodes (--cluster): the store is not a PostgreSQL database".into())
             }
-        })
+        }
     }
 }
 
@@ -91,28 +72,15 @@ mod tests {
     #[test]
     fn it_is_the_stores_database_or_an_address_and_nothing_else() {
         assert_eq!("postgres".parse(), Ok(Engine::Store));
-        for text in ["postgres://db/chat", "postgresql://ann:secret@db/chat", "postgres:oops"] {
-            assert_eq!(text.parse(), Ok(Engine::Postgres(Dsn::new(text))));
-        }
-        for text in ["redis://localhost", "rediss://ann:secret@cache:6380", "redis:oops"] {
+        for text in ["postgres://db/chat", "rediss://ann:secret@cache:6380"] {
             let engine: Engine = text.parse().unwrap();
-            assert_eq!(engine, Engine::Redis(text.to_owned()));
+            assert_eq!(engine, Engine::Other(text.parse().unwrap()));
             assert!(!format!("{engine:?}").contains("secret"));
         }
-        for text in ["", "Postgres", "sqlite:chat.db", "http://localhost", "nats://localhost"] {
+        for text in ["", "Postgres", "sqlite:chat.db"] {
             assert_eq!(text.parse::<Engine>(), Err(InvalidEngine), "{text}");
         }
-    }
-
-    #[test]
-    fn an_address_that_is_wrong_is_refused_without_its_password() {
-        for text in
-            ["redis:ann:secret@cache", "postgres:ann:secret@db", "postgres://ann:secret@db/chat?sslmode=on"]
-        {
-            let engine: Engine = text.parse().unwrap();
-            let why = engine.connect(hinotori::Endpoint::builder(), &Kind::Memory).unwrap_err().to_string();
-            assert!(why.contains("--cluster") && !why.contains("secret"), "{why}");
-        }
-        assert!(Engine::Store.connect(hinotori::Endpoint::builder(), &Kind::Memory).is_err());
+        let (endpoint, name) = (hinotori::Endpoint::builder(), "hinotori".parse().unwrap());
+        assert!(Engine::Store.connect(endpoint, &Kind::Memory, &name).is_err());
     }
 }

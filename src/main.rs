@@ -2,7 +2,6 @@
 
 mod chat;
 mod engine;
-mod health_check;
 mod server;
 mod settings;
 mod transfer;
@@ -11,6 +10,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use hinotori::supervise::log_panics;
+use hinotori_app::health_check;
 use settings::Settings;
 
 #[actix_web::main]
@@ -22,7 +22,9 @@ async fn main() -> ExitCode {
     log_panics();
     let settings = Settings::parse();
     let result = match &settings {
-        Settings { health_check: true, .. } => health_check::ask(&settings),
+        Settings { health_check: Some(path), .. } => {
+            health_check(&settings.listen, settings.ops_listen, path)
+        }
         Settings { export: Some(file), .. } => {
             transfer::export(&settings, file).await.map_err(|error| error as _)
         }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hinotori::{BoxError, prometheus::Registry};
+use hinotori::BoxError;
 
 use crate::{
     chat::{self, Keep, Meters, Sharing},
@@ -22,7 +22,7 @@ pub(crate) async fn export(settings: &Settings, file: &Path) -> Result<(), BoxEr
 /// Reads all messages from a file.
 pub(crate) fn import(settings: &Settings, file: &Path) -> Result<(), BoxError> {
     // what nobody scrapes
-    let meters = Meters::register(&Registry::new())?;
+    let meters = Meters::new()?;
     let count = chat::import(&mut *settings.store.log(Sharing::Alone, Keep::All, meters)?, file)?;
     log::info!("event=imported messages={count} file={:?}", file.display().to_string());
     Ok(())

@@ -5,7 +5,8 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use hinotori_protocol::wire::{
-    Frame, MAX_DEPTH, MAX_NAME, Message, Outgoing, Payload, Ref, Serializer, Status,
+    Frame, MAX_DEPTH, MAX_NAME, Message, Outgoing, Payload, Ref, Serializer, Status, USER_BROADCAST,
+    UserBroadcast,
     longpoll::{NotBase64, Part, lines, part},
     oracle,
 };
@@ -81,6 +82,7 @@ fn readable(payload: &Payload) {
 
 /// Checks that bytes that decode consist of exactly the decoded parts, and are sent on with the same parts.
 fn binary(data: &Bytes) {
+    user_broadcast(data);
     let Ok(message) = Serializer::V2.decode_binary(data) else { return };
     let Message { join_ref, reference, topic, event, payload, .. } = &message;
     let fields = [join_ref.as_text(), reference.as_text(), topic, event];
@@ -116,6 +118,46 @@ fn binary(data: &Bytes) {
     }
 }
 
+/// Checks that a user broadcast is read as what its parts say, and is sent on as the same; and that sockets with and without
+/// them agree on all other messages.
+fn user_broadcast(data: &Bytes) {
+    let decoded = Serializer::V2User.decode_binary(data).ok();
+    if data.first() != Some(&3) {
+        return assert_eq!(decoded, Serializer::V2.decode_binary(data).ok());
+    }
+    assert!(Serializer::V2.decode_binary(data).is_err(), "stock sockets have no user broadcasts");
+    let Some(Message { join_ref, reference, topic, event, payload, .. }) = decoded else { return };
+    let mut at = 7;
+    let mut field = |size: u8| {
+        at += usize::from(size);
+        &data[at - usize::from(size)..at]
+    };
+    let names = [1, 2, 3].map(|size| field(data[size]));
+    assert_eq!(names, [join_ref.as_text(), reference.as_text(), &*topic].map(str::as_bytes));
+    assert_eq!(event, USER_BROADCAST);
+    let (user_event, metadata) = (field(data[4]), field(data[5]));
+    let read = UserBroadcast::read(&payload).expect("it was checked");
+    assert_eq!(read.event.as_bytes(), user_event);
+    let meta = read.meta.as_ref().map(|meta| meta.as_json().expect("metadata is JSON").into_owned());
+    let metadata_read = if metadata.trim_ascii() == b"null" { b"" } else { metadata.trim_ascii() };
+    assert_eq!(meta.unwrap_or_default().trim_ascii(), metadata_read);
+    let broadcast = Outgoing::Broadcast { topic: &topic, event: &event, payload: &payload };
+    let frame = Serializer::V2User.encode(broadcast).expect("its fields fit");
+    if data[6] == 0 {
+        assert_eq!(read.payload.as_binary(), Some(&data[at..]));
+        let header = [4, data[3], data[4], data[5], 0];
+        assert_eq!(
+            frame.into_message().concat(),
+            [&header[..], names[2], user_event, metadata, &data[at..]].concat()
+        );
+    } else {
+        assert_eq!(read.payload.as_json().as_deref(), Some(data[at..].trim_ascii()));
+        let sent = frame.into_text().expect("JSON goes as text").concat();
+        let sent = Serializer::V2.decode_text(&sent.try_into().expect("text is UTF-8"));
+        assert_eq!(sent.expect("what is sent can be read").payload, payload);
+    }
+}
+
 /// The first byte selects the version, and the rest is the body. Checks that no line is lost or made up and that each
 /// is unchanged.
 pub fn longpoll_body(data: &[u8]) {
@@ -140,7 +182,7 @@ pub fn longpoll_body(data: &[u8]) {
                 assert_eq!(STANDARD.encode(&message).as_bytes(), &line[..]);
                 match serializer {
                     Serializer::V1 => text(serializer, &message),
-                    Serializer::V2 => binary(&message),
+                    Serializer::V2 | Serializer::V2User => binary(&message),
                 }
             }
             Err(NotBase64) => {}

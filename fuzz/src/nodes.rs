@@ -1,8 +1,10 @@
 //! Frames between nodes.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use hinotori_protocol::{
-    cluster::{Envelope, Heartbeat, Kind},
+    cluster::{Answer, Envelope, Fragment, Fragments, Heartbeat, Kind, Passed},
     presence::{Delta, Part, Replica},
 };
 
@@ -35,6 +37,18 @@ pub fn envelope(data: &[u8]) {
                 replica.part(part.clone());
                 assert!(replica.part(part).is_empty(), "the same part again changes nothing");
                 let _ = replica.end();
+            }
+        }
+        Kind::Pass | Kind::Answer => {
+            let Some(fragment) = Fragment::decode(payload) else { return };
+            assert_eq!(Fragment::decode(fragment.encode()).as_ref(), Some(&fragment));
+            let whole = Fragments::new(1 << 20).add(Duration::ZERO, 1, fragment.clone());
+            assert_eq!(whole == Ok(Some(fragment.bytes.clone())), fragment.count == 1);
+            if let Some(passed) = Passed::decode(fragment.bytes.clone()) {
+                assert_eq!(Passed::decode(passed.encode()), Some(passed));
+            }
+            if let Some(answer) = Answer::decode(fragment.bytes) {
+                assert_eq!(Answer::decode(answer.encode()), Some(answer));
             }
         }
         Kind::Broadcast | Kind::Request | Kind::Disconnect | Kind::Bye => {}

@@ -225,7 +225,7 @@ impl Follower {
 
     /// Takes the page that was asked for. Returns what is to be applied, in that order.
     pub(super) fn page(&mut self, now: Instant, page: Page) -> Result<Vec<Event>, Replaced> {
-        let Page { epoch, last_id, last_rev, posted, liked } = page;
+        let Page { epoch, last_id, last_rev, posted, liked, .. } = page;
         let last = Place { id: last_id, rev: last_rev };
         // a page without anything new must not be asked for again and again
         let pause = if self.place.reaches(last) { PAUSE } else { Duration::ZERO };
@@ -237,7 +237,7 @@ impl Follower {
             self.place.rev = liked.last().map_or(self.place.rev, |message| message.likes().rev);
             return Ok(liked.into_iter().map(Event::Liked).collect());
         }
-        // messages that are not there any more are passed over
+        // messages that are not there any more, or damaged, are passed over
         let id = posted.last().map_or(last_id, Message::id);
         self.place = Place { id, rev: last_rev };
         let liked = liked.into_iter().map(Event::Liked);

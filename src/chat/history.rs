@@ -80,7 +80,8 @@ impl History {
             likes_at: message.head().len(),
             likes: message.likes(),
         });
-        self.last_id = message.id();
+        // a snapshot may lack the newest one, if it is damaged
+        self.last_id = self.last_id.max(message.id());
         if message.likes().count > 0 {
             self.likes.add(message.into());
         }

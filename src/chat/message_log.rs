@@ -79,16 +79,23 @@ pub(crate) trait MessageLog: fmt::Debug + Send + 'static {
     fn close(&mut self);
 }
 
+/// Reports a stored message that this program did not write like this. It is as good as none: others must not fail because of
+/// it.
+fn damaged(id: u64) {
+    log::error!("event=store_unreadable message={id} why=\"it has a body that this program did not write\"");
+}
+
 /// Messages that are imported, with ascending ids.
 pub(crate) type Messages<'a> = dyn Iterator<Item = Result<Imported, BoxError>> + 'a;
 
-/// Reads stored messages beside the log. Whatever it returns was committed.
+/// Reads stored messages beside the log. Whatever it returns was committed. A damaged message is [reported](damaged) and passed
+/// over.
 pub(crate) trait Reader: fmt::Debug + Send + Sync + 'static {
     /// The newest messages with a smaller id, within the limit, the oldest first.
     fn before(&self, id: u64, limit: Limit) -> BoxFuture<'static, Result<Vec<Message>, LogError>>;
 
     /// What came after a cursor, in one snapshot: messages with a greater id, the oldest first, within the limit; and messages
     /// up to `id` that were liked after the revision `rev`, the first by their last likes, at most as many as the limit has
-    /// messages. With a limit of no messages, it only tells how far the log has come.
+    /// messages. With a limit of no messages, it only tells where the log begins and how far it has come.
     fn after(&self, id: u64, rev: u64, limit: Limit) -> BoxFuture<'static, Result<Page, LogError>>;
 }

@@ -30,11 +30,12 @@ use super::{
     history::{History, Limit},
     message::Draft,
     message_log::{Claim, Command, Committed, Done, LogError, MessageLog, Page, Report, Settled, Snapshot},
+    pending::Outcome,
 };
 use hinotori::{
     Endpoint, Payload, PayloadError, PubSub,
     prometheus::{self, IntGauge, Registry},
-    recovery::{Cursor, Recovery},
+    recovery::{Cursor, Missed, Recovery},
     supervise::Guard,
 };
 
@@ -63,7 +64,8 @@ pub(crate) struct Like {
 #[rtype(result = "Result<Payload, StoreError>")]
 pub(crate) struct Load;
 
-/// Asks for what a client missed, or else for all messages.
+/// Asks for what a client missed, or else for all messages. A client that has seen more, on another node, waits until this one
+/// has caught up.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Recovery, StoreError>")]
 pub(crate) struct Recover(pub(crate) Cursor);
@@ -104,17 +106,28 @@ struct Answered {
     page: Result<Page, LogError>,
 }
 
+/// The same for a client that has waited.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Recovery, StoreError>")]
+struct RecoverNow(Cursor);
+
+/// Asks to be answered when the message with this id is applied. The log must have come as far.
+#[derive(Debug, Message)]
+#[rtype(result = "oneshot::Receiver<Outcome>")]
+struct Reach(u64);
+
 /// Asks which epoch is followed, and how far.
 #[derive(Debug, Message)]
 #[rtype(result = "(u64, Place)")]
 struct Where;
 
-/// How far the log has come, read after [`Where`] was answered.
+/// Where the log begins and how far it has come, read after [`Where`] was answered.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 struct Polled {
     asked: (u64, Place),
     epoch: u64,
+    first_id: u64,
     head: Place,
 }
 
@@ -306,6 +319,18 @@ impl MessageStore {
         }
     }
 
+    /// What a client missed, or else all messages.
+    fn recover(&mut self, cursor: Cursor, ctx: &mut Context<Self>) -> Result<Recovery, StoreError> {
+        let history = &mut self.history;
+        Ok(self.guard.run(ctx, || history.since(cursor))??)
+    }
+
+    /// Drops messages up to an id, which the log no longer has.
+    fn forget(&mut self, up_to: u64) {
+        self.history.forget(up_to);
+        self.size.set(&self.history);
+    }
+
     /// Sees to it that what is missing is read from the log when it is time.
     fn watch(&mut self, ctx: &mut Context<Self>) {
         if self.node.is_some() {
@@ -403,8 +428,7 @@ impl Handler<Report> for MessageStore {
             Report::Settled(batch) => self.settle(batch, ctx),
             Report::Forgotten(up_to) => {
                 self.hint(Vec::new(), up_to);
-                self.history.forget(up_to);
-                self.size.set(&self.history);
+                self.forget(up_to);
             }
             Report::Replaced(snapshot) => self.replace(snapshot, ctx),
         }
@@ -424,10 +448,7 @@ impl Handler<Hint> for MessageStore {
             self.follower.add(event);
             self.advance(ctx);
         }
-        if forgotten > 0 {
-            self.history.forget(forgotten);
-            self.size.set(&self.history);
-        }
+        self.forget(forgotten);
         self.watch(ctx);
     }
 }
@@ -470,13 +491,17 @@ impl Handler<Where> for MessageStore {
 impl Handler<Polled> for MessageStore {
     type Result = ();
 
-    fn handle(&mut self, Polled { asked, epoch, head }: Polled, ctx: &mut Context<Self>) {
+    fn handle(&mut self, Polled { asked, epoch, first_id, head }: Polled, ctx: &mut Context<Self>) {
         let (followed, place) = asked;
         if followed != self.follower.epoch() {
             return;
         }
         match self.follower.read(place, epoch, head) {
-            Ok(()) => self.watch(ctx),
+            Ok(()) => {
+                // the hint that says so may have been lost
+                self.forget(first_id.saturating_sub(1));
+                self.watch(ctx);
+            }
             Err(Replaced) => self.reload(),
         }
     }
@@ -492,11 +517,39 @@ impl Handler<Load> for MessageStore {
 }
 
 impl Handler<Recover> for MessageStore {
-    type Result = Result<Recovery, StoreError>;
+    type Result = ResponseFuture<Result<Recovery, StoreError>>;
 
     fn handle(&mut self, Recover(cursor): Recover, ctx: &mut Context<Self>) -> Self::Result {
-        let history = &mut self.history;
-        Ok(self.guard.run(ctx, || history.since(cursor))??)
+        let recovery = self.recover(cursor, ctx);
+        let is_ahead = recovery.as_ref().is_ok_and(|recovery| recovery.why_not() == Some(Missed::Ahead));
+        if self.node.is_none() || !is_ahead {
+            return future::ready(recovery).boxed_local();
+        }
+        let (reader, store) = (self.log.reader(), ctx.address());
+        async move {
+            following::catch_up(&*reader, &store, cursor.last_seen_id()).await;
+            store.send(RecoverNow(cursor)).await?
+        }
+        .boxed_local()
+    }
+}
+
+impl Handler<RecoverNow> for MessageStore {
+    type Result = Result<Recovery, StoreError>;
+
+    fn handle(&mut self, RecoverNow(cursor): RecoverNow, ctx: &mut Context<Self>) -> Self::Result {
+        self.recover(cursor, ctx)
+    }
+}
+
+impl Handler<Reach> for MessageStore {
+    type Result = MessageResult<Reach>;
+
+    fn handle(&mut self, Reach(id): Reach, _: &mut Context<Self>) -> Self::Result {
+        let (reply, reached) = oneshot::channel();
+        self.callers.of_post(id, reply);
+        self.callers.answer(self.follower.place());
+        MessageResult(reached)
     }
 }
 

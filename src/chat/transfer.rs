@@ -42,7 +42,7 @@ impl Error for InvalidLine {
 /// file is there when all of it is written, and not before.
 ///
 /// # Errors
-/// If the store cannot be read, or the file cannot be written.
+/// If the store cannot be read, a message is damaged, or the file cannot be written.
 pub(crate) async fn export(reader: &dyn Reader, file: &Path) -> Result<u64, BoxError> {
     if file == Path::new("-") {
         return write(reader, file, io::stdout()).await;
@@ -74,6 +74,11 @@ async fn write(reader: &dyn Reader, file: &Path, out: impl Write) -> Result<u64,
     let (mut out, mut last, mut count) = (BufWriter::new(out), 0, 0);
     loop {
         let page = reader.after(last, u64::MAX >> 1, PAGE).await?;
+        if let Some(id) = page.damaged.first() {
+            return Err(
+                format!("message {id} is damaged: delete it, or write it anew, and export again").into()
+            );
+        }
         let Some(newest) = page.posted.last() else { break };
         last = newest.id();
         count += page.posted.len() as u64;

@@ -6,6 +6,7 @@ import { createInterface } from "node:readline"
 
 const root = resolve(import.meta.dirname, "../..")
 const chat = resolve(root, process.env.REALTIME_CHAT_BIN ?? "target/release/realtime-chat")
+const supabase = resolve(root, process.env.SUPABASE_REALTIME_BIN ?? "target/release/supabase-realtime")
 const reference = resolve(root, process.env.REFERENCE_BIN ?? "target/debug/examples/reference")
 
 export class Server {
@@ -27,6 +28,11 @@ export class Server {
   /** The example `yjs`, which is built beside `reference`. */
   static yjs(env = {}) {
     return Server.#start(resolve(dirname(reference), "yjs"), env)
+  }
+
+  /** The program `supabase-realtime`. */
+  static supabase(env = {}) {
+    return Server.#start(supabase, env)
   }
 
   static async #start(bin, env) {

@@ -238,6 +238,8 @@ impl Writer {
 pub(crate) struct Client {
     writer: Writer,
     inbox: Receiver<Item>,
+    /// How long it waits for what must come.
+    pub(crate) patience: Duration,
 }
 
 impl Client {
@@ -251,7 +253,7 @@ impl Client {
         let writer = upgrade.listen(move |item| {
             let _ = sink.send(item);
         });
-        Self { writer, inbox }
+        Self { writer, inbox, patience: PATIENCE }
     }
 
     /// Opens `/socket/websocket` in version 2 and joins `topic` with the refs `"1"`.
@@ -287,9 +289,9 @@ impl Client {
     }
 
     pub(crate) fn next(&self) -> Item {
-        match self.inbox.recv_timeout(PATIENCE) {
+        match self.inbox.recv_timeout(self.patience) {
             Ok(item) => item,
-            Err(RecvTimeoutError::Timeout) => panic!("nothing came within {PATIENCE:?}"),
+            Err(RecvTimeoutError::Timeout) => panic!("nothing came within {:?}", self.patience),
             Err(RecvTimeoutError::Disconnected) => panic!("the connection has already ended"),
         }
     }

@@ -72,9 +72,11 @@ fn the_protocol_depends_on_no_runtime_no_network_and_no_log() {
 }
 
 #[test]
-fn the_program_reaches_the_protocol_through_the_library_alone() {
-    let direct = names(&["-p", "realtime-chat", "--edges", "normal,build", "--depth", "1"]);
-    assert_eq!(among(&direct, &["hinotori", "hinotori-protocol"]), ["hinotori"], "{direct:#?}");
+fn the_programs_reach_the_protocol_through_the_library_alone() {
+    for program in ["realtime-chat", "supabase-realtime", "hinotori-app"] {
+        let direct = names(&["-p", program, "--edges", "normal,build", "--depth", "1"]);
+        assert_eq!(among(&direct, &["hinotori", "hinotori-protocol"]), ["hinotori"], "{direct:#?}");
+    }
 }
 
 #[test]
@@ -83,7 +85,10 @@ fn adding_the_library_compiles_no_more_crates_than_promised_and_nothing_of_the_p
     for (features, most) in promised {
         let tree = tree("hinotori", features);
         assert!(tree.len() <= most, "{} crates, promised are {most}: {tree:#?}", tree.len());
-        let found = among(&tree, &["clap*", "env_logger", "actix-files", "realtime-chat"]);
+        let found = among(
+            &tree,
+            &["clap*", "env_logger", "actix-files", "realtime-chat", "supabase-realtime", "jsonwebtoken"],
+        );
         assert!(found.is_empty(), "{found:?} in {tree:#?}");
     }
 }

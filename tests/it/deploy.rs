@@ -1,4 +1,5 @@
-//! What the program is deployed with: the image, the unit of systemd. nginx has tests of its own.
+//! What the program is deployed with: the image, the unit of systemd. nginx and the compose file of three nodes have tests of
+//! their own.
 
 use std::{env, path::Path, process::Command};
 
@@ -10,7 +11,7 @@ use crate::{
 const IMAGE: &str = include_str!("../../Dockerfile");
 const IGNORED: &str = include_str!("../../.dockerignore");
 const MAKEFILE: &str = include_str!("../../Makefile");
-const COMPOSE: &str = include_str!("../../deploy/compose.yaml");
+const COMPOSE: &str = include_str!("../../deploy/compose.single.yaml");
 const UNIT: &str = include_str!("../../deploy/realtime-chat.service");
 
 /// What the lines of a file that begin with `keyword` say behind it.
@@ -19,21 +20,26 @@ fn lines<'a>(text: &'a str, keyword: &str) -> Vec<&'a str> {
 }
 
 /// The one line of the image that begins with `keyword`.
-fn line(keyword: &str) -> &'static str {
+pub(crate) fn line(keyword: &str) -> &'static str {
     let found = lines(IMAGE, keyword);
     assert_eq!(found.len(), 1, "{keyword}: {found:?}");
     found[0]
 }
 
 /// What the image sets, and what is done with it.
-fn variables() -> Vec<(&'static str, &'static str)> {
+pub(crate) fn variables() -> Vec<(&'static str, &'static str)> {
     line("ENV ").split(' ').map(|variable| variable.split_once('=').unwrap()).collect()
+}
+
+/// The program in the image.
+pub(crate) fn entry() -> String {
+    let entry: Vec<String> = serde_json::from_str(line("ENTRYPOINT ")).unwrap();
+    entry.into_iter().next().unwrap()
 }
 
 fn health_check(variables: &[(&'static str, String)]) -> Outcome {
     let arguments: Vec<String> = serde_json::from_str(line("CMD ")).unwrap();
-    let entry: Vec<String> = serde_json::from_str(line("ENTRYPOINT ")).unwrap();
-    assert_eq!(entry[0], arguments[0], "the health check is another program");
+    assert_eq!(entry(), arguments[0], "the health check is another program");
     let arguments: Vec<&str> = arguments[1..].iter().map(String::as_str).collect();
     let launch = Launch::chat().arguments(&arguments);
     variables.iter().fold(launch, |launch, (name, value)| launch.set(name, value)).run()
@@ -129,7 +135,7 @@ fn a_health_check_asks_where_clients_are_served_unless_that_is_tls() {
 }
 
 /// Whether the help has a variable, with its value or without, as it may have a password.
-fn is_setting(help: &str, name: &str) -> bool {
+pub(crate) fn is_setting(help: &str, name: &str) -> bool {
     ["=", "]"].iter().any(|end| help.contains(&format!("[env: {name}{end}")))
 }
 
@@ -139,6 +145,12 @@ fn the_image_sets_only_what_the_program_knows() {
     for (name, _) in variables() {
         assert!(is_setting(&help, name), "{name} is no setting");
     }
+}
+
+/// The default of a setting that is a number.
+pub(crate) fn default(help: &str, variable: &str) -> u64 {
+    let behind = help.split_once(&format!("[env: {variable}=]")).unwrap().1;
+    behind.split_once("[default: ").unwrap().1.split_once(']').unwrap().0.parse().unwrap()
 }
 
 /// The unit as systemd would start it here.
@@ -175,11 +187,7 @@ fn the_unit_leaves_the_service_little_that_it_could_do_to_the_machine() {
 fn systemd_waits_longer_than_a_drain_may_take() {
     let number = |text: &str| text.trim().parse::<u64>().unwrap();
     let help = Launch::chat().arguments(&["--help"]).run().stdout;
-    let default = |variable: &str| {
-        let behind = help.split_once(&format!("[env: {variable}=]")).unwrap().1;
-        number(behind.split_once("[default: ").unwrap().1.split_once(']').unwrap().0)
-    };
-    let drain = default("DRAIN_GRACE") + default("DRAIN_DEADLINE");
+    let drain = default(&help, "DRAIN_GRACE") + default(&help, "DRAIN_DEADLINE");
     assert!(1_000 * number(lines(UNIT, "TimeoutStopSec=")[0]) > drain + 10_000, "{drain} ms");
 }
 

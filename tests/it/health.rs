@@ -17,5 +17,5 @@ fn a_server_that_takes_clients_is_alive_and_ready() {
         assert_eq!(exchange(server.port, "POST", path, &[], None).unwrap().status, 405, "{path}");
     }
     assert_eq!(get(server.port, "/healthz", &[]).text(), "ok\n");
-    assert_eq!(get(server.port, "/readyz", &[]).text(), "ready\n");
+    assert_eq!(get(server.port, "/readyz", &[]).text(), "ready\nstore up\n");
 }

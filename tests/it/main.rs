@@ -14,11 +14,13 @@ use std::time::Duration;
 mod chance;
 mod checker;
 mod client;
+mod engines;
 mod folder;
 mod frame;
 mod guest;
 mod http;
 mod instance;
+mod member;
 mod normal;
 mod ordeal;
 mod poller;
@@ -30,21 +32,28 @@ mod small_disk;
 mod transfer;
 mod tunnel;
 mod turns;
+mod wire;
 
 // what Phoenix answered
 mod recordings;
 
 // the protocol, on the example server `reference`
 mod chaos;
+mod cluster_cuts;
+mod cluster_hangs;
+mod clusters;
 mod compression;
 mod connections;
 mod floods;
+mod ghosts;
 mod isolation;
 mod limits;
+mod namespaces;
 mod network;
 mod nodes;
 mod paths;
 mod payloads;
+mod poll_nodes;
 mod rate;
 mod refs;
 mod slow;
@@ -55,6 +64,7 @@ mod violations;
 // the program `realtime-chat`
 mod chat;
 mod chat_nodes;
+mod compose;
 mod deploy;
 mod descriptors;
 mod drain;

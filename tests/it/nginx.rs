@@ -2,9 +2,11 @@
 
 use std::{
     env, fs,
+    io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
 };
@@ -23,7 +25,7 @@ use crate::{
     tunnel::Tunnel,
 };
 
-const CONFIG: &str = include_str!("../../deploy/nginx.conf");
+pub(crate) const CONFIG: &str = include_str!("../../deploy/nginx.conf");
 
 /// How often nginx is asked whether it is there.
 const POLL: Duration = Duration::from_millis(5);
@@ -31,18 +33,21 @@ const POLL: Duration = Duration::from_millis(5);
 /// The name in the configuration.
 const NAME: &str = "chat.example.com";
 
+/// The nodes in the configuration.
+pub(crate) const NODES: [&str; 3] = ["chat-1:4000", "chat-2:4000", "chat-3:4000"];
+
 /// A running nginx.
-struct Nginx {
+pub(crate) struct Nginx {
     process: Child,
     /// Where it takes plain connections.
-    port: u16,
+    pub(crate) port: u16,
     tls_port: u16,
     folder: Folder,
 }
 
 impl Nginx {
-    /// In front of a server at `upstream`; with TLS if there is a certificate, and its key.
-    fn start(upstream: u16, tls: Option<[&str; 2]>) -> Self {
+    /// In front of up to three nodes at these ports; with TLS if there is a certificate, and its key.
+    pub(crate) fn start(upstream: &[u16], tls: Option<[&str; 2]>) -> Self {
         let folder = Folder::new();
         for (name, content) in ["cert.pem", "key.pem"].into_iter().zip(tls.into_iter().flatten()) {
             folder.write(name, content);
@@ -92,39 +97,71 @@ fn free_ports() -> [u16; 2] {
 }
 
 /// The configuration for this machine: other values, the same directives.
-fn config(folder: &Path, upstream: u16, [port, tls_port]: [u16; 2], tls: bool) -> String {
+fn config(folder: &Path, upstream: &[u16], [port, tls_port]: [u16; 2], tls: bool) -> String {
     let folder = folder.display();
     let values = [
         ("/run/nginx.pid", format!("{folder}/nginx.pid")),
         ("/var/log/nginx/error.log", format!("{folder}/error.log")),
         ("/var/log/nginx/access.log", format!("{folder}/access.log")),
         ("/var/lib/nginx/body", format!("{folder}/body")),
-        ("127.0.0.1:4000", format!("127.0.0.1:{upstream}")),
         ("listen 80;", format!("listen 127.0.0.1:{port};")),
         ("listen 443 ssl;", format!("listen 127.0.0.1:{tls_port} ssl;")),
         (NAME, format!("{NAME} localhost")),
         ("/etc/ssl/chat/fullchain.pem", format!("{folder}/cert.pem")),
         ("/etc/ssl/chat/privkey.pem", format!("{folder}/key.pem")),
     ];
-    let mut left: Vec<_> = values.iter().collect();
-    let lines = CONFIG.lines().map(|line| {
+    let ports = upstream.iter().map(|port| format!("127.0.0.1:{port}")).map(Some).chain([None, None, None]);
+    let nodes = NODES.into_iter().zip(ports);
+    let mut left: Vec<_> = values.into_iter().map(|(value, ours)| (value, Some(ours))).chain(nodes).collect();
+    let lines = CONFIG.lines().filter_map(|line| {
         let line = if tls { line.replace("#tls ", "") } else { line.to_owned() };
         if !line.contains("# HERE: ") {
-            return line;
+            return Some(line);
         }
         let at = left.iter().position(|(value, _)| line.contains(value));
         let (value, ours) = left.remove(at.unwrap_or_else(|| panic!("no value for: {line}")));
-        line.replace(value, ours)
+        // a node that is not there has no line
+        ours.map(|ours| line.replace(value, &ours))
     });
     let config = lines.collect::<Vec<_>>().join("\n");
     assert!(left.is_empty(), "no line for {left:?}");
     config
 }
 
+/// Something that is taken for a node, and what it was sent: it answers each request by this, or hangs up.
+struct Fake {
+    port: u16,
+    seen: Arc<Mutex<Vec<String>>>,
+}
+
+impl Fake {
+    fn new(answer: &'static str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (port, seen) = (listener.local_addr().unwrap().port(), Arc::default());
+        let seen_here: Arc<Mutex<Vec<String>>> = Arc::clone(&seen);
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = BufReader::new(stream.unwrap());
+                let mut lines =
+                    stream.by_ref().lines().map_while(Result::ok).take_while(|line| !line.is_empty());
+                let first = lines.next().unwrap_or_default();
+                lines.for_each(drop);
+                seen_here.lock().unwrap().push(first.split(' ').next().unwrap_or_default().to_owned());
+                let _ = stream.into_inner().write_all(answer.as_bytes());
+            }
+        });
+        Self { port, seen }
+    }
+
+    fn count(&self, method: &str) -> usize {
+        self.seen.lock().unwrap().iter().filter(|seen| *seen == method).count()
+    }
+}
+
 /// The chat, and nginx in front of it.
 fn chat() -> (Server, Nginx) {
     let server = Launch::chat().set("TRUSTED_PROXIES", "127.0.0.1").start();
-    let nginx = Nginx::start(server.port, None);
+    let nginx = Nginx::start(&[server.port], None);
     (server, nginx)
 }
 
@@ -151,6 +188,35 @@ fn a_guest_behind_nginx_and_one_without_it_hear_each_other() {
     behind.client.beat();
     server.signal("TERM");
     behind.client.closes(1012);
+}
+
+#[test]
+fn a_request_that_a_node_has_not_taken_goes_to_the_next_one_and_a_post_that_was_sent_is_never_repeated() {
+    let dead = free_ports()[0];
+    let ask = |nginx: &Nginx, method| {
+        let body = (method == "POST").then_some(&b"[]"[..]);
+        exchange(nginx.port, method, "/socket/longpoll", &[], body).unwrap().status
+    };
+    let full = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    let good = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    for (answer, status) in [("", 502), (full, 503)] {
+        let [one, other] = [Fake::new(answer), Fake::new(good)];
+        let nginx = Nginx::start(&[dead, one.port, other.port], None);
+        for _ in 0..6 {
+            assert_eq!(ask(&nginx, "GET"), 200, "another node takes it");
+        }
+        assert!(one.count("GET") > 0 && other.count("GET") == 6, "{answer}");
+        // on its own: the node that has failed is asked again at once
+        let nginx = Nginx::start(&[one.port, dead], None);
+        let before = one.count("POST");
+        assert_eq!(ask(&nginx, "POST"), status);
+        assert_eq!(one.count("POST"), before + 1, "{answer}");
+    }
+    let other = Fake::new(good);
+    let nginx = Nginx::start(&[dead, other.port], None);
+    for n in 1..=4 {
+        assert_eq!((ask(&nginx, "POST"), other.count("POST")), (200, n), "it was not sent to the dead one");
+    }
 }
 
 #[test]
@@ -198,7 +264,7 @@ fn pages_of_the_own_host_may_connect_through_nginx_and_no_others() {
 #[test]
 fn the_server_knows_a_client_behind_nginx_by_its_own_address() {
     let server = Launch::example("remote_ip").set("TRUSTED_PROXIES", "127.0.0.1").start();
-    let nginx = Nginx::start(server.port, None);
+    let nginx = Nginx::start(&[server.port], None);
     // a machine has more than one address of its own; nginx itself is at 127.0.0.1
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from(([127, 0, 0, 9], 0)).into()).unwrap();
@@ -217,7 +283,7 @@ fn with_tls_at_nginx_clients_join_by_wss_and_plain_requests_are_sent_there() {
     let server = Launch::chat().set("TRUSTED_PROXIES", "127.0.0.1").start();
     let identity = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let certificate = identity.cert.pem();
-    let nginx = Nginx::start(server.port, Some([&certificate, &identity.signing_key.serialize_pem()]));
+    let nginx = Nginx::start(&[server.port], Some([&certificate, &identity.signing_key.serialize_pem()]));
     let tunnel = Tunnel::open(nginx.tls_port, &[&certificate], &[b"h2", b"http/1.1"]);
     let (mut guest, _) = Guest::enter_by(tunnel.port);
     guest.posts("hello");

@@ -11,7 +11,7 @@
 use std::{
     sync::atomic::{AtomicBool, Ordering},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
@@ -30,6 +30,7 @@ const POSTERS: usize = 6;
 /// Several servers of one store, one after the other, and all that their clients did and saw.
 pub(crate) struct Ordeal<L> {
     launch: L,
+    patience: Duration,
     record: Record,
     rounds: usize,
     /// For each poster, the post with a nonce that was not answered.
@@ -39,7 +40,13 @@ pub(crate) struct Ordeal<L> {
 impl<L: Fn() -> Launch> Ordeal<L> {
     /// `launch` makes a server of the store, which keeps all messages.
     pub(crate) fn new(launch: L) -> Self {
-        Self { launch, record: Record::default(), rounds: 0, unanswered: Default::default() }
+        let (record, unanswered) = (Record::default(), Default::default());
+        Self { launch, patience: PATIENCE, record, rounds: 0, unanswered }
+    }
+
+    /// Its clients wait this long for what must come.
+    pub(crate) fn patient(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// Starts a server and lets clients post, each as fast as it is answered, until `fault` returns. If the server still runs
@@ -53,8 +60,11 @@ impl<L: Fn() -> Launch> Ordeal<L> {
     pub(crate) fn round_on(&mut self, nodes: usize, fault: impl FnOnce(&[Server], &mut Watcher)) -> usize {
         self.rounds += 1;
         let servers: Vec<Server> = (0..nodes).map(|_| (self.launch)().start()).collect();
-        let enter =
-            |at: usize, name: &str| Watcher::enter(&servers[at % nodes], format!("{}.{name}", self.rounds));
+        let enter = |at: usize, name: &str| {
+            let mut watcher = Watcher::enter(&servers[at % nodes], format!("{}.{name}", self.rounds));
+            watcher.guest.client.patience = self.patience;
+            watcher
+        };
         // all of them before anyone posts: a broadcast may come before the history that a join pushes
         let (mut watcher, liker) = (enter(0, "watcher"), enter(0, "liker"));
         // what was not answered is repeated on another server

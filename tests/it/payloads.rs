@@ -95,3 +95,16 @@ fn an_empty_ref_of_a_binary_push_is_a_text_like_any_other() {
         &json!([null, "", "ref:else", "phx_reply", {"status": "error", "response": {"reason": "unmatched topic"}}]),
     );
 }
+
+#[test]
+fn a_user_broadcast_closes_a_socket_that_has_none_as_it_does_at_phoenix() {
+    let server = Launch::reference().start();
+    let mut other = Client::joined(server.port, "ref:room");
+    for encoding in [0, 1] {
+        let mut client = Client::joined(server.port, "ref:room");
+        let message = [&[3, 1, 1, 8, 1, 0, encoding][..], b"12ref:roome{}"].concat();
+        client.bytes(&masked(true, BINARY, &message));
+        client.closes(1011);
+    }
+    other.beat();
+}

@@ -24,6 +24,15 @@ impl Poller {
         Self { port: self.port, path: self.path.clone(), token: "none".to_owned() }
     }
 
+    /// The same client with its session, by another port.
+    pub(crate) fn at(&self, port: u16) -> Self {
+        Self { port, path: self.path.clone(), token: self.token.clone() }
+    }
+
+    pub(crate) fn token(&self) -> &str {
+        &self.token
+    }
+
     /// The head of a POST with so many bytes.
     pub(crate) fn head(&self, length: usize) -> String {
         let Self { path, token, .. } = self;

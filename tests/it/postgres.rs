@@ -15,6 +15,7 @@ use crate::{
     chance::amount,
     folder::Folder,
     guest::{Guest, ids},
+    http::get,
     instance::{Database, Instance, PASSWORD},
     metrics::comes_to,
     ordeal::Ordeal,
@@ -114,6 +115,32 @@ fn crashes_of_the_database_under_load_lose_nothing_and_posting_goes_on() {
         server.log_line(|line| line.contains("event=store_recovered"));
         watcher.sees(100);
     });
+}
+
+#[test]
+fn readyz_tells_that_the_database_is_away_and_is_503_if_that_is_required() {
+    let instance = Instance::new();
+    let database = instance.database();
+    let [told, required] =
+        [launch(&database), launch(&instance.database()).set("READY_REQUIRES_STORE", "true")]
+            .map(Launch::start);
+    let ready = |server: &Server| {
+        let reply = get(server.port, "/readyz", &[]);
+        (reply.status, reply.text())
+    };
+    let well = || (200, "ready\nstore up\n".to_owned());
+    assert_eq!((ready(&told), ready(&required)), (well(), well()));
+    instance.crash();
+    for server in [&told, &required] {
+        comes_to(server, "realtime_chat_store_up", 0.0);
+    }
+    assert_eq!(ready(&told), (200, "ready\nstore down\n".to_owned()));
+    assert_eq!(ready(&required), (503, "not ready\nstore down\n".to_owned()));
+    instance.start();
+    for server in [&told, &required] {
+        comes_to(server, "realtime_chat_store_up", 1.0);
+    }
+    assert_eq!((ready(&told), ready(&required)), (well(), well()));
 }
 
 #[test]

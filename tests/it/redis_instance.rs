@@ -119,6 +119,10 @@ impl Instance {
         assert!(kill.unwrap().success());
     }
 
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Where it listens, for a client with a password.
     pub(crate) fn address(&self, password: &str) -> String {
         format!("redis://:{password}@127.0.0.1:{}", self.port)

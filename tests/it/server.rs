@@ -19,8 +19,8 @@ use crate::{PATIENCE, folder::Folder};
 /// How often a process is asked whether it has ended.
 const POLL: Duration = Duration::from_millis(5);
 
-/// What a server prints when it takes connections, but for the scheme before it; the port follows.
-const READY: &str = "://127.0.0.1:";
+/// What a server prints when it takes connections; the rest of its address follows.
+const READY: &str = "listening on http";
 
 /// What one prints before that, if it answers operators elsewhere; the port follows.
 const OPS: &str = "operations on http://127.0.0.1:";
@@ -57,7 +57,9 @@ pub(crate) const VARIABLES: &[&str] = &[
     "TLS_CERT",
     "TLS_KEY",
     "OPS_LISTEN",
+    "CLUSTER_NAME",
     "DRAIN_GRACE",
+    "READY_REQUIRES_STORE",
     "DRAIN_BATCH",
     "DRAIN_INTERVAL",
     "DRAIN_DEADLINE",
@@ -74,6 +76,7 @@ pub(crate) struct Launch {
     page: Option<Folder>,
     descriptors: Option<u32>,
     file_size: Option<u32>,
+    namespace: Option<String>,
 }
 
 impl Launch {
@@ -124,6 +127,7 @@ impl Launch {
             page: None,
             descriptors: None,
             file_size: None,
+            namespace: None,
         }
         .set("HOST", "127.0.0.1")
         .set("PORT", "0")
@@ -154,6 +158,12 @@ impl Launch {
         self
     }
 
+    /// In a network namespace, at an address there.
+    pub(crate) fn within(mut self, namespace: &str, address: &str) -> Self {
+        self.namespace = Some(namespace.to_owned());
+        self.set("HOST", address)
+    }
+
     /// Starts it and waits until it takes connections.
     pub(crate) fn start(self) -> Server {
         let mut process = self.spawn();
@@ -164,9 +174,9 @@ impl Launch {
             for line in stdout.lines().map_while(Result::ok) {
                 ops = line.split_once(OPS).and_then(|(_, port)| port.parse::<u16>().ok()).or(ops);
                 let port = line
-                    .split_once("listening on http")
-                    .and_then(|(_, rest)| rest.split_once(READY))
-                    .map(|(_, rest)| rest.trim_end_matches('/').trim().parse::<u16>());
+                    .split_once(READY)
+                    .and_then(|(_, rest)| rest.trim().trim_end_matches('/').rsplit_once(':'))
+                    .map(|(_, port)| port.parse::<u16>());
                 if let Some(port) = port {
                     let _ = sender.send((port, ops));
                 }
@@ -197,6 +207,11 @@ impl Launch {
         // in blocks of 512 bytes; a write fails, where the signal would end the process
         let file_size = self.file_size.map(|most| format!("trap '' XFSZ && ulimit -S -f {} && ", most / 512));
         let limits: String = [descriptors, file_size].into_iter().flatten().collect();
+        if let Some(namespace) = &self.namespace {
+            let mut within = Command::new("ip");
+            within.args(["netns", "exec", namespace]).arg(&self.program);
+            return within;
+        }
         if limits.is_empty() {
             return Command::new(&self.program);
         }

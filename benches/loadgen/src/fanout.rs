@@ -3,6 +3,7 @@
 use std::{
     cell::{Cell, RefCell},
     io,
+    net::SocketAddr,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -37,6 +38,9 @@ pub(crate) struct Fanout {
     /// Subscribers.
     #[arg(short, default_value_t = 1_000)]
     pub(crate) n: usize,
+    /// Where they are, if that is another node than the publisher's.
+    #[arg(long)]
+    pub(crate) to: Option<SocketAddr>,
     /// Messages a second; 0 sends each when the one before has reached every subscriber.
     #[arg(long, default_value_t = 20.0)]
     pub(crate) rate: f64,
@@ -159,7 +163,8 @@ impl Seen {
 impl Fanout {
     pub(crate) async fn run(self) -> io::Result<Report> {
         let (scratch, pid, own) = (scratch(), self.target.pid, Some(std::process::id()));
-        let opened = open_all(&self.target, self.n, &scratch).await;
+        let subscribing = Target { addr: self.to.unwrap_or(self.target.addr), ..self.target.clone() };
+        let opened = open_all(&subscribing, self.n, &scratch).await;
         let subscribers = opened.connections.len();
         let deflated = opened.connections.iter().filter(|connection| connection.is_deflated()).count();
         let seen = Rc::new(Seen::nothing()?);

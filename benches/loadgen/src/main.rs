@@ -4,13 +4,18 @@
 //! So a run on a busy machine still compares, if the other side ran in turn with it. `phxload floor` is the lower bound: a
 //! server that does nothing but one write for each delivery.
 
+mod burst;
 mod connect;
 mod connection;
 mod deflate;
+mod disconnect;
 mod fanout;
 mod floor;
 mod frame;
+mod ids;
+mod nodes;
 mod posts;
+mod presence;
 mod rtt;
 mod storm;
 mod stream;
@@ -80,6 +85,18 @@ enum Mode {
     Posts(posts::Posts),
     /// C connections that each send a message when the one before is answered: CPU and time a reply.
     Rtt(rtt::Rtt),
+    /// Bursts of broadcasts of the example `reference`: how long until they have arrived at a subscriber, and in which order.
+    Burst(burst::Burst),
+    /// A presence of one node, seen on another: time until it has joined, was updated and has left.
+    Presence(presence::Presence),
+    /// N clients that join and are closed at once: presences that are left over.
+    Ghosts(presence::Ghosts),
+    /// Waits until a topic has N presences.
+    Present(presence::Present),
+    /// Sockets that another node disconnects: time until they are closed.
+    Disconnect(disconnect::Disconnect),
+    /// N posters at each of two nodes of the chat: posts, whether all clients agree on them, and time to the other node.
+    Ids(ids::Ids),
     /// N clients that connect and join all at once: time until every one has joined, and those refused.
     Storm(storm::Storm),
     /// The lower bound: a bare server that writes each message to every connection, with one write each.
@@ -125,6 +142,12 @@ fn run(cli: Cli) -> io::Result<String> {
             Mode::Fanout(fanout) => serde_json::to_string(&fanout.run().await?),
             Mode::Posts(posts) => serde_json::to_string(&posts.run().await?),
             Mode::Rtt(rtt) => serde_json::to_string(&rtt.run().await?),
+            Mode::Burst(burst) => serde_json::to_string(&burst.run().await?),
+            Mode::Presence(presence) => serde_json::to_string(&presence.run().await?),
+            Mode::Ghosts(ghosts) => serde_json::to_string(&ghosts.run().await?),
+            Mode::Present(present) => serde_json::to_string(&present.run().await?),
+            Mode::Disconnect(disconnect) => serde_json::to_string(&disconnect.run().await?),
+            Mode::Ids(ids) => serde_json::to_string(&ids.run().await?),
             Mode::Storm(storm) => serde_json::to_string(&storm.run().await?),
             Mode::Floor { listen, deflate } => {
                 return floor::serve(floor::bind(listen)?, deflate).await.map(|()| String::new());

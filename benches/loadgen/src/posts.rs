@@ -14,7 +14,7 @@ use clap::Args;
 use hdrhistogram::Histogram;
 use memchr::memmem::{self, Finder};
 use serde::Serialize;
-use tokio::task::spawn_local;
+use tokio::{task::spawn_local, time::sleep};
 
 use crate::{
     Target,
@@ -37,6 +37,9 @@ pub(crate) struct Posts {
     /// Posts of each poster, instead of so many seconds of them.
     #[arg(long)]
     pub(crate) count: Option<u64>,
+    /// Milliseconds between a post that has come back and the next; 0 posts as fast as they come back.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) pause: u64,
     /// The event that is pushed, and that the server broadcasts.
     #[arg(long, default_value = "new_message")]
     pub(crate) event: String,
@@ -153,10 +156,15 @@ impl Posts {
             let sent = Instant::now();
             connection.send(&self.message(posts + 1, &mark)).await?;
             let heard = hear(&mut connection, &Finder::new(&mark), scratch).await?;
-            let mut outcomes = outcomes.borrow_mut();
             match heard {
-                Heard::Refused => outcomes.refused += 1,
-                _ => outcomes.latency.saturating_record((sent.elapsed().as_micros() as u64).max(1)),
+                Heard::Refused => outcomes.borrow_mut().refused += 1,
+                _ => {
+                    let took = (sent.elapsed().as_micros() as u64).max(1);
+                    outcomes.borrow_mut().latency.saturating_record(took);
+                }
+            }
+            if self.pause > 0 {
+                sleep(Duration::from_millis(self.pause)).await;
             }
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! Each mode against the floor: it must count what it was asked for, and nothing else.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{cell::Cell, net::SocketAddr, rc::Rc, sync::Arc};
 
 use clap::Parser;
 use tokio::{
@@ -111,6 +111,39 @@ async fn every_subscriber_is_counted_once_for_each_message() {
 async fn without_a_rate_each_message_waits_for_the_one_before() {
     let report = run("fanout -n 5 --rate 0 --count 30", run_fanout).await;
     assert_eq!((report.delivered, report.lost), (5 * 30, 0));
+}
+
+#[tokio::test]
+async fn subscribers_of_another_node_connect_there_and_the_publisher_does_not() {
+    let (report, connected) = LocalSet::new()
+        .run_until(async {
+            let listener = listener();
+            let addr = listener.local_addr().unwrap();
+            spawn_local(floor::serve(listener, false));
+            let (other, connected) = other_way_to(addr);
+            let (addr, other) = (addr.to_string(), other.to_string());
+            let arguments = ["phxload", "fanout", "-n", "7", "--rate", "0", "--count", "3"];
+            let arguments = arguments.into_iter().chain(["--addr", &addr, "--to", &other]);
+            (run_fanout(Cli::parse_from(arguments).mode).await, connected.get())
+        })
+        .await;
+    assert_eq!((report.subscribers, report.delivered, connected), (7, 7 * 3, 7));
+}
+
+/// An address that leads to a server, and how many came by it.
+fn other_way_to(server: SocketAddr) -> (SocketAddr, Rc<Cell<usize>>) {
+    let (listener, connected) = (listener(), Rc::new(Cell::new(0)));
+    let (addr, count) = (listener.local_addr().unwrap(), connected.clone());
+    spawn_local(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            count.set(count.get() + 1);
+            spawn_local(async move {
+                let mut server = TcpStream::connect(server).await.unwrap();
+                let _ = copy_bidirectional(&mut client, &mut server).await;
+            });
+        }
+    });
+    (addr, connected)
 }
 
 #[tokio::test]

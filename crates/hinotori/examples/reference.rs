@@ -1,8 +1,8 @@
 //! A server with a channel for every rule of the protocol. The recorded conversations in `tests/fixtures` are replayed
 //! on it.
 //!
-//! Run it with `cargo run --example reference`; HOST, PORT, WORKERS, MAX_CONNECTIONS and DRAIN_GRACE, DRAIN_BATCH,
-//! DRAIN_INTERVAL and DRAIN_DEADLINE are taken from the environment. With `HTTP_SERVER=actix` it runs on
+//! Run it with `cargo run --example reference`; HOST, PORT, WORKERS, MAX_CONNECTIONS, IDLE_TIMEOUT and DRAIN_GRACE,
+//! DRAIN_BATCH, DRAIN_INTERVAL and DRAIN_DEADLINE are taken from the environment. With `HTTP_SERVER=actix` it runs on
 //! `actix_web::HttpServer`, with the settings that sockets need. With `CLUSTER=redis://…` or `CLUSTER=postgres://…` it is one
 //! of several nodes, whose name is NODE_NAME.
 
@@ -348,7 +348,8 @@ async fn main() -> io::Result<()> {
     let data = Data { presence: Presence::new(&endpoint), endpoint: endpoint.clone() };
     let sockets = endpoint.clone();
     let app = move || {
-        let options = SocketOptions::default().check_origin(CheckOrigin::Off);
+        let timeout = Duration::from_millis(setting("IDLE_TIMEOUT", 60_000));
+        let options = SocketOptions::default().check_origin(CheckOrigin::Off).timeout(timeout);
         let idle = options.clone().timeout(Duration::from_millis(700)).longpoll(Duration::from_millis(600));
         let small = options.clone().max_frame_size(1_000).longpoll(None);
         let deflate = options.clone().compress(true).longpoll(None);

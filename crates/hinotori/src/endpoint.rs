@@ -11,7 +11,7 @@ use crate::{
     cluster::{Adapter, NodeId},
     drainer::Drainer,
     node::{Link, Node},
-    ops,
+    ops::{self, Check},
     pubsub::{PubSub, Spared, Subscription},
     socket::{RawSocket, Routes, SocketHandler},
     telemetry::Quoted,
@@ -51,6 +51,7 @@ struct Frozen {
     /// The server's long-poll sessions.
     sessions: Arc<Sessions>,
     drainer: Drainer,
+    checks: Arc<[Check]>,
 }
 
 /// The settings of an [`Endpoint`] that is to be built.
@@ -69,6 +70,7 @@ pub struct EndpointBuilder {
     drainer: Drainer,
     adapter: Option<Arc<dyn Adapter>>,
     node_name: Option<Arc<str>>,
+    checks: Vec<Check>,
     /// See [`Link`].
     speed: u32,
 }
@@ -100,6 +102,12 @@ impl EndpointBuilder {
         Self { node_name: Some(name.into()), ..self }
     }
 
+    /// Adds what `/readyz` of [`Endpoint::ops`] also tells. None by default.
+    pub fn check(mut self, check: Check) -> Self {
+        self.checks.push(check);
+        self
+    }
+
     #[cfg(test)]
     pub(crate) fn speed(self, speed: u32) -> Self {
         Self { speed, ..self }
@@ -111,11 +119,15 @@ impl EndpointBuilder {
     /// If the system cannot supply random bytes, or a thread for the [`adapter`](Self::adapter).
     #[must_use]
     pub fn build(self) -> Endpoint {
-        let Self { max_connections, drainer, adapter, node_name, speed } = self;
+        let Self { max_connections, drainer, adapter, node_name, checks, speed } = self;
         let name = || node_name.unwrap_or_else(default_name);
         let link = adapter.map(|adapter| Link { adapter, name: name(), speed });
-        let (node, sessions) = (Node::new(max_connections, link), Arc::default());
-        Endpoint { frozen: Arc::new(Frozen { node, sessions, drainer }) }
+        let node = Node::new(max_connections, link);
+        let sessions = Arc::new(Sessions::new(node.cluster.as_ref().map(|cluster| cluster.id())));
+        if let Some(cluster) = &node.cluster {
+            cluster.serve(sessions.clone());
+        }
+        Endpoint { frozen: Arc::new(Frozen { node, sessions, drainer, checks: checks.into() }) }
     }
 }
 
@@ -126,6 +138,7 @@ impl fmt::Debug for EndpointBuilder {
             .field("drainer", &self.drainer)
             .field("has_adapter", &self.adapter.is_some())
             .field("node_name", &self.node_name)
+            .field("checks", &self.checks)
             .finish()
     }
 }
@@ -154,6 +167,7 @@ impl Endpoint {
             drainer: Drainer::default(),
             adapter: None,
             node_name: None,
+            checks: Vec::new(),
             speed: 1,
         }
     }
@@ -230,7 +244,7 @@ impl Endpoint {
     /// Mounts the routes for operators, for [`App::configure`](actix_web::App::configure). `/healthz` answers 200 while
     /// the process is alive. `/readyz` answers 200 while clients are accepted, and 503 from the moment a drain begins.
     /// With an [adapter](EndpointBuilder::adapter), its second line is the state of the cluster, which does not change the
-    /// status.
+    /// status. Then come the lines of the [checks](EndpointBuilder::check).
     /// With the feature `metrics`, `/metrics` serves this endpoint's metrics in the Prometheus text format. Mounted on
     /// a separate `App`, they stay reachable while the sockets' server drains.
     ///
@@ -239,8 +253,8 @@ impl Endpoint {
     /// let app = actix_web::App::new().configure(endpoint.ops());
     /// ```
     pub fn ops(&self) -> impl FnOnce(&mut ServiceConfig) + use<> {
-        let node = self.node().clone();
-        move |config| ops::configure(&node, config)
+        let (node, checks) = (self.node().clone(), self.frozen.checks.clone());
+        move |config| ops::configure(&node, &checks, config)
     }
 
     /// The registry of this endpoint's metrics, to which the application can add its own. Needs the feature `metrics`.

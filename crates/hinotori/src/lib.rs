@@ -57,6 +57,8 @@
 //! | hearing topics in a channel, a task or an actor | [`Context::subscribe`], [`Endpoint::subscribe`], [`Subscription`] |
 //! | messages that a client missed while it was away | [`recovery`] |
 //! | who is on a topic | [`Presence`] |
+//! | one topic's name for several groups of clients | [`Context::scope`], [`scoped_topic`] |
+//! | the binary messages of Supabase's clients | [`SocketOptions::user_broadcasts`], [`UserBroadcast`] |
 //! | a WebSocket with your own protocol | [`RawSocket`] |
 //! | clients behind proxies | [`TrustedProxies`] |
 //! | actors that survive a panic | [`supervise`] |
@@ -125,12 +127,13 @@ mod transport;
 pub use channel::{BoxError, Channel, Context, Exit, Handle, Join, Reply, ReplyRef, Result, TimerRef};
 pub use drainer::Drainer;
 pub use endpoint::{Endpoint, EndpointBuilder};
+pub use ops::Check;
 #[cfg(feature = "phoenix-token")]
 pub use phoenix_token::{KeyDigest, KeyOptions, PhoenixToken};
 pub use presence::{Presence, PresenceBuilder, PresenceDiff, PresenceError, Presences};
 #[cfg(feature = "metrics")]
 pub use prometheus;
-pub use pubsub::{Broadcast, Lagged, PubSub, Spared, Subscription};
+pub use pubsub::{Broadcast, Lagged, PubSub, Spared, Subscription, scoped_topic};
 #[cfg(feature = "tls")]
 pub use rustls;
 pub use server::Server;
@@ -145,7 +148,7 @@ pub use token::{Token, TokenError, WeakSecret};
 pub use transport::{AllowedOrigin, CheckOrigin, InvalidOrigin, SocketOptions};
 pub use wire::{
     EventError, IntoPayload, InvalidPattern, InvalidPayload, Pattern, Payload, PayloadError, PayloadList,
-    PayloadObject, Status,
+    PayloadObject, Status, UserBroadcast,
 };
 
 /// Compiles and runs the code of the README.

@@ -41,7 +41,8 @@ use crate::{
     telemetry::{Span, Transport},
     transport::SocketOptions,
     wire::{
-        Frame, IntoPayload, Message, Opcode, PHX_JOIN, PHX_LEAVE, PHX_REPLY, Payload, Ref, Serializer, Status,
+        Frame, IntoPayload, Message, Opcode, PHX_JOIN, PHX_LEAVE, PHX_REPLY, Payload, Ref, Serializer,
+        Status, USER_BROADCAST, UserBroadcast,
     },
 };
 
@@ -182,7 +183,8 @@ impl ChannelTest {
             .connections
             .seat()
             .ok_or_else(|| Refused::because("the endpoint has no place for the client"))?;
-        let accepted = Accepted { serializer: Serializer::V2, id, router, seat };
+        let serializer = if self.options.user_broadcasts { Serializer::V2User } else { Serializer::V2 };
+        let accepted = Accepted { serializer, id, router, seat };
         let connection = Connection::open(accepted, limits, Transport::WebSocket, node);
         rt::spawn(end_when_closed(connection.line().clone(), Rc::downgrade(&connection)));
         Ok(TestSocket {
@@ -303,8 +305,9 @@ impl TestSocket {
             (Status::Ok, response) => {
                 self.join_refs.push((topic.to_owned(), join_ref));
                 let key = SubscriberKey::new();
-                self.connection.line().local().subscribe(topic, key, self.ear.clone());
-                self.ears.push((topic.to_owned(), key));
+                let topic = self.connection.pubsub_topic(topic);
+                self.connection.line().local().subscribe(&topic, key, self.ear.clone());
+                self.ears.push((topic, key));
                 Ok(response)
             }
             (_, response) => Err(JoinRefused(response)),
@@ -590,6 +593,7 @@ fn received_bytes(message: &[u8]) -> Option<Received> {
         0 => &["join_ref", "topic", "event"],
         1 => &["join_ref", "ref", "topic", "event"],
         2 => &["topic", "event"],
+        4 => return received_user_broadcast(rest),
         _ => return None,
     };
     let (lengths, mut rest) = rest.split_at_checked(names.len())?;
@@ -611,12 +615,36 @@ fn received_bytes(message: &[u8]) -> Option<Received> {
     Some(Received { join_ref, reference, topic, event: PHX_REPLY.to_owned(), payload })
 }
 
+/// A user broadcast with bytes: the lengths of its topic, event and metadata, the encoding, these three and the bytes.
+fn received_user_broadcast(rest: &[u8]) -> Option<Received> {
+    let ([topic, event, meta, _], rest) = rest.split_first_chunk()?;
+    let (topic, rest) = rest.split_at_checked(usize::from(*topic))?;
+    let (event, rest) = rest.split_at_checked(usize::from(*event))?;
+    let (_, bytes) = rest.split_at_checked(usize::from(*meta))?;
+    Some(Received {
+        join_ref: Value::Null,
+        reference: Value::Null,
+        topic: String::from_utf8(topic.to_vec()).ok()?,
+        event: USER_BROADCAST.to_owned(),
+        payload: user_as_json(str::from_utf8(event).ok()?, bytes),
+    })
+}
+
+/// The bytes of a user broadcast in the shape that JSON has.
+fn user_as_json(event: &str, bytes: &[u8]) -> Value {
+    json!({ "type": "broadcast", "event": event, "payload": bytes_as_json(bytes) })
+}
+
 /// Bytes as a JSON array of numbers, which no JSON payload can be.
 fn bytes_as_json(bytes: &[u8]) -> Value {
     bytes.iter().map(|byte| Value::from(*byte)).collect()
 }
 
 fn json_of(broadcast: &Broadcast) -> Value {
+    if broadcast.payload.is_user_broadcast() {
+        let read = UserBroadcast::read(&broadcast.payload).unwrap_or_else(|error| panic!("{error}"));
+        return user_as_json(&read.event, read.payload.as_binary().unwrap_or_default());
+    }
     match broadcast.payload.as_binary() {
         Some(bytes) => bytes_as_json(bytes),
         None => broadcast.payload.parse().unwrap_or_default(),

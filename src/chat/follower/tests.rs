@@ -44,7 +44,8 @@ impl Log {
         liked.sort_by_key(|message| message.likes().rev);
         liked.truncate(PAGE.messages);
         let posted = new.iter().take(messages).cloned().collect();
-        Page { epoch: EPOCH, last_id: self.messages.len() as u64, last_rev: self.last_rev, posted, liked }
+        let (epoch, last_id, last_rev) = (EPOCH, self.messages.len() as u64, self.last_rev);
+        Page { epoch, first_id: 1, last_id, last_rev, posted, liked, damaged: vec![] }
     }
 }
 
@@ -326,7 +327,8 @@ fn a_log_of_another_epoch_or_one_that_has_come_less_far_is_another_log() {
     let place = follower.place();
     for (epoch, id, rev) in [(EPOCH + 1, 5, 3), (EPOCH, 4, 3), (EPOCH, 5, 2), (0, 0, 0)] {
         assert_eq!(follower.read(place, epoch, Place { id, rev }), Err(Replaced), "{epoch} {id} {rev}");
-        let page = Page { epoch, last_id: id, last_rev: rev, posted: vec![], liked: vec![] };
+        let (posted, liked, damaged) = (vec![], vec![], vec![]);
+        let page = Page { epoch, first_id: 1, last_id: id, last_rev: rev, posted, liked, damaged };
         assert_eq!(follower.page(Instant::now(), page), Err(Replaced));
     }
     assert_eq!(follower.read(place, EPOCH, place), Ok(()));

@@ -98,7 +98,8 @@ impl Reader for Nothing {
     }
 
     fn after(&self, id: u64, rev: u64, _: Limit) -> BoxFuture<'static, Result<Page, LogError>> {
-        let nothing = Page { epoch: 0, last_id: id, last_rev: rev, posted: Vec::new(), liked: Vec::new() };
+        let (posted, liked, damaged) = (Vec::new(), Vec::new(), Vec::new());
+        let nothing = Page { epoch: 0, first_id: id + 1, last_id: id, last_rev: rev, posted, liked, damaged };
         future::ready(Ok(nothing)).boxed()
     }
 }

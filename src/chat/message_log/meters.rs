@@ -18,11 +18,11 @@ pub(crate) struct Meters {
 }
 
 impl Meters {
-    /// Puts them into a registry.
+    /// Of a log that is well.
     ///
     /// # Errors
-    /// [`prometheus::Error::AlreadyReg`] if there are any already.
-    pub(crate) fn register(registry: &Registry) -> prometheus::Result<Self> {
+    /// None that depends on anything: of a metric whose name or buckets are wrong.
+    pub(crate) fn new() -> prometheus::Result<Self> {
         let up = IntGauge::new("realtime_chat_store_up", "1, or 0 from a failed write until one succeeds.")?;
         let queue = IntGauge::new("realtime_chat_store_queue", "Posts and likes that wait to be written.")?;
         let commit_seconds = Histogram::with_opts(
@@ -39,11 +39,24 @@ impl Meters {
             )
             .buckets(BATCH_SIZE.to_vec()),
         )?;
+        up.set(1);
+        Ok(Self { up, queue, commit_seconds, batch_size })
+    }
+
+    /// Puts them into a registry.
+    ///
+    /// # Errors
+    /// [`prometheus::Error::AlreadyReg`] if there are any already.
+    pub(crate) fn register(&self, registry: &Registry) -> prometheus::Result<()> {
+        let Self { up, queue, commit_seconds, batch_size } = self;
         registry.register(Box::new(up.clone()))?;
         registry.register(Box::new(queue.clone()))?;
         registry.register(Box::new(commit_seconds.clone()))?;
-        registry.register(Box::new(batch_size.clone()))?;
-        up.set(1);
-        Ok(Self { up, queue, commit_seconds, batch_size })
+        registry.register(Box::new(batch_size.clone()))
+    }
+
+    /// Whether the last try to write succeeded.
+    pub(crate) fn is_up(&self) -> bool {
+        self.up.get() == 1
     }
 }

@@ -34,7 +34,9 @@ pub(super) fn new_epoch() -> u64 {
 pub(crate) struct Page {
     /// See [`Snapshot::epoch`].
     pub(crate) epoch: u64,
-    /// The id of the newest message that there is, or 0.
+    /// The id of the oldest message that there is; one after `last_id` if there is none.
+    pub(crate) first_id: u64,
+    /// The id of the newest message that there has been, or 0.
     pub(crate) last_id: u64,
     /// How many likes there have been.
     pub(crate) last_rev: u64,
@@ -42,6 +44,8 @@ pub(crate) struct Page {
     pub(crate) posted: Vec<Message>,
     /// Messages that the cursor is beyond and that were liked after it, in the order of their last likes.
     pub(crate) liked: Vec<Message>,
+    /// The ids of messages that should be in `posted`, but are damaged.
+    pub(crate) damaged: Vec<u64>,
 }
 
 /// How often a message has been liked.

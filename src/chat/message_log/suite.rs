@@ -3,10 +3,10 @@
 use std::{
     collections::{HashSet, VecDeque},
     sync::{Arc, Mutex, mpsc},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
-use hinotori::prometheus::Registry;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
@@ -15,19 +15,20 @@ use super::{
         history::{History, Limit},
         message::{Draft, Message},
         store_error::StoreError,
+        transfer::export,
     },
     Claim, Command, Committed, Done, Keep, Liked, Memory, MessageLog, Meters, Report, Settled, Sink,
     sqlite::{Sqlite, Synchronous},
 };
 
 /// Far above what a busy machine needs.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(in crate::chat) const LIMIT: Limit = Limit { messages: 10, bytes: 1_000_000 };
 
 /// Metrics of nobody.
 pub(in crate::chat) fn meters() -> Meters {
-    Meters::register(&Registry::new()).unwrap()
+    Meters::new().unwrap()
 }
 
 /// A folder that is gone when it is dropped.
@@ -258,6 +259,15 @@ fn ids(messages: &[Message]) -> Vec<u64> {
     messages.iter().map(Message::id).collect()
 }
 
+/// Waits until it is so.
+pub(super) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < until, "not {what}");
+        thread::yield_now();
+    }
+}
+
 /// Waits for a reader.
 pub(in crate::chat) fn wait<T>(future: impl Future<Output = T>) -> T {
     actix_web::rt::System::new().block_on(future)
@@ -296,7 +306,7 @@ fn what_came_after(log: Box<dyn MessageLog>) {
     let reader = lobby.log.reader();
     let after = |id, rev, messages| {
         let page = wait(reader.after(id, rev, Limit { messages, bytes: 10_000 })).unwrap();
-        assert_eq!((page.epoch, page.last_id, page.last_rev), (lobby.epoch, 6, 3));
+        assert_eq!((page.epoch, page.first_id, page.last_id, page.last_rev), (lobby.epoch, 1, 6, 3));
         (ids(&page.posted), page.liked.iter().map(Liked::from).collect::<Vec<_>>())
     };
     let (one, two) = (Liked { id: 1, count: 2, rev: 3 }, Liked { id: 2, count: 1, rev: 2 });
@@ -308,6 +318,35 @@ fn what_came_after(log: Box<dyn MessageLog>) {
     assert_eq!(after(6, 2, 10), (vec![], vec![one]));
     assert_eq!(after(6, 3, 10), (vec![], vec![]));
     assert_eq!(after(u64::MAX >> 1, 9, 10), (vec![], vec![]));
+}
+
+/// What a log on disk must do when someone else has damaged messages, which `damage` does to those of some ids.
+pub(super) fn damaged_ones(log: Box<dyn MessageLog>, damage: impl Fn(&str)) {
+    let mut lobby = Lobby::open(log, LIMIT);
+    let reader = lobby.log.reader();
+    let limit = |messages| Limit { messages, bytes: 10_000 };
+    assert_eq!(wait(reader.after(0, 0, limit(0))).unwrap().first_id, 1);
+    for n in 1..=6 {
+        lobby.post(&n.to_string(), None);
+    }
+    for id in [1, 2, 4] {
+        lobby.like(id);
+    }
+    damage("2, 3, 6");
+    let after = |id, messages| {
+        let page = wait(reader.after(id, 0, limit(messages))).unwrap();
+        assert_eq!(page.last_id, 6);
+        (ids(&page.posted), page.damaged, ids(&page.liked))
+    };
+    assert_eq!(after(0, 10), (vec![1, 4, 5], vec![2, 3, 6], vec![]));
+    assert_eq!(after(0, 2), (vec![1, 4], vec![2, 3], vec![]));
+    assert_eq!(after(2, 1), (vec![4], vec![3], vec![1]));
+    assert_eq!(after(5, 2), (vec![], vec![6], vec![1, 4]));
+    assert_eq!(ids(&wait(reader.before(u64::MAX, limit(2))).unwrap()), [4, 5]);
+    assert_eq!(ids(&wait(reader.before(4, limit(2))).unwrap()), [1]);
+    let folder = Folder::new();
+    let why = wait(export(&*reader, &folder.file())).unwrap_err().to_string();
+    assert!(why.contains("message 2 is damaged"), "{why}");
 }
 
 fn unknown_ids(log: Box<dyn MessageLog>) {

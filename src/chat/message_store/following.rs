@@ -4,16 +4,19 @@ use std::{sync::Arc, time::Duration};
 
 use actix::Addr;
 use hinotori::{Endpoint, Subscription};
-use tokio::{sync::mpsc, time::sleep};
+use tokio::{
+    sync::mpsc,
+    time::{sleep, timeout},
+};
 
 use super::{
     super::{
         follower::Place,
         hint::Hint,
         history::Limit,
-        message_log::{LogError, Reader, Report},
+        message_log::{LogError, Page, Reader, Report},
     },
-    MessageStore, Polled, Where,
+    MessageStore, Polled, Reach, Where,
 };
 
 /// How often the log is polled while the other nodes are heard: a hint may be lost.
@@ -21,6 +24,9 @@ const WELL: Duration = Duration::from_secs(1);
 
 /// How often while they are not.
 const DEAF: Duration = Duration::from_millis(250);
+
+/// How long a client that has seen more than this node waits for it.
+const CATCH_UP: Duration = Duration::from_secs(1);
 
 /// Bytes of hints that may wait for the store: 4 MiB. If older ones are dropped, the log has what was in them.
 const HINTS: usize = 4 << 20;
@@ -54,14 +60,31 @@ pub(super) async fn hear(hints: Subscription, me: u64, store: Addr<MessageStore>
 pub(super) async fn poll(endpoint: Endpoint, reader: Arc<dyn Reader>, store: Addr<MessageStore>) {
     loop {
         sleep(if endpoint.is_connected() { WELL } else { DEAF }).await;
-        let Ok(asked) = store.send(Where).await else { return };
-        match reader.after(0, 0, HEAD).await {
-            Ok(page) => {
-                let head = Place { id: page.last_id, rev: page.last_rev };
-                store.do_send(Polled { asked, epoch: page.epoch, head });
-            }
-            Err(LogError::Closed) => return,
-            Err(_) => {}
+        if let Err(LogError::Closed) = look(&*reader, &store).await {
+            return;
         }
     }
+}
+
+/// Tells the store how far the log has come. Returns the id of its newest message.
+async fn look(reader: &dyn Reader, store: &Addr<MessageStore>) -> Result<u64, LogError> {
+    let asked = store.send(Where).await.map_err(|_| LogError::Closed)?;
+    let Page { epoch, first_id, last_id, last_rev, .. } = reader.after(0, 0, HEAD).await?;
+    store.do_send(Polled { asked, epoch, first_id, head: Place { id: last_id, rev: last_rev } });
+    Ok(last_id)
+}
+
+/// Waits until the store has come as far as a message that a client has seen on another node, if the log has.
+pub(super) async fn catch_up(reader: &dyn Reader, store: &Addr<MessageStore>, id: u64) {
+    let caught_up = async {
+        // clients may say anything
+        if look(reader, store).await.is_ok_and(|last_id| id <= last_id)
+            && let Ok(reached) = store.send(Reach(id)).await
+        {
+            // an error means that there is another log now
+            let _ = reached.await;
+        }
+    };
+    // otherwise, it loads what there is
+    let _ = timeout(CATCH_UP, caught_up).await;
 }

@@ -17,6 +17,7 @@
 //! | 8 | flag 2: incarnation of the only node that it is for |
 //! | 8 | flag 4: position of the broadcast, not 0 |
 //! | 2, … | flag 8: key of an event that supersedes earlier ones, behind its length |
+//! | 1, 1 | flag 16: the payload is a user broadcast's event, metadata and bytes; the lengths of the first two |
 //!
 //! Flag 1: the payload is bytes instead of JSON. Fields of further flags come at the end, in the order of the flags, so
 //! a node that does not know a flag reads everything else. A frame of an unknown version, or of an unknown kind, is
@@ -28,7 +29,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
 
 use super::reader::Reader;
-use crate::wire::Payload;
+use crate::wire::{Payload, UserBroadcast};
 
 const MAGIC: u8 = b'H';
 const VERSION: u8 = 1;
@@ -37,7 +38,8 @@ const BINARY: u8 = 1;
 const TO: u8 = 2;
 const POSITION: u8 = 4;
 const LATEST: u8 = 8;
-const KNOWN: u8 = BINARY | TO | POSITION | LATEST;
+const USER: u8 = 16;
+const KNOWN: u8 = BINARY | TO | POSITION | LATEST | USER;
 
 /// Where the number of the frame is.
 const SEQ: std::ops::Range<usize> = 12..20;
@@ -61,11 +63,15 @@ pub enum Kind {
     Disconnect = 8,
     /// The node ends. No payload.
     Bye = 9,
+    /// A [`Fragment`](super::Fragment) of a request, [`Passed`](super::Passed) on to the node that it is for.
+    Pass = 10,
+    /// A [`Fragment`](super::Fragment) of the [`Answer`](super::Answer), for the node that passed the request on.
+    Answer = 11,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Broadcast,
         Self::Heartbeat,
         Self::Delta,
@@ -73,6 +79,8 @@ impl Kind {
         Self::Part,
         Self::Disconnect,
         Self::Bye,
+        Self::Pass,
+        Self::Answer,
     ];
 
     /// The kind of this number.
@@ -118,7 +126,7 @@ impl<S: AsRef<str>> Envelope<S> {
         let short = |text: &str| u16::try_from(text.len()).map_err(|_| TooLong);
         let latest_len = latest.map(short).transpose()?;
         let length = u32::try_from(self.payload.len()).map_err(|_| TooLong)?;
-        let optional = 16 + latest.map_or(0, |latest| 2 + latest.len());
+        let optional = 18 + latest.map_or(0, |latest| 2 + latest.len());
         let mut frame =
             BytesMut::with_capacity(HEADER + topic.len() + event.len() + self.payload.len() + optional);
         frame.put_slice(&[MAGIC, VERSION, self.kind as u8, self.flags()]);
@@ -141,6 +149,9 @@ impl<S: AsRef<str>> Envelope<S> {
             frame.put_u16_le(length);
             frame.put_slice(latest.as_bytes());
         }
+        if let Some((_, event, meta)) = self.payload.as_user() {
+            frame.put_slice(&[event, meta]);
+        }
         Ok(frame)
     }
 
@@ -150,6 +161,7 @@ impl<S: AsRef<str>> Envelope<S> {
             | flag(self.to.is_some(), TO)
             | flag(self.position.is_some(), POSITION)
             | flag(self.latest.is_some(), LATEST)
+            | flag(self.payload.is_user_broadcast(), USER)
     }
 }
 
@@ -199,9 +211,12 @@ impl Envelope<ByteString> {
         } else {
             None
         };
+        let user = if flags & USER != 0 { Some((reader.u8()?, reader.u8()?)) } else { None };
         let text = |bytes, field| ByteString::try_from(bytes).map_err(|_| EnvelopeError::NotUtf8(field));
         let checked = || {
-            let payload = if flags & BINARY != 0 {
+            let payload = if let Some((event, meta)) = user {
+                UserBroadcast::from_parts(payload, event, meta).ok_or(EnvelopeError::UserBroadcast)?
+            } else if flags & BINARY != 0 {
                 Payload::binary(payload)
             } else {
                 Payload::from_json(text(payload, "payload")?.into_bytes())
@@ -254,6 +269,8 @@ pub enum EnvelopeError {
     NotUtf8(&'static str),
     /// The position is 0.
     Position,
+    /// The payload is not a user broadcast of the sizes that are given for it.
+    UserBroadcast,
 }
 
 impl fmt::Display for EnvelopeError {
@@ -266,6 +283,7 @@ impl fmt::Display for EnvelopeError {
             Self::TooMuch(bytes) => write!(f, "{bytes} bytes follow the frame"),
             Self::NotUtf8(field) => write!(f, "the {field} is not UTF-8"),
             Self::Position => f.write_str("the position is 0"),
+            Self::UserBroadcast => f.write_str("the payload is not a user broadcast"),
         }
     }
 }
@@ -277,6 +295,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::wire::IntoPayload;
 
     fn broadcast() -> Envelope<&'static str> {
         Envelope {
@@ -309,12 +328,17 @@ mod tests {
             position: NonZeroU64::new(9),
             latest: Some("k"),
             kind: Kind::Disconnect,
-            ..plain
+            ..plain.clone()
         };
         let head = "4801080fefcdab8967452301 0300000000000000 0030af729a440600 0600 0500 03000000";
         let text = "726f6f6d3a31 73686f7574 010203 0700000000000000 0900000000000000 01006b";
         assert_eq!(hex(&full.encode().unwrap()), format!("{head}{text}").replace(' ', ""));
-        assert_eq!(Kind::ALL.map(|kind| kind as u8), [1, 4, 5, 6, 7, 8, 9]);
+        let user = UserBroadcast::new("é", Payload::binary(vec![1, 2, 3])).unwrap().into_payload().unwrap();
+        let frame = Envelope { payload: user, event: "broadcast", ..plain };
+        let head = "48010111efcdab8967452301 0300000000000000 0030af729a440600 0600 0900 05000000";
+        let text = "726f6f6d3a31 62726f616463617374 c3a9010203 0200";
+        assert_eq!(hex(&frame.encode().unwrap()), format!("{head}{text}").replace(' ', ""));
+        assert_eq!(Kind::ALL.map(|kind| kind as u8), [1, 4, 5, 6, 7, 8, 9, 10, 11]);
     }
 
     #[test]
@@ -346,6 +370,22 @@ mod tests {
     }
 
     #[test]
+    fn a_user_broadcast_whose_sizes_are_not_those_of_its_parts_is_refused() {
+        let user = UserBroadcast {
+            meta: Some(Payload::empty()),
+            ..UserBroadcast::new("é", Payload::binary(vec![1])).unwrap()
+        };
+        let frame = Envelope { payload: user.into_payload().unwrap(), ..broadcast() }.encode().unwrap();
+        assert_eq!(Envelope::decode(frame.clone().freeze()).unwrap().payload.as_binary(), Some(&[1][..]));
+        for (event, meta) in [(1, 3), (2, 4), (2, 1), (2, 255), (255, 255)] {
+            let mut frame = frame.clone();
+            let end = frame.len();
+            frame[end - 2..].copy_from_slice(&[event, meta]);
+            assert_eq!(Envelope::decode(frame.freeze()), Err(EnvelopeError::UserBroadcast), "{event} {meta}");
+        }
+    }
+
+    #[test]
     fn names_that_do_not_fit_are_refused() {
         let long = "x".repeat(65_536);
         let fits = Envelope { topic: &long[1..], event: &long[1..], ..envelope_of(&long) };
@@ -373,6 +413,9 @@ mod tests {
     fn envelopes() -> impl Strategy<Value = Envelope<String>> {
         let payload = prop_oneof![
             any::<Vec<u8>>().prop_map(Payload::binary),
+            ("\\PC{0,30}", any::<Vec<u8>>()).prop_map(|(event, bytes)| {
+                UserBroadcast::new(event, Payload::binary(bytes)).unwrap().into_payload().unwrap()
+            }),
             any::<String>().prop_map(|text| Payload::from_json(text.into_bytes().into())),
         ];
         let head = (prop::sample::select(&Kind::ALL[..]), any::<[u64; 3]>());

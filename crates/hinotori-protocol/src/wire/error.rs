@@ -16,8 +16,10 @@ pub enum DecodeError {
     Name(&'static str),
     /// A ref that is not a string, a number or null.
     Ref,
-    /// A binary message whose first byte is not that of a push.
+    /// A binary message whose first byte is not that of a push, nor of a user broadcast if the socket has them.
     Kind(u8),
+    /// A user broadcast whose payload is neither bytes (0) nor JSON (1).
+    Encoding(u8),
     /// A binary message that is shorter than its own sizes say.
     Truncated {
         /// Bytes that its header and the fields after it need.
@@ -44,6 +46,9 @@ impl fmt::Display for DecodeError {
             Self::Name(field) => write!(f, "expected a string as {field}"),
             Self::Ref => f.write_str("expected a string, a number or null as join_ref and ref"),
             Self::Kind(kind) => write!(f, "binary frame of kind {kind}: expected 0, a push"),
+            Self::Encoding(encoding) => {
+                write!(f, "user broadcast with the encoding {encoding}: expected 0, bytes, or 1, JSON")
+            }
             Self::Truncated { needs, has } => {
                 write!(f, "binary frame truncated: header needs {needs} bytes but the frame has {has}")
             }
@@ -69,6 +74,10 @@ impl From<Fault> for DecodeError {
 pub enum EncodeError {
     /// Version 1 has no binary frames.
     BinaryForVersion1,
+    /// The bytes of a user broadcast, for a socket without user broadcasts.
+    NoUserBroadcasts,
+    /// The bytes of a user broadcast as a reply, or as an event other than [`USER_BROADCAST`](super::USER_BROADCAST).
+    NotABroadcast,
     /// A binary frame has one byte for the length of each field.
     FieldTooLong {
         /// The name of the field.
@@ -82,6 +91,12 @@ impl fmt::Display for EncodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::BinaryForVersion1 => f.write_str("a client of version 1 cannot be sent a binary payload"),
+            Self::NoUserBroadcasts => {
+                f.write_str("a socket without user broadcasts cannot be sent the bytes of one")
+            }
+            Self::NotABroadcast => {
+                f.write_str("the bytes of a user broadcast can only be sent as the event `broadcast`")
+            }
             Self::FieldTooLong { field, length } => {
                 write!(f, "{field} of {length} bytes in a binary message: expected at most 255")
             }

@@ -17,5 +17,8 @@ pub const PHX_ERROR: &str = "phx_error";
 /// Closes a socket when it is broadcast to the socket's id.
 pub const DISCONNECT: &str = "disconnect";
 
+/// The event of user broadcasts: Supabase's name for what their clients send each other.
+pub const USER_BROADCAST: &str = "broadcast";
+
 /// Bytes that a ref, a topic or an event may have. Binary frames allow 255; clients use far fewer.
 pub const MAX_NAME: usize = 1024;

@@ -149,10 +149,23 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The end of the value that begins at `at`.
-fn value(json: &[u8], mut at: usize) -> Result<usize, Fault> {
-    // the array or the object around it is a level too
-    let mut depth = 1;
+/// The end of the value that begins at `at`, within an array or an object, which is a level too.
+fn value(json: &[u8], at: usize) -> Result<usize, Fault> {
+    value_within::<1>(json, at)
+}
+
+/// Checks a text that is one value, which will be a field of a message's payload: within two levels.
+pub(super) fn check_field(text: &str) -> Result<(), Fault> {
+    let json = text.as_bytes();
+    match token(json, value_within::<2>(json, 0)?) {
+        (_, at) if at == json.len() => Ok(()),
+        (_, at) => Err(Fault::Syntax { at }),
+    }
+}
+
+/// The end of the value that begins at `at`, within so many levels.
+fn value_within<const LEVELS: usize>(json: &[u8], mut at: usize) -> Result<usize, Fault> {
+    let mut depth = LEVELS;
     // one bit per level, the innermost lowest: whether it is an object
     let mut objects = 0_u128;
     loop {
@@ -185,7 +198,7 @@ fn value(json: &[u8], mut at: usize) -> Result<usize, Fault> {
         };
         // a value has ended, or an empty array or object was opened: what ends with it?
         loop {
-            if depth == 1 {
+            if depth == LEVELS {
                 return Ok(at);
             }
             let is_object = objects & 1 == 1;

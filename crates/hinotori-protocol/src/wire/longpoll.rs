@@ -46,7 +46,7 @@ pub fn lines(body: &Bytes) -> impl Iterator<Item = Bytes> {
 pub fn part(serializer: Serializer, line: &Bytes) -> Result<Part, NotBase64> {
     let opening = match serializer {
         Serializer::V1 => b'{',
-        Serializer::V2 => b'[',
+        Serializer::V2 | Serializer::V2User => b'[',
     };
     if line.first() == Some(&opening) {
         return Ok(Part::Text(line.clone()));

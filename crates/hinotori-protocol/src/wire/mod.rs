@@ -24,12 +24,14 @@ mod serializer;
 mod share;
 mod topic;
 mod typed;
+mod user_broadcast;
 mod v1;
 mod v2;
 
 pub use error::{DecodeError, EncodeError};
 pub use event::{
     DISCONNECT, HEARTBEAT, MAX_NAME, PHOENIX, PHX_CLOSE, PHX_ERROR, PHX_JOIN, PHX_LEAVE, PHX_REPLY,
+    USER_BROADCAST,
 };
 pub use frame::{CloseCode, Frame, Opcode};
 pub use json::{Fault, MAX_DEPTH};
@@ -40,3 +42,4 @@ pub use payload::{IntoPayload, InvalidPayload, Payload, PayloadError};
 pub use serializer::Serializer;
 pub use topic::{InvalidPattern, Pattern};
 pub use typed::EventError;
+pub use user_broadcast::UserBroadcast;

@@ -21,7 +21,7 @@ pub fn decode(serializer: Serializer, text: &[u8]) -> Option<Message> {
     }
     let [join_ref, reference, topic, event, payload] = match serializer {
         Serializer::V1 => v1(raw.get())?,
-        Serializer::V2 => *from_str::<Vec<&RawValue>>(raw.get()).ok()?.first_chunk()?,
+        Serializer::V2 | Serializer::V2User => *from_str::<Vec<&RawValue>>(raw.get()).ok()?.first_chunk()?,
     };
     Some(Message {
         join_ref: reference_of(join_ref.get())?,

@@ -35,6 +35,12 @@ enum Kind {
     /// The same, in the pieces of a [`PayloadList`](super::PayloadList), and its length.
     List(Arc<[Bytes]>, usize),
     Binary(Bytes),
+    /// The bytes of a user broadcast, behind its event and its metadata, as they are in a frame.
+    User {
+        parts: Bytes,
+        event: u8,
+        meta: u8,
+    },
 }
 
 impl Payload {
@@ -52,6 +58,25 @@ impl Payload {
     /// `json`, which the caller knows to be well formed.
     pub(crate) fn from_json(json: Bytes) -> Self {
         Self(Kind::Json(json))
+    }
+
+    /// The user event and the metadata, of these sizes, and the bytes, which the caller has checked.
+    pub(super) fn user(parts: Bytes, event: u8, meta: u8) -> Self {
+        Self(Kind::User { parts, event, meta })
+    }
+
+    /// The parts of a user broadcast with bytes, and the sizes of the first two.
+    pub(crate) fn as_user(&self) -> Option<(&Bytes, u8, u8)> {
+        match &self.0 {
+            Kind::User { parts, event, meta } => Some((parts, *event, *meta)),
+            Kind::Json(_) | Kind::List(..) | Kind::Binary(_) => None,
+        }
+    }
+
+    /// Whether these are the bytes of a [`UserBroadcast`](super::UserBroadcast). One whose payload is JSON is JSON itself.
+    #[must_use]
+    pub fn is_user_broadcast(&self) -> bool {
+        self.as_user().is_some()
     }
 
     /// Pieces that are well-formed JSON together.
@@ -76,7 +101,7 @@ impl Payload {
         match &self.0 {
             Kind::Json(json) => Some(Cow::Borrowed(json)),
             Kind::List(pieces, _) => Some(Cow::Owned(pieces.concat())),
-            Kind::Binary(_) => None,
+            Kind::Binary(_) | Kind::User { .. } => None,
         }
     }
 
@@ -86,21 +111,25 @@ impl Payload {
         self.as_binary().is_none()
     }
 
-    /// The bytes of a binary payload.
+    /// The bytes of a binary payload or of a user broadcast.
     #[must_use]
     pub fn as_binary(&self) -> Option<&[u8]> {
         match &self.0 {
             Kind::Json(_) | Kind::List(..) => None,
             Kind::Binary(bytes) => Some(bytes),
+            Kind::User { parts, event, meta } => parts.get(usize::from(*event) + usize::from(*meta)..),
         }
     }
 
-    /// The bytes of a binary payload, shared.
+    /// The same bytes, shared.
     #[must_use]
     pub fn to_binary(&self) -> Option<Bytes> {
         match &self.0 {
             Kind::Json(_) | Kind::List(..) => None,
             Kind::Binary(bytes) => Some(bytes.clone()),
+            Kind::User { parts, event, meta } => {
+                Some(parts.slice(usize::from(*event) + usize::from(*meta)..))
+            }
         }
     }
 
@@ -123,7 +152,9 @@ impl Payload {
     /// The payload as it is sent, in its pieces.
     pub(crate) fn pieces(&self) -> &[Bytes] {
         match &self.0 {
-            Kind::Json(bytes) | Kind::Binary(bytes) => std::slice::from_ref(bytes),
+            Kind::Json(bytes) | Kind::Binary(bytes) | Kind::User { parts: bytes, .. } => {
+                std::slice::from_ref(bytes)
+            }
             Kind::List(pieces, _) => pieces,
         }
     }
@@ -133,10 +164,10 @@ impl Payload {
         matches!(self.0, Kind::List(..))
     }
 
-    /// The length in bytes of the JSON text or the binary payload.
+    /// The length in bytes of the JSON text or the binary payload. A user broadcast's event and metadata count too.
     pub fn len(&self) -> usize {
         match &self.0 {
-            Kind::Json(bytes) | Kind::Binary(bytes) => bytes.len(),
+            Kind::Json(bytes) | Kind::Binary(bytes) | Kind::User { parts: bytes, .. } => bytes.len(),
             Kind::List(_, length) => *length,
         }
     }
@@ -151,7 +182,7 @@ impl Payload {
         match &self.0 {
             Kind::Json(json) => json.trim_ascii_start().starts_with(b"{"),
             Kind::List(..) => true,
-            Kind::Binary(_) => false,
+            Kind::Binary(_) | Kind::User { .. } => false,
         }
     }
 }
@@ -160,7 +191,11 @@ impl Payload {
 impl PartialEq for Payload {
     fn eq(&self, other: &Self) -> bool {
         let bytes = |payload: &Self| payload.pieces().concat();
-        self.is_json() == other.is_json() && self.len() == other.len() && bytes(self) == bytes(other)
+        let sizes = |payload: &Self| payload.as_user().map(|(_, event, meta)| (event, meta));
+        self.is_json() == other.is_json()
+            && sizes(self) == sizes(other)
+            && self.len() == other.len()
+            && bytes(self) == bytes(other)
     }
 }
 
@@ -268,10 +303,17 @@ pub enum PayloadError {
     Encode(serde_json::Error),
     /// The payload of a push or a broadcast is not a JSON object or bytes, which clients expect.
     NotAnObject,
-    /// An element of a [`PayloadList`](super::PayloadList) is not JSON.
+    /// An element of a [`PayloadList`](super::PayloadList), or another part of JSON, is a binary payload.
     NotJson,
     /// The channel has not been joined yet: nothing can be pushed or broadcast from `join`.
     NotJoined,
+    /// A field of a [`UserBroadcast`](super::UserBroadcast) with bytes has a size of one byte.
+    FieldTooLong {
+        /// `event` or `meta`.
+        field: &'static str,
+        /// Its length in bytes.
+        length: usize,
+    },
 }
 
 impl fmt::Display for PayloadError {
@@ -281,7 +323,10 @@ impl fmt::Display for PayloadError {
             Self::NotAnObject => {
                 f.write_str("expected a JSON object or bytes as the payload of a push or broadcast")
             }
-            Self::NotJson => f.write_str("expected JSON as an element of a list, got a binary payload"),
+            Self::NotJson => f.write_str("expected JSON as a part of JSON, got a binary payload"),
+            Self::FieldTooLong { field, length } => {
+                write!(f, "{field} of {length} bytes in a user broadcast with bytes: expected at most 255")
+            }
             Self::NotJoined => f.write_str("nothing can be sent from join; send yourself a message instead"),
         }
     }
@@ -291,7 +336,7 @@ impl Error for PayloadError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Encode(error) => Some(error),
-            Self::NotAnObject | Self::NotJson | Self::NotJoined => None,
+            Self::NotAnObject | Self::NotJson | Self::NotJoined | Self::FieldTooLong { .. } => None,
         }
     }
 }

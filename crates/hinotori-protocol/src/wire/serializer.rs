@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use super::{DecodeError, EncodeError, Frame, Message, Outgoing, binary, v1, v2};
+use super::{DecodeError, EncodeError, Frame, Message, Outgoing, binary, user_broadcast, v1, v2};
 
 /// The version of the format that a socket speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub enum Serializer {
     V1,
     /// Arrays with a join_ref, and binary frames.
     V2,
+    /// The same, and the user broadcasts of Supabase's clients.
+    V2User,
 }
 
 impl Serializer {
@@ -26,6 +28,15 @@ impl Serializer {
         }
     }
 
+    /// The same version with user broadcasts, which version 1 does not have.
+    #[must_use]
+    pub fn with_user_broadcasts(self) -> Self {
+        match self {
+            Self::V1 => Self::V1,
+            Self::V2 | Self::V2User => Self::V2User,
+        }
+    }
+
     /// Decodes a text message.
     ///
     /// # Errors
@@ -33,7 +44,7 @@ impl Serializer {
     pub fn decode_text(self, text: &ByteString) -> Result<Message, DecodeError> {
         match self {
             Self::V1 => v1::decode(text),
-            Self::V2 => v2::decode(text),
+            Self::V2 | Self::V2User => v2::decode(text),
         }
     }
 
@@ -47,7 +58,8 @@ impl Serializer {
                 let text = ByteString::try_from(data.clone()).map_err(|_| DecodeError::Utf8("message"))?;
                 self.decode_text(&text)
             }
-            Self::V2 => binary::decode(data),
+            Self::V2User if user_broadcast::is_one(data) => user_broadcast::decode(data),
+            Self::V2 | Self::V2User => binary::decode(data),
         }
     }
 
@@ -60,8 +72,10 @@ impl Serializer {
         | Outgoing::Push { payload, .. }
         | Outgoing::Broadcast { payload, .. }) = message;
         match (self, payload.is_json()) {
-            (Self::V2, true) => Ok(v2::encode(message, payload)),
-            (Self::V2, false) => binary::encode(message, payload),
+            (Self::V2 | Self::V2User, true) => Ok(v2::encode(message, payload)),
+            (Self::V2User, false) if payload.is_user_broadcast() => user_broadcast::encode(message, payload),
+            (Self::V2, false) if payload.is_user_broadcast() => Err(EncodeError::NoUserBroadcasts),
+            (Self::V2 | Self::V2User, false) => binary::encode(message, payload),
             (Self::V1, true) => Ok(v1::encode(message, payload)),
             (Self::V1, false) => Err(EncodeError::BinaryForVersion1),
         }

@@ -124,6 +124,45 @@ impl<C: Channel> Context<C> {
         self.membership.topic()
     }
 
+    /// The topic of the server to which the channel's client is subscribed: [`topic`](Self::topic), in its
+    /// [scope](Self::scope) if there is one. Pass it to [`Presence::list`](crate::Presence::list).
+    #[must_use]
+    pub fn pubsub_topic(&self) -> &str {
+        self.membership.pubsub_topic()
+    }
+
+    /// Puts the channel's topic into a scope, in `join`. Channels of one topic in different scopes hear nothing of each
+    /// other, though all their clients call it the same: a public and a private room of one name, say, or that name in two
+    /// tenants. The channel's own broadcasts and presences then belong to the scope. Others name it by
+    /// [`scoped_topic`](crate::scoped_topic).
+    ///
+    /// Call it before [`recover`](Self::recover). Once the client is subscribed it does nothing, and nor does a second scope.
+    ///
+    /// ```
+    /// # use hinotori::{Channel, ConnectInfo, Context, Join, Params, Payload, Refused, Routes, SocketHandler};
+    /// # struct UserSocket { tenant: String }
+    /// # impl SocketHandler for UserSocket {
+    /// #     async fn connect(_: &Params, _: &ConnectInfo<'_>) -> Result<Self, Refused> { Err(Refused::because("no")) }
+    /// #     fn channels(routes: &mut Routes<Self>) { routes.channel::<Room>("room:*"); }
+    /// # }
+    /// # struct Room;
+    /// # impl Channel for Room {
+    /// #     type Socket = UserSocket;
+    /// #     type Info = ();
+    /// async fn join(_topic: &str, _payload: Payload, cx: &mut Context<Self>) -> hinotori::Result<Join<Self>> {
+    ///     let tenant = cx.socket().tenant.clone();
+    ///     cx.scope(&tenant);
+    ///     Join::ok(Self)
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    /// If the scope has a character NUL.
+    pub fn scope(&mut self, scope: &str) {
+        self.membership.scope(scope);
+    }
+
     /// The socket, as created by its `connect` (the socket's assigns in Phoenix).
     #[must_use]
     pub fn socket(&self) -> &C::Socket {
@@ -186,7 +225,7 @@ impl<C: Channel> Context<C> {
     /// Same as [`Context::push`].
     pub fn broadcast(&self, event: &str, payload: impl IntoPayload) -> std::result::Result<(), PayloadError> {
         self.assert_joined()?;
-        self.pubsub().broadcast(self.topic(), event, payload)
+        self.pubsub().broadcast(self.pubsub_topic(), event, payload)
     }
 
     /// Sends an event to everyone who has joined the topic except this client.
@@ -199,7 +238,7 @@ impl<C: Channel> Context<C> {
         payload: impl IntoPayload,
     ) -> std::result::Result<(), PayloadError> {
         self.assert_joined()?;
-        self.pubsub().broadcast_from(self, self.topic(), event, payload)
+        self.pubsub().broadcast_from(self, self.pubsub_topic(), event, payload)
     }
 
     /// Subscribes the channel itself to a topic, whether or not the socket serves that topic. Every broadcast there,
@@ -293,7 +332,7 @@ impl<C: Channel> Context<C> {
         payload: impl IntoPayload,
     ) -> std::result::Result<(), PayloadError> {
         self.assert_joined()?;
-        self.pubsub().broadcast_latest_from(self, key, self.topic(), event, payload)
+        self.pubsub().broadcast_latest_from(self, key, self.pubsub_topic(), event, payload)
     }
 
     /// Begins a recovery, in `join`: reads from the join's payload where the client stopped reading, and from now on

@@ -126,6 +126,11 @@ impl Membership {
         &self.request.topic
     }
 
+    /// The topic of the server that it is subscribed to.
+    pub(crate) fn pubsub_topic(&self) -> &str {
+        self.further.get().and_then(|further| further.scoped()).unwrap_or(self.topic())
+    }
+
     /// The connection's name in the log.
     pub(crate) fn conn(&self) -> Conn<'_> {
         self.line.conn()
@@ -174,7 +179,7 @@ impl Membership {
 
     fn subscribe(self: &Rc<Self>, local: &Local) {
         if !self.muted.get() && !self.subscribed.replace(true) {
-            local.subscribe(self.topic(), self.key(), self.subscriber(self.topic()));
+            local.subscribe(self.pubsub_topic(), self.key(), self.subscriber(self.pubsub_topic()));
         }
     }
 
@@ -324,7 +329,7 @@ impl Membership {
         self.muted.set(true);
         self.line.forget_latest(self.id());
         if self.subscribed.replace(false) {
-            self.line.local().unsubscribe(self.topic(), self.key());
+            self.line.local().unsubscribe(self.pubsub_topic(), self.key());
         }
         self.end_further();
     }

@@ -223,7 +223,7 @@ impl<C: Channel> Task<C> {
     async fn heard(&mut self, channel: &mut C, broadcast: Arc<Broadcast>) -> Outcome<Result<()>> {
         let Broadcast { topic, event, payload, .. } = &*broadcast;
         let (payload, context) = (payload.clone(), &mut self.context);
-        let outcome = if topic == self.membership.topic() {
+        let outcome = if topic == self.membership.pubsub_topic() {
             let callback = channel.handle_out(event, payload, context);
             let callback = span(&self.membership, "handle_out", Some(event)).around(callback);
             guard::<C, _>(&self.membership, callback).await

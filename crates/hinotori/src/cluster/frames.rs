@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use bytestring::ByteString;
 use hinotori_protocol::{
-    cluster::{Arrival, Envelope, EnvelopeError, Heartbeat, Kind},
+    cluster::{Arrival, Envelope, EnvelopeError, Fragment, Heartbeat, Kind},
     presence::{Delta, Part},
 };
 
@@ -31,6 +31,7 @@ impl Sink for Cluster {
         self.outward.set_up(true);
         self.others().next_beat = Duration::ZERO;
         self.sooner.notify_one();
+        self.passing.changed();
     }
 
     fn down(&self, why: Why) {
@@ -39,6 +40,8 @@ impl Sink for Cluster {
         others.why = why.to_string();
         let events = others.nodes.down(self.now());
         self.handle(&mut others, events);
+        drop(others);
+        self.passing.down();
     }
 }
 
@@ -70,6 +73,8 @@ impl Cluster {
             Kind::Delta => self.delta_arrived(&mut others, frame),
             Kind::Part => self.part_arrived(&mut others, frame),
             Kind::Request => self.askers.add(frame.incarnation, frame.topic),
+            // a client need not wait until this node has heard of the one that passes its request on
+            Kind::Pass | Kind::Answer => self.fragment_arrived(&mut others, frame),
         }
     }
 
@@ -150,6 +155,24 @@ impl Cluster {
                 others.requests.postpone(self.now(), frame.incarnation, &frame.topic);
             }
             None => self.hops.dropped(Unsent::Malformed),
+        }
+    }
+
+    fn fragment_arrived(&self, others: &mut Others, frame: Frame) {
+        let from = frame.incarnation;
+        let Some(fragment) = frame.payload.to_binary().and_then(Fragment::decode) else {
+            return self.hops.dropped(Unsent::Malformed);
+        };
+        let taken = if frame.kind == Kind::Answer {
+            self.passing.answered(self.now(), from, fragment)
+        } else if self.passing.is_arriving(from, fragment.id) || others.heard(from).passed.is_new(fragment.id)
+        {
+            self.passing.requested(self.now(), from, fragment)
+        } else {
+            Err(Unsent::Double)
+        };
+        if let Err(why) = taken {
+            self.hops.dropped(why);
         }
     }
 

@@ -15,6 +15,7 @@
 //! |---|---|
 //! | broadcasts of an [`Endpoint`](crate::Endpoint), a [`PubSub`](crate::PubSub) or a channel | at most once, in the order of each sending node; [`local_broadcast`](crate::Endpoint::local_broadcast) stays here |
 //! | [`Presence`](crate::Presence) | within milliseconds; what was lost is noticed by the next heartbeat and asked for |
+//! | requests of [long polls](crate::SocketOptions::longpoll) that reach another node than their session's | passed on to it; their clients notice nothing |
 //! | [`Endpoint::disconnect`](crate::Endpoint::disconnect), and any broadcast of `disconnect` | at least once; repeated until every node has it, for 10 minutes |
 //!
 //! Local delivery never waits for an engine. Without a connection, broadcasts to other nodes are dropped and counted.
@@ -30,6 +31,7 @@ mod backoff;
 mod frames;
 mod others;
 mod outward;
+mod passing;
 mod queue;
 mod runner;
 mod slices;
@@ -47,6 +49,7 @@ pub use backoff::Backoff;
 use bytes::Bytes;
 use bytestring::ByteString;
 use hinotori_protocol::cluster::{Envelope, Event, Heartbeat, Kind, Leaving};
+pub(crate) use passing::{Outcome, Serve};
 pub use queue::{Queue, To};
 pub(crate) use slices::Sliced;
 use tokio::sync::{Notify, watch};
@@ -54,6 +57,7 @@ use tokio::sync::{Notify, watch};
 use self::{
     others::Others,
     outward::Outward,
+    passing::Passing,
     slices::{Askers, Slices},
 };
 use crate::{
@@ -82,6 +86,7 @@ pub(crate) struct Cluster {
     others: Mutex<Others>,
     slices: Slices,
     askers: Askers,
+    passing: Passing,
     /// Set before anything arrives.
     pubsub: OnceLock<WeakPubSub>,
     inflow: Arc<Inflow>,
@@ -111,6 +116,7 @@ impl Cluster {
             others: Mutex::new(Others::new(Duration::ZERO)),
             slices: Slices::default(),
             askers: Askers::default(),
+            passing: Passing::default(),
             pubsub: OnceLock::new(),
             inflow: Inflow::new(INFLOW),
             hops,
@@ -233,6 +239,7 @@ impl Cluster {
                 Event::Left(node, leaving) => self.left(others, node, leaving),
                 Event::Hearing => {
                     log::info!("event=cluster step=up node={} id={}", Quoted(&self.me.name), self.me.id);
+                    others.hearing_since = self.now();
                     self.hops.is_up(true);
                 }
                 Event::Deaf => {
@@ -247,6 +254,7 @@ impl Cluster {
             }
         }
         self.hops.nodes(others.nodes.others().count() + 1);
+        self.passing.changed();
     }
 
     fn left(&self, others: &mut Others, node: u64, leaving: Leaving) {
@@ -259,6 +267,7 @@ impl Cluster {
         log::log!(level, "event=node step=left id={} why={}", NodeId(node), Quoted(why));
         others.requests.left(node);
         self.slices.left(node);
+        self.passing.left(node);
     }
 
     /// Time since the start, as heartbeats count it.

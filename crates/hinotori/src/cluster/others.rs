@@ -13,6 +13,8 @@ const HEARD: usize = 1_024;
 pub(super) struct Others {
     pub(super) nodes: Nodes,
     pub(super) requests: Requests,
+    /// Since when this node hears itself, if it does.
+    pub(super) hearing_since: Duration,
     /// When the next heartbeat is due.
     pub(super) next_beat: Duration,
     /// How many heartbeats this node has sent: a node with fewer is younger.
@@ -29,6 +31,8 @@ pub(super) struct Others {
 pub(super) struct Heard {
     pub(super) broadcasts: Lane,
     pub(super) disconnects: Received,
+    /// The requests that it has passed on, each of which is carried out once.
+    pub(super) passed: Received,
 }
 
 impl Others {
@@ -36,6 +40,7 @@ impl Others {
         Self {
             nodes: Nodes::new(now),
             requests: Requests::default(),
+            hearing_since: now,
             next_beat: now,
             beats: 0,
             why: "not connected yet".to_owned(),

@@ -31,7 +31,7 @@ pub(super) struct Outward {
 #[derive(Default)]
 struct Lanes {
     /// The last number of each kind.
-    last: [u64; 1 + Kind::Bye as usize],
+    last: [u64; 1 + Kind::Answer as usize],
     kept: Kept,
 }
 
@@ -71,11 +71,15 @@ impl Outward {
         }
     }
 
-    /// Sends a frame to all nodes, or to the one that it is for. `now` is only needed for what is kept.
-    pub(super) fn send(&self, now: Duration, envelope: Envelope<&str>) {
+    /// Sends a frame to all nodes, or to the one that it is for. `now` is only needed for what is kept. Returns whether it
+    /// is queued.
+    pub(super) fn send(&self, now: Duration, envelope: Envelope<&str>) -> bool {
         let (kind, to) = (envelope.kind, envelope.to.map(NodeId));
         let envelope = Envelope { incarnation: self.incarnation, sent_at: micros(), ..envelope };
-        let Ok(mut frame) = envelope.encode() else { return self.hops.dropped(Unsent::TooLong) };
+        let Ok(mut frame) = envelope.encode() else {
+            self.hops.dropped(Unsent::TooLong);
+            return false;
+        };
         let mut lanes = self.lanes();
         let seq = &mut lanes.last[kind as usize];
         // counted even if it is refused, so that the others notice that it is missing
@@ -85,13 +89,15 @@ impl Outward {
         if kind == Kind::Disconnect {
             lanes.kept.keep(now, seq, frame.clone());
         }
-        self.publish(to, frame);
+        self.publish(to, frame)
     }
 
     /// Sends disconnects again to a node that has them up to a number.
     pub(super) fn repeat(&self, now: Duration, to: NodeId, up_to: u64) {
         let missing: Vec<Bytes> = self.lanes().kept.missing(now, up_to).cloned().collect();
-        missing.into_iter().for_each(|frame| self.publish(Some(to), frame));
+        for frame in missing {
+            self.publish(Some(to), frame);
+        }
     }
 
     pub(super) fn counts(&self, now: Duration) -> Counts {
@@ -103,9 +109,10 @@ impl Outward {
         }
     }
 
-    fn publish(&self, to: Option<NodeId>, frame: Bytes) {
+    fn publish(&self, to: Option<NodeId>, frame: Bytes) -> bool {
         if !self.is_up() {
-            return self.hops.dropped(Unsent::Down);
+            self.hops.dropped(Unsent::Down);
+            return false;
         }
         let published = match to {
             None => self.adapter.publish(frame),
@@ -115,6 +122,7 @@ impl Outward {
             Ok(()) => self.hops.sent(),
             Err(super::Full) => self.hops.dropped(Unsent::Full),
         }
+        published.is_ok()
     }
 
     fn lanes(&self) -> MutexGuard<'_, Lanes> {

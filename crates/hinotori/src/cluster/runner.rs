@@ -32,6 +32,7 @@ pub(super) fn start(cluster: Arc<Cluster>) {
                 () = connect(&cluster) => {}
                 () = work(&cluster) => {}
                 () = answer(&cluster) => {}
+                () = cluster.answer_requests() => {}
                 () = end(&cluster) => {}
             }
         });

@@ -7,7 +7,7 @@ use tokio::time::{sleep, timeout};
 
 use super::*;
 use crate::{
-    Endpoint, Subscription,
+    Endpoint, Subscription, UserBroadcast,
     testing::adapter::{Faults, Hub, Memory},
 };
 
@@ -135,12 +135,16 @@ async fn bytes_and_events_that_supersede_others_arrive_as_such_and_the_sender_is
     a.pubsub().broadcast_latest("key", "t", "price", json!({ "n": 1 })).unwrap();
     let position = std::num::NonZeroU64::new(7).unwrap();
     a.pubsub().broadcast_at(position, "t", "post", json!({ "n": 2 })).unwrap();
+    let user = UserBroadcast::new("user event", Payload::binary(vec![0, 255])).unwrap();
+    a.broadcast("t", "broadcast", user.clone()).unwrap();
     for subscription in [&mut other, &mut far] {
         let bytes = subscription.recv().await.unwrap().unwrap();
         assert_eq!((bytes.topic(), bytes.event()), ("t", "e"));
         assert_eq!(bytes.payload().as_binary(), Some(&[0, 255][..]));
         assert_eq!(subscription.recv().await.unwrap().unwrap().latest.as_deref(), Some("key"));
         assert_eq!(subscription.recv().await.unwrap().unwrap().position(), Some(position));
+        let heard = subscription.recv().await.unwrap().unwrap();
+        assert_eq!(UserBroadcast::read(heard.payload()), Ok(user.clone()));
     }
     assert_eq!(next(&mut own).await.0, "price");
 }

@@ -1,8 +1,14 @@
 //! Settings hold for every clone; endpoints of one process have nothing in common.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
-use crate::{Drainer, Endpoint, node::Node};
+use crate::{Check, Drainer, Endpoint, node::Node};
 
 const DRAINER: Drainer = Drainer {
     grace: Duration::from_millis(1),
@@ -27,6 +33,29 @@ fn each_setting_holds_for_every_clone_and_for_no_other_endpoint() {
     }
     for endpoint in [&plain.clone(), &plain, &Endpoint::new(), &Endpoint::default()] {
         assert_eq!((seats(endpoint, 3), endpoint.drainer()), (3, Drainer::default()), "{endpoint:?}");
+    }
+}
+
+#[actix_web::test]
+async fn readyz_tells_of_what_the_application_needs_and_is_503_without_what_is_required() {
+    use actix_web::{App, test};
+
+    let state = Arc::new([true, true].map(AtomicBool::new));
+    let [database, cache] = [0, 1].map(|which| {
+        let state = state.clone();
+        Check::new(["database", "cache"][which], move || state[which].load(Relaxed))
+    });
+    let endpoint = Endpoint::builder().check(database.required()).check(cache).build();
+    let app = test::init_service(App::new().configure(endpoint.ops())).await;
+    for (is_up, status, body) in [
+        ([true, true], 200, "ready\ndatabase up\ncache up\n"),
+        ([true, false], 200, "ready\ndatabase up\ncache down\n"),
+        ([false, true], 503, "not ready\ndatabase down\ncache up\n"),
+        ([true, true], 200, "ready\ndatabase up\ncache up\n"),
+    ] {
+        state.iter().zip(is_up).for_each(|(state, is_up)| state.store(is_up, Relaxed));
+        let response = test::call_service(&app, test::TestRequest::get().uri("/readyz").to_request()).await;
+        assert_eq!((response.status().as_u16(), test::read_body(response).await), (status, body.into()));
     }
 }
 

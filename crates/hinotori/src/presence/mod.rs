@@ -131,7 +131,7 @@ impl Presence {
         key: &str,
         meta: impl Serialize,
     ) -> Result<(), PresenceError> {
-        self.track_on(cx, cx.topic(), key, meta).await
+        self.track_on(cx, cx.pubsub_topic(), key, meta).await
     }
 
     /// Tracks a channel on any topic, joined by the channel or not (Phoenix's `track(pid, topic, key, meta)`). A
@@ -190,7 +190,7 @@ impl Presence {
         key: &str,
         change: impl FnOnce(&mut serde_json::Map<String, Value>),
     ) -> Result<(), PresenceError> {
-        self.update_on(cx, cx.topic(), key, change)
+        self.update_on(cx, cx.pubsub_topic(), key, change)
     }
 
     /// Changes the meta of a channel that is tracked on any topic.
@@ -209,7 +209,7 @@ impl Presence {
 
     /// Stops tracking a channel under a key; does nothing if it is not tracked. Returns before the diff is broadcast.
     pub fn untrack<C: Channel>(&self, cx: &Context<C>, key: &str) {
-        self.untrack_on(cx, cx.topic(), key);
+        self.untrack_on(cx, cx.pubsub_topic(), key);
     }
 
     /// Stops tracking a channel on any topic.

@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU64, sync::OnceLock, time::Instant};
 
-use super::SubscriberKey;
+use super::{SubscriberKey, scope::on_wire};
 use crate::{
     telemetry::Quoted,
     wire::{Frame, Outgoing, Payload, Serializer, compression::Window},
@@ -23,6 +23,8 @@ pub struct Broadcast {
     pub(super) made: Instant,
     v1: Forms,
     v2: Forms,
+    /// For sockets with user broadcasts, if it is one that only they can be sent.
+    user: Option<Box<Forms>>,
 }
 
 /// The frame of one version, created when it is first needed.
@@ -34,7 +36,7 @@ struct Forms {
 }
 
 impl Broadcast {
-    /// The topic that it was broadcast to.
+    /// The topic that it was broadcast to, with its [scope](super::scoped_topic) if it has one.
     #[must_use]
     pub fn topic(&self) -> &str {
         &self.topic
@@ -60,9 +62,10 @@ impl Broadcast {
 
     pub(crate) fn new(topic: &str, event: &str, payload: Payload, from: Option<SubscriberKey>) -> Self {
         let (v1, v2) = (Forms::default(), Forms::default());
+        let user = payload.is_user_broadcast().then(Box::default);
         let made = Instant::now();
         let (topic, event) = (topic.to_owned(), event.to_owned());
-        Self { topic, event, payload, from, latest: None, position: None, made, v1, v2 }
+        Self { topic, event, payload, from, latest: None, position: None, made, v1, v2, user }
     }
 
     pub(crate) fn at(self, position: Option<NonZeroU64>) -> Self {
@@ -84,6 +87,7 @@ impl Broadcast {
         let forms = match serializer {
             Serializer::V1 => &self.v1,
             Serializer::V2 => &self.v2,
+            Serializer::V2User => self.user.as_deref().unwrap_or(&self.v2),
         };
         let plain = forms.plain.get_or_init(|| self.encode(serializer)).as_ref()?;
         let Some(window) = window else { return Some(plain) };
@@ -94,6 +98,11 @@ impl Broadcast {
 
     fn encode(&self, serializer: Serializer) -> Option<Frame> {
         let Self { topic, event, payload, .. } = self;
+        // a client may send any number of them, and it is known that some receivers cannot have them
+        if payload.is_user_broadcast() && serializer != Serializer::V2User {
+            return None;
+        }
+        let topic = on_wire(topic);
         serializer
             .encode(Outgoing::Broadcast { topic, event, payload })
             .inspect_err(|error| {

@@ -11,6 +11,7 @@
 mod broadcast;
 mod inflow;
 mod local;
+mod scope;
 mod spared;
 mod subscription;
 
@@ -31,6 +32,8 @@ pub use broadcast::Broadcast;
 pub(crate) use inflow::{Inflow, Ticket};
 use local::Queued;
 pub(crate) use local::{Local, Subscriber, Writer};
+pub(crate) use scope::is_scoped;
+pub use scope::scoped_topic;
 pub(crate) use spared::Keyed;
 pub use spared::Spared;
 use subscription::Listeners;

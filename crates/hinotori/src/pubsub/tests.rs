@@ -13,7 +13,10 @@ use actix_web::rt::System;
 use serde_json::json;
 
 use super::*;
-use crate::wire::{Serializer, compression::Window};
+use crate::{
+    Payload, UserBroadcast,
+    wire::{Serializer, compression::Window},
+};
 
 fn pubsub() -> PubSub {
     PubSub::new(Arc::new(Telemetry::new()), None)
@@ -113,6 +116,47 @@ async fn a_broadcast_is_compressed_once_for_each_version_and_window_and_not_if_i
     assert_eq!(forms(&places(&a, 0)), 8);
     pubsub.broadcast("t", "e", json!({ "text": "once" })).unwrap();
     assert_eq!(forms(&places(&a, 1)), 2);
+}
+
+#[actix_web::test]
+async fn the_bytes_of_a_user_broadcast_are_for_sockets_that_have_them_and_encoded_once() {
+    let pubsub = pubsub();
+    let ((a, _), (b, _)) = (Ear::subscribed(&pubsub, "t"), Ear::subscribed(&pubsub, "t"));
+    let bytes = UserBroadcast::new("e", Payload::binary(vec![7])).unwrap();
+    pubsub.broadcast("t", "broadcast", bytes).unwrap();
+    pubsub.broadcast("t", "broadcast", UserBroadcast::new("e", 7).unwrap()).unwrap();
+    let frame = |ear: &Ear, at: usize, serializer| {
+        let frame = ear.heard.borrow()[at].frame(serializer, None)?.whole().unwrap().clone();
+        Some((frame.as_ptr(), frame))
+    };
+    for serializer in [Serializer::V1, Serializer::V2] {
+        assert_eq!(frame(&a, 0, serializer), None, "{serializer:?}");
+    }
+    let (at, sent) = frame(&a, 0, Serializer::V2User).unwrap();
+    assert_eq!(&sent[2..], b"\x04\x01\x01\0\0te\x07");
+    assert_eq!(frame(&b, 0, Serializer::V2User).unwrap().0, at);
+    let (at, sent) = frame(&a, 1, Serializer::V2User).unwrap();
+    let text = br#"[null,null,"t","broadcast",{"type":"broadcast","event":"e","payload":7}]"#;
+    assert_eq!(&sent[2..], text);
+    assert_eq!(frame(&b, 1, Serializer::V2).unwrap().0, at, "JSON is the same with and without");
+}
+
+#[actix_web::test]
+async fn a_topic_is_sent_without_its_scope() {
+    let pubsub = pubsub();
+    let topic = scoped_topic("s", "t");
+    let ((ear, _), (other, _)) = (Ear::subscribed(&pubsub, &topic), Ear::subscribed(&pubsub, "t"));
+    pubsub.broadcast(&topic, "e", json!({})).unwrap();
+    assert!(other.events().is_empty());
+    let broadcast = ear.heard.borrow()[0].clone();
+    assert_eq!(broadcast.topic(), topic);
+    for (serializer, text) in [
+        (Serializer::V2, r#"[null,null,"t","e",{}]"#),
+        (Serializer::V1, r#"{"topic":"t","event":"e","payload":{},"ref":null}"#),
+    ] {
+        let frame = broadcast.frame(serializer, None).unwrap().clone();
+        assert_eq!(frame.into_message().concat(), text.as_bytes());
+    }
 }
 
 #[actix_web::test]

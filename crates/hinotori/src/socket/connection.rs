@@ -195,6 +195,14 @@ impl Connection {
         self.session.borrow().handle(channel).cloned()
     }
 
+    /// The topic of the server that belongs to a topic which the client has joined.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn pubsub_topic(&self, topic: &str) -> String {
+        let session = self.session.borrow();
+        let membership = session.handles().filter(|membership| membership.topic() == topic).last();
+        membership.map_or(topic, |membership| membership.pubsub_topic()).to_owned()
+    }
+
     fn end(&self, channel: ChannelId, end: End, since: Instant) {
         if let Some(membership) = self.find(channel) {
             membership.end(end, since);

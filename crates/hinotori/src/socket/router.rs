@@ -5,6 +5,7 @@ use std::{marker::PhantomData, rc::Rc, sync::Arc};
 use super::{CloseReason, SocketHandler};
 use crate::{
     channel::{self, Channel, Membership},
+    pubsub::is_scoped,
     telemetry::{Count, Gauge, Telemetry},
     wire::{Pattern, Payload},
 };
@@ -82,7 +83,7 @@ pub(crate) struct Connected<S> {
 
 impl<S: SocketHandler> Router for Connected<S> {
     fn is_routed(&self, topic: &str) -> bool {
-        self.routes.find(topic).is_some()
+        self.routes.find(topic).is_some() && !is_scoped(topic)
     }
 
     fn start(&self, membership: Rc<Membership>, payload: Payload) {

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Seconds after which a client may try a full server again: the longest that phoenix.js waits between attempts.
-const RETRY_AFTER: u32 = 5;
+pub(super) const RETRY_AFTER: u32 = 5;
 
 /// Why a socket is not opened, with details for the log.
 #[derive(Debug)]

@@ -84,8 +84,26 @@ impl Bodies {
         limit: usize,
         patience: Duration,
     ) -> Result<Body, Unread> {
+        self.read_one(payload, limit, limit, patience).await
+    }
+
+    /// The same, but `limit` is for one body and `all` for all bodies together.
+    pub(super) async fn read_one(
+        &self,
+        payload: web::Payload,
+        limit: usize,
+        all: usize,
+        patience: Duration,
+    ) -> Result<Body, Unread> {
         let room = Room { bodies: self.clone(), taken: 0 };
-        timeout(patience, read(payload, limit, room)).await.unwrap_or(Err(Unread::TooSlow))
+        timeout(patience, read(payload, limit, all, room)).await.unwrap_or(Err(Unread::TooSlow))
+    }
+
+    /// Takes a body that was read elsewhere.
+    pub(super) fn take(&self, bytes: Bytes, limit: usize) -> Result<Body, Unread> {
+        let mut room = Room { bodies: self.clone(), taken: 0 };
+        let fits = room.take(COST.saturating_add(bytes.len()), limit.saturating_add(COST));
+        if fits { Ok(Body { bytes, _room: room }) } else { Err(Unread::TooLong) }
     }
 }
 
@@ -95,14 +113,14 @@ pub(super) async fn discard(payload: web::Payload, patience: Duration) {
     let _ = Bodies::default().read(payload, 0, patience).await;
 }
 
-async fn read(mut payload: web::Payload, limit: usize, mut room: Room) -> Result<Body, Unread> {
+async fn read(mut payload: web::Payload, limit: usize, all: usize, mut room: Room) -> Result<Body, Unread> {
     // a body of the maximum length must fit, whatever its extra cost
-    let limit = limit.saturating_add(COST);
-    let mut has_room = room.take(COST, limit);
+    let all = all.saturating_add(COST);
+    let mut has_room = room.take(COST, all);
     let (mut body, mut excess) = (BytesMut::new(), 0);
     while let Some(bytes) = payload.next().await {
         let bytes = bytes.map_err(|_| Unread::Broken)?;
-        has_room = has_room && room.take(bytes.len(), limit);
+        has_room = has_room && body.len() + bytes.len() <= limit && room.take(bytes.len(), all);
         if has_room {
             body.extend_from_slice(&bytes);
             continue;

@@ -33,6 +33,8 @@ pub(super) async fn connect<S: SocketHandler>(
         let details = format!("vsn={} expected=\"1.0.x or 2.0.x\"", Quoted(&vsn));
         return Err(Denial::new(Refusal::Version, details));
     };
+    let serializer =
+        if mount.options.user_broadcasts { serializer.with_user_broadcasts() } else { serializer };
     let info = ConnectInfo::new(request, auth_token, &mount.options.trusted_proxies);
     let connect = async {
         let socket = S::connect(&params, &info).await?;

@@ -1,20 +1,20 @@
 //! Sockets over long polling, for clients whose WebSockets are blocked.
 //!
 //! The status of an answer is in its body. The HTTP status is nearly always 200, as the JavaScript of old browsers
-//! expected. Binary messages of the server cannot be put into the answer's JSON: they are dropped and logged.
+//! expected. A request that reaches another node than its session's is passed on to it (`poll_passing.rs`). Binary messages of the server cannot be put into the answer's JSON: they are dropped and logged.
 //!
 //! # Source
 //! Phoenix `lib/phoenix/transports/long_poll.ex`, 1.8.12.
 
 use std::{rc::Rc, time::Duration};
 
-use actix::Addr;
 use actix_web::{
     HttpRequest, HttpResponse,
     body::MessageBody,
     http::{Method, StatusCode, header},
     web,
 };
+use bytes::Bytes;
 use serde_json::json;
 use tokio::{
     sync::oneshot,
@@ -24,10 +24,11 @@ use tokio::{
 use super::{
     Mount, SocketOptions,
     admission::{Denial, opened},
-    body::discard,
+    body::{Body, Unread, discard},
     connect::connect,
-    poll_body::PollBody,
-    poll_session::{Live, Poll, PollSession, Polled, Publish, Published},
+    poll_body::{PollBody, text},
+    poll_passing::{pass_poll, pass_publish},
+    poll_session::{Live, Place, Poll, Polled, Publish, Published, Sessions},
 };
 use crate::{
     reason::Refusal,
@@ -58,13 +59,27 @@ pub(crate) async fn answer<S: SocketHandler>(
     let token = token(&request, &params);
     match *request.method() {
         Method::OPTIONS => preflight(&request),
-        Method::GET => match mount.sessions.find(token.as_deref()) {
-            Some(session) => poll(&session.address, &token.unwrap_or_default(), &mount).await,
-            None => open(&request, params, &mount).await,
-        },
+        Method::GET => {
+            let token = token.unwrap_or_default();
+            let answered = match mount.sessions.find(Some(&token)) {
+                Place::Here(session, has) => {
+                    let window = window(&mount);
+                    Some(respond_to_poll(poll(&mount.sessions, &session, has, window).await, &token))
+                }
+                Place::Node(node) => pass_poll(node, &token, &mount).await,
+                Place::Nowhere => None,
+            };
+            match answered {
+                Some(response) => response,
+                None => open(&request, params, &mount).await,
+            }
+        }
         Method::POST => match mount.sessions.find(token.as_deref()) {
-            Some(session) => publish(&request, payload, &session, &mount.options).await,
-            None => {
+            Place::Here(session, _) => publish(&request, payload, &session, &mount.options).await,
+            Place::Node(node) => {
+                pass_publish(node, &token.unwrap_or_default(), &request, payload, &mount).await
+            }
+            Place::Nowhere => {
                 discard(payload, mount.options.timeout).await;
                 status(StatusCode::GONE)
             }
@@ -110,28 +125,48 @@ async fn open<S: SocketHandler>(request: &HttpRequest, params: Params, mount: &M
             let node = mount.node.clone();
             let connection = Connection::open(accepted, mount.limits(), Transport::LongPoll, node);
             opened(Transport::LongPoll, connection.line(), request, &mount.options);
-            let token = mount.sessions.open(connection, window(mount));
+            let max_body = mount.options.max_message_size;
+            let token = mount.sessions.open(connection, window(mount), max_body);
             messages(StatusCode::GONE, &token, vec![])
         }
         Err(denial) => refuse(denial, request, mount),
     }
 }
 
-fn window<S>(mount: &Mount<S>) -> Duration {
+pub(super) fn window<S>(mount: &Mount<S>) -> Duration {
     mount.options.longpoll.unwrap_or_default()
 }
 
-/// Answers with what is queued for the client, now or within the window.
-async fn poll<S>(session: &Addr<PollSession>, token: &str, mount: &Mount<S>) -> HttpResponse {
-    let end = Instant::now() + window(mount);
-    let Ok(polled) = session.send(Poll).await else { return status(StatusCode::GONE) };
+/// The answer to a poll, before it is written.
+pub(super) enum Answered {
+    /// Messages, and the next token if it is another.
+    Frames(Vec<Frame>, Option<String>),
+    Nothing,
+    /// The session has just ended.
+    Gone,
+}
+
+/// Waits for what is queued for the client that has the batches up to a number, now or within the window.
+pub(super) async fn poll(sessions: &Sessions, session: &Live, has: u64, window: Duration) -> Answered {
+    let end = Instant::now() + window;
+    let Ok(polled) = session.address.send(Poll(has)).await else { return Answered::Gone };
     match wait(polled, end).await {
-        Some(Polled::Frames(frames)) => messages(StatusCode::OK, token, frames),
+        Some(Polled::Frames(frames, batch)) => {
+            Answered::Frames(frames, sessions.next_token(session.id, batch))
+        }
         Some(Polled::Superseded) => {
             sleep_until(end).await;
-            messages(StatusCode::NO_CONTENT, token, vec![])
+            Answered::Nothing
         }
-        Some(Polled::Ended) | None => messages(StatusCode::NO_CONTENT, token, vec![]),
+        Some(Polled::Ended) | None => Answered::Nothing,
+    }
+}
+
+fn respond_to_poll(answered: Answered, token: &str) -> HttpResponse {
+    match answered {
+        Answered::Frames(frames, next) => messages(StatusCode::OK, next.as_deref().unwrap_or(token), frames),
+        Answered::Nothing => messages(StatusCode::NO_CONTENT, token, vec![]),
+        Answered::Gone => status(StatusCode::GONE),
     }
 }
 
@@ -156,23 +191,45 @@ async fn publish(
         Ok(body) => body,
         Err(why) => return why.respond(),
     };
+    respond_to_post(handle(session, body, is_ndjson(request)).await)
+}
+
+pub(super) fn is_ndjson(request: &HttpRequest) -> bool {
     let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let media_type = content_type.and_then(|value| value.split(';').next()).unwrap_or_default();
-    let is_ndjson = media_type.trim().eq_ignore_ascii_case("application/x-ndjson");
-    match session.address.send(Publish { body, is_ndjson }).await {
-        Ok(Published::Ok) => status(StatusCode::OK),
-        Ok(Published::Died) => status(StatusCode::REQUEST_TIMEOUT),
-        Ok(Published::NotBase64) => HttpResponse::BadRequest().body("Bad Request"),
-        Ok(Published::Ended) | Err(_) => status(StatusCode::GONE),
+    media_type.trim().eq_ignore_ascii_case("application/x-ndjson")
+}
+
+/// Has the session handle a body.
+pub(super) async fn handle(session: &Live, body: Body, is_ndjson: bool) -> Published {
+    session.address.send(Publish { body, is_ndjson }).await.unwrap_or(Published::Ended)
+}
+
+pub(super) fn respond_to_post(published: Published) -> HttpResponse {
+    match published {
+        Published::Ok => status(StatusCode::OK),
+        Published::Died => status(StatusCode::REQUEST_TIMEOUT),
+        Published::NotBase64 => HttpResponse::BadRequest().body("Bad Request"),
+        Published::TooLong => Unread::TooLong.respond(),
+        Published::Ended => status(StatusCode::GONE),
     }
 }
 
-fn messages(status: StatusCode, token: &str, frames: Vec<Frame>) -> HttpResponse {
+pub(super) fn messages(status: StatusCode, token: &str, frames: Vec<Frame>) -> HttpResponse {
     // frames that could not be carried leave no messages, but the window is not over: the client polls again
-    respond(PollBody::new(status, token, frames))
+    texts(status, token, frames.into_iter().filter_map(text))
 }
 
-fn status(status: StatusCode) -> HttpResponse {
+/// The same with messages that are text.
+pub(super) fn texts(
+    status: StatusCode,
+    token: &str,
+    texts: impl IntoIterator<Item = Vec<Bytes>>,
+) -> HttpResponse {
+    respond(PollBody::new(status, token, texts))
+}
+
+pub(super) fn status(status: StatusCode) -> HttpResponse {
     respond(json!({ "status": status.as_u16() }).to_string())
 }
 

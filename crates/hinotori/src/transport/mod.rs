@@ -11,6 +11,7 @@ mod origin;
 mod paths;
 mod piped;
 mod poll_body;
+mod poll_passing;
 mod poll_session;
 mod raw;
 mod takeover;

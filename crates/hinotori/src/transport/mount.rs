@@ -47,6 +47,12 @@ pub struct SocketOptions {
     /// more memory. Leave it off if a message can hold both a secret and text that someone else chose: its length can
     /// then reveal the secret, even over TLS.
     pub compress: bool,
+    /// Whether clients of version 2 may send and be sent user broadcasts: the binary messages of kinds 3 and 4 that
+    /// Supabase's clients speak. Off by default: stock clients have no use for them, and one that sends kind 3 is closed
+    /// with 1011, as by Phoenix. If it is on, a channel gets them as the event `broadcast`, to be passed on or read with
+    /// [`UserBroadcast`](crate::UserBroadcast). Their bytes are not sent to clients of version 1, nor on sockets without
+    /// this option.
+    pub user_broadcasts: bool,
     /// Topics that one socket may have joined at a time. 100 by default, as in Phoenix.
     pub max_channels: usize,
     /// Bytes that may wait for a client that does not read before it is disconnected. 1 MiB by default. Raise it if
@@ -77,6 +83,7 @@ impl Default for SocketOptions {
             max_frame_size: 1024 * 1024,
             max_message_size: 8_000_000,
             compress: false,
+            user_broadcasts: false,
             max_channels: 100,
             outbox_limit: 1024 * 1024,
             max_message_rate: 0,
@@ -133,6 +140,12 @@ impl SocketOptions {
     #[must_use]
     pub fn compress(self, compress: bool) -> Self {
         Self { compress, ..self }
+    }
+
+    /// Sets [`user_broadcasts`](#structfield.user_broadcasts).
+    #[must_use]
+    pub fn user_broadcasts(self, user_broadcasts: bool) -> Self {
+        Self { user_broadcasts, ..self }
     }
 
     /// Sets [`max_channels`](#structfield.max_channels).

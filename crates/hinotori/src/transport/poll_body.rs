@@ -32,11 +32,15 @@ enum Part {
 }
 
 impl PollBody {
-    /// An answer with the text frames among these; other frames cannot be carried.
-    pub(super) fn new(status: StatusCode, token: &str, frames: Vec<Frame>) -> Self {
+    /// An answer with these messages, each in pieces.
+    pub(super) fn new(
+        status: StatusCode,
+        token: &str,
+        messages: impl IntoIterator<Item = Vec<Bytes>>,
+    ) -> Self {
         let mut body = Self { parts: VecDeque::new(), length: 0 };
         let mut before = &br#"{"messages":[""#[..];
-        for text in frames.into_iter().filter_map(text) {
+        for text in messages {
             body.json(Bytes::from_static(before));
             text.into_iter().for_each(|piece| body.text(piece));
             before = br#"",""#;
@@ -89,7 +93,8 @@ impl MessageBody for PollBody {
     }
 }
 
-fn text(frame: Frame) -> Option<Vec<Bytes>> {
+/// The text of a frame, in its pieces. Other frames cannot be carried.
+pub(super) fn text(frame: Frame) -> Option<Vec<Bytes>> {
     let text = frame.into_text();
     if text.is_none() {
         log::warn!("event=not_sent what=message why=\"a long poll cannot carry a binary message\"");
@@ -137,6 +142,10 @@ mod tests {
         Serializer::V2.encode(Outgoing::Broadcast { topic: "t", event: "e", payload }).unwrap()
     }
 
+    fn answer(token: &str, frames: Vec<Frame>) -> PollBody {
+        PollBody::new(StatusCode::OK, token, frames.into_iter().filter_map(text))
+    }
+
     fn pieces(mut body: PollBody) -> Vec<Bytes> {
         std::iter::from_fn(|| body.next()).collect()
     }
@@ -148,7 +157,7 @@ mod tests {
         let texts = [Frame::of(Opcode::Text, all.as_bytes()), broadcast(&Payload::empty()), broadcast(&long)];
         for count in 0..=texts.len() {
             let frames = &texts[..count];
-            let body = PollBody::new(StatusCode::OK, "a\"b", frames.to_vec());
+            let body = answer("a\"b", frames.to_vec());
             let length = body.length;
             let written = pieces(body).concat();
             let messages: Vec<String> = frames
@@ -164,14 +173,14 @@ mod tests {
     #[test]
     fn a_message_of_bytes_is_left_out() {
         let frames = vec![Frame::of(Opcode::Binary, b"x"), Frame::of(Opcode::Text, b"y")];
-        let written = pieces(PollBody::new(StatusCode::OK, "t", frames)).concat();
+        let written = pieces(answer("t", frames)).concat();
         assert_eq!(written, br#"{"messages":["y"],"status":200,"token":"t"}"#);
     }
 
     #[test]
     fn an_answer_that_is_not_read_has_no_copy_of_a_long_payload_and_makes_one_in_pieces() {
         let payload = json!({ "x": "\n".repeat(100_000) }).into_payload().unwrap();
-        let body = PollBody::new(StatusCode::OK, "t", vec![broadcast(&payload)]);
+        let body = answer("t", vec![broadcast(&payload)]);
         let held = payload.as_json().unwrap().as_ptr();
         let is_held = |part: &Part| matches!(part, Part::Text(text) if text.as_ptr() == held);
         assert!(body.parts.iter().any(is_held));

@@ -35,8 +35,6 @@ pub(crate) enum Failure {
     Older,
     /// The messages are not what this server left.
     Replaced,
-    /// A message has a body that this program did not write.
-    Body(u64),
     /// Too much waits to be read.
     Busy,
     /// The thread of the store ended before it answered: it has panicked.
@@ -70,7 +68,7 @@ impl Failure {
     pub(super) fn is_of_statement(&self) -> bool {
         match self {
             Self::Postgres(error) => error.as_db_error().is_some_and(is_own),
-            Self::Replaced | Self::Body(_) => true,
+            Self::Replaced => true,
             _ => false,
         }
     }
@@ -113,7 +111,6 @@ impl fmt::Display for Failure {
                 "the messages are not those that this server left: the database was restored, or another server wrote to \
                  it; restart this one",
             ),
-            Self::Body(id) => write!(f, "message {id} has a body that this program did not write"),
             Self::Busy => f.write_str("too much waits to be read"),
             Self::Ended => f.write_str("its thread has ended"),
             Self::Thread(error) => write!(f, "cannot start its thread: {error}"),

@@ -21,7 +21,7 @@ use super::{
     failure::{self, Failure},
     link::{Link, Prepared, within},
     runtime, schema,
-    transaction::{head, message},
+    transaction::{head, message, number},
 };
 
 /// Questions that may wait.
@@ -176,15 +176,13 @@ impl Reads {
 pub(super) async fn before(on: &Prepared, id: u64, limit: Limit) -> Result<Vec<Message>, Failure> {
     let mut newest = Vec::new();
     let (mut below, mut within) = (i64::try_from(id).unwrap_or(i64::MAX), Within::new(limit));
-    while let Some(page) = within.page() {
-        let rows = on.client().query(&on.statements.before, &[&LOBBY, &below, &page]).await?;
-        let is_last = rows.len() < PAGE;
+    while let Some(most) = within.page() {
+        let rows = on.client().query(&on.statements.before, &[&LOBBY, &below, &most]).await?;
         for row in &rows {
-            let message = message(row)?;
-            below = message.id().cast_signed();
-            newest.extend(within.fits(message));
+            below = number(row, 0)?.cast_signed();
+            newest.extend(message(row)?.and_then(|message| within.fits(message)));
         }
-        if is_last {
+        if (rows.len() as i64) < most {
             break;
         }
     }
@@ -197,37 +195,55 @@ async fn after(on: &Prepared, id: u64, rev: u64, limit: Limit) -> Result<Page, F
     let client = on.client();
     let [mut id, rev] = [id, rev].map(|number| i64::try_from(number).unwrap_or(i64::MAX));
     if limit.messages == 0 {
-        let Head { epoch, last_id, last_rev } = topic(on).await?;
-        return Ok(Page { epoch, last_id, last_rev, posted: Vec::new(), liked: Vec::new() });
+        return topic(on).await;
     }
     client.batch_execute(SNAPSHOT).await?;
-    let Head { epoch, last_id, last_rev } = topic(on).await?;
-    let most = i64::try_from(limit.messages).unwrap_or(i64::MAX);
-    let rows = client.query(&on.statements.liked, &[&LOBBY, &rev, &id, &most]).await?;
-    let liked = rows.iter().map(message).collect::<Result<_, Failure>>()?;
-    let (mut posted, mut within) = (Vec::new(), Within::new(limit));
-    while let Some(page) = within.page() {
-        let rows = client.query(&on.statements.after, &[&LOBBY, &id, &page]).await?;
-        let is_last = rows.len() < PAGE;
+    let mut page = topic(on).await?;
+    page.liked = liked(on, id, rev, limit.messages).await?;
+    let mut within = Within::new(limit);
+    while let Some(most) = within.page() {
+        let rows = client.query(&on.statements.after, &[&LOBBY, &id, &most]).await?;
         for row in &rows {
-            let message = message(row)?;
-            id = message.id().cast_signed();
-            posted.extend(within.fits(message));
+            id = number(row, 0)?.cast_signed();
+            match message(row)? {
+                Some(message) => page.posted.extend(within.fits(message)),
+                None => page.damaged.push(id.cast_unsigned()),
+            }
         }
-        if is_last {
+        if (rows.len() as i64) < most {
             break;
         }
     }
     client.batch_execute("COMMIT").await?;
-    Ok(Page { epoch, last_id, last_rev, posted, liked })
+    Ok(page)
 }
 
-/// How far the topic has come. One that was wiped has no epoch.
-async fn topic(on: &Prepared) -> Result<Head, Failure> {
-    match on.client().query_opt(&on.statements.topic, &[&LOBBY]).await? {
-        Some(row) => head(&row),
-        None => Ok(Head { epoch: 0, last_id: 0, last_rev: 0 }),
+/// The first messages, at most `most`, up to an id that were liked after a revision.
+async fn liked(on: &Prepared, id: i64, mut rev: i64, most: usize) -> Result<Vec<Message>, Failure> {
+    let mut liked = Vec::new();
+    while liked.len() < most {
+        let page = PAGE.min(most - liked.len()) as i64;
+        let rows = on.client().query(&on.statements.liked, &[&LOBBY, &rev, &id, &page]).await?;
+        for row in &rows {
+            rev = number(row, 3)?.cast_signed();
+            liked.extend(message(row)?);
+        }
+        if (rows.len() as i64) < page {
+            break;
+        }
     }
+    Ok(liked)
+}
+
+/// Where the topic begins and how far it has come, as a page of nothing. One that was wiped has no epoch.
+async fn topic(on: &Prepared) -> Result<Page, Failure> {
+    let row = on.client().query_opt(&on.statements.topic, &[&LOBBY]).await?;
+    let (Head { epoch, last_id, last_rev }, first_id) = match row {
+        Some(row) => (head(&row)?, number(&row, 3)?),
+        None => (Head { epoch: 0, last_id: 0, last_rev: 0 }, 1),
+    };
+    let (posted, liked, damaged) = (Vec::new(), Vec::new(), Vec::new());
+    Ok(Page { epoch, first_id, last_id, last_rev, posted, liked, damaged })
 }
 
 /// The first of some messages, as many as are within a limit; one of any length.
@@ -245,8 +261,7 @@ impl Within {
 
     /// How many to read next, if any.
     fn page(&self) -> Option<i64> {
-        let page = PAGE.min(self.limit.messages - self.messages);
-        (!self.is_full).then_some(i64::try_from(page).unwrap_or(i64::MAX))
+        (!self.is_full).then(|| PAGE.min(self.limit.messages - self.messages) as i64)
     }
 
     fn fits(&mut self, message: Message) -> Option<Message> {

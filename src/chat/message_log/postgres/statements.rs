@@ -27,7 +27,9 @@ const WRITE: &str = "
     ON CONFLICT (writer) DO UPDATE
     SET batch_no = excluded.batch_no, first_id = excluded.first_id, last_id = excluded.last_id, written_at = now()";
 
-const TOPIC: &str = "SELECT epoch, last_id, last_rev FROM topics WHERE topic = $1";
+const TOPIC: &str = "
+    SELECT epoch, last_id, last_rev, coalesce((SELECT min(id) FROM messages WHERE topic = $1), last_id + 1)
+    FROM topics WHERE topic = $1";
 
 const BEFORE: &str = "
     SELECT id, body, likes, rev, posted_rev FROM messages WHERE topic = $1 AND id < $2 ORDER BY id DESC LIMIT $3";
@@ -54,7 +56,7 @@ pub(super) struct Statements {
     pub(super) move_topic: Statement,
     /// Notes the last batch of a writer.
     pub(super) write: Statement,
-    /// The topic's epoch, last id and last revision.
+    /// The topic's epoch, last id and last revision, and the id of its oldest message, or of its next one.
     pub(super) topic: Statement,
     /// Some messages with smaller ids, the newest first.
     pub(super) before: Statement,

@@ -10,6 +10,7 @@ use super::{
             LOBBY,
             message::{Likes, Message},
         },
+        damaged,
         snapshot::new_epoch,
     },
     batch::{Columns, Found, Head, Needs, Plan},
@@ -54,14 +55,8 @@ pub(super) async fn begin(on: &Prepared, needs: &Needs) -> Result<Found, Failure
     begun?;
     let head = head(&topic?.ok_or(Failure::Replaced)?)?;
     let messages = messages?;
-    let messages = messages.iter().filter_map(|row| match message(row) {
-        // one that cannot be read is as good as none: others must not fail because of it
-        Err(Failure::Body(id)) => {
-            log::error!("event=store_unreadable message={id} why={:?}", Failure::Body(id).to_string());
-            None
-        }
-        read => Some(read.map(|message| (message.id(), message))),
-    });
+    let messages = messages.iter().filter_map(|row| message(row).transpose());
+    let messages = messages.map(|message| message.map(|message| (message.id(), message)));
     let nonces = known?.into_iter().map(|row| Ok((row.try_get(0)?, number(&row, 1)?)));
     Ok(Found {
         head,
@@ -171,11 +166,15 @@ pub(super) fn head(row: &Row) -> Result<Head, Failure> {
     Ok(Head { epoch: number(row, 0)?, last_id: number(row, 1)?, last_rev: number(row, 2)? })
 }
 
-/// The columns id, body, likes, rev and posted_rev.
-pub(super) fn message(row: &Row) -> Result<Message, Failure> {
+/// The message of the columns id, body, likes, rev and posted_rev; none if it is damaged, which is reported.
+pub(super) fn message(row: &Row) -> Result<Option<Message>, Failure> {
     let (id, body) = (number(row, 0)?, row.try_get::<_, &str>(1)?);
     let likes = Likes { count: number(row, 2)?, rev: number(row, 3)?, posted_rev: number(row, 4)? };
-    Message::from_body(id, body, likes).ok_or(Failure::Body(id))
+    let message = Message::from_body(id, body, likes);
+    if message.is_none() {
+        damaged(id);
+    }
+    Ok(message)
 }
 
 /// A column that is never negative.

@@ -50,6 +50,9 @@ const FORGET: usize = 256;
 /// How often it is looked for messages that have become too old.
 const TICK: Duration = Duration::from_secs(60);
 
+/// How often it is tried whether the database, which has refused a batch, can be written to again.
+const PROBE: Duration = Duration::from_secs(1);
+
 type Commands = Vec<(Command, Done)>;
 
 /// Writes what waits in the queue until that is closed.
@@ -135,9 +138,15 @@ impl Writer {
                 self.read_again(on).await;
                 continue;
             }
-            let patience = if self.unforgotten >= FORGET { Duration::ZERO } else { TICK };
+            let patience = match (self.unforgotten >= FORGET, self.is_up) {
+                (true, _) => Duration::ZERO,
+                (false, true) => TICK,
+                (false, false) => PROBE,
+            };
             match self.wait(on, patience).await {
                 Some((on, Woken::Work)) => self.write(on).await,
+                // a batch of nothing, which is written like any other
+                Some((on, Woken::Idle)) if !self.is_up => self.write(on).await,
                 Some((on, Woken::Idle)) => {
                     self.unforgotten = self.unforgotten.max(FORGET);
                     self.on = Some(on);
@@ -293,7 +302,7 @@ impl Writer {
             self.refuse(commands, LogError::Panicked);
             return self.roll_back(on).await;
         };
-        if plan.posted.is_empty() && plan.liked.is_empty() {
+        if plan.posted.is_empty() && plan.liked.is_empty() && self.is_up {
             self.committed(commands, plan, since);
             return self.roll_back(on).await;
         }

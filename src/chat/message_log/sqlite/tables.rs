@@ -1,6 +1,6 @@
 //! What is read from the tables.
 
-use rusqlite::{Connection, Error, OptionalExtension, Result, Row, types::Type};
+use rusqlite::{Connection, OptionalExtension, Result, Row};
 
 use super::super::{
     super::{
@@ -8,7 +8,7 @@ use super::super::{
         history::Limit,
         message::{Likes, Message},
     },
-    Liked, Page, Snapshot,
+    Liked, Page, Snapshot, damaged,
 };
 
 /// The columns that [`decode`] and [`within`] read.
@@ -76,7 +76,7 @@ pub(super) fn before(
 ) -> Result<Vec<Message>> {
     let mut select = connection.prepare_cached(columns!("WHERE topic = ?1 AND id < ?2 ORDER BY id DESC"))?;
     let id = id.map_or(i64::MAX, |id| i64::try_from(id).unwrap_or(i64::MAX));
-    let mut newest = within(&mut select.query((LOBBY, id))?, since, limit)?;
+    let (mut newest, _) = within(&mut select.query((LOBBY, id))?, since, limit)?;
     newest.reverse();
     Ok(newest)
 }
@@ -88,54 +88,60 @@ pub(super) fn after(connection: &mut Connection, id: u64, rev: u64, limit: Limit
     let connection = connection.transaction()?;
     let Head { epoch, last_id, last_rev } = head(&connection)?;
     let mut select = connection.prepare_cached(columns!("WHERE topic = ?1 AND id > ?2 ORDER BY id"))?;
-    let posted = within(&mut select.query((LOBBY, id))?, i64::MIN, limit)?;
-    let mut select = connection.prepare_cached(columns!(
-        "WHERE topic = ?1 AND likes > 0 AND rev > ?2 AND id <= ?3 ORDER BY rev LIMIT ?4"
-    ))?;
-    let most = i64::try_from(limit.messages).unwrap_or(i64::MAX);
-    let liked = select.query_map((LOBBY, rev, id, most), decode)?.collect::<Result<_>>()?;
-    Ok(Page { epoch, last_id, last_rev, posted, liked })
+    let (posted, damaged) = within(&mut select.query((LOBBY, id))?, i64::MIN, limit)?;
+    let mut select = connection
+        .prepare_cached(columns!("WHERE topic = ?1 AND likes > 0 AND rev > ?2 AND id <= ?3 ORDER BY rev"))?;
+    let (mut liked, mut rows) = (Vec::new(), select.query((LOBBY, rev, id))?);
+    while liked.len() < limit.messages
+        && let Some(row) = rows.next()?
+    {
+        liked.extend(decode(row)?);
+    }
+    let first = "SELECT coalesce(min(id), ?2) FROM messages WHERE topic = ?1";
+    let none = last_id.cast_signed() + 1;
+    let first_id = connection.prepare_cached(first)?.query_row((LOBBY, none), |row| number(row, 0))?;
+    Ok(Page { epoch, first_id, last_id, last_rev, posted, liked, damaged })
 }
 
-/// The first of the rows, up to one that was posted before `since`, as many as are within a limit; one of any length.
-fn within(rows: &mut rusqlite::Rows<'_>, since: i64, limit: Limit) -> Result<Vec<Message>> {
-    let (mut messages, mut bytes) = (Vec::new(), 0);
+/// The first of the rows, up to one that was posted before `since`, as many as are within a limit; one of any length. Also the
+/// ids of those between them that are damaged.
+fn within(rows: &mut rusqlite::Rows<'_>, since: i64, limit: Limit) -> Result<(Vec<Message>, Vec<u64>)> {
+    let (mut messages, mut damaged, mut bytes) = (Vec::new(), Vec::new(), 0);
     while messages.len() < limit.messages
         && let Some(row) = rows.next()?
     {
         if row.get::<_, i64>(5)? < since {
             break;
         }
-        let message = decode(row)?;
+        let Some(message) = decode(row)? else {
+            damaged.push(number(row, 0)?);
+            continue;
+        };
         bytes += message.json().len();
         if bytes > limit.bytes && !messages.is_empty() {
             break;
         }
         messages.push(message);
     }
-    Ok(messages)
+    Ok((messages, damaged))
 }
 
-/// One message. One that cannot be read is as good as none: others must not fail because of it.
+/// One message, unless it is damaged.
 pub(super) fn message(connection: &Connection, id: i128) -> Result<Option<Message>> {
     let Ok(id) = i64::try_from(id) else { return Ok(None) };
     let mut select = connection.prepare_cached(columns!("WHERE topic = ?1 AND id = ?2"))?;
-    match select.query_row((LOBBY, id), decode).optional() {
-        Err(error @ Error::FromSqlConversionFailure(..)) => {
-            log::error!("event=store_unreadable message={id} why={:?}", error.to_string());
-            Ok(None)
-        }
-        found => found,
-    }
+    Ok(select.query_row((LOBBY, id), decode).optional()?.flatten())
 }
 
-fn decode(row: &Row<'_>) -> Result<Message> {
-    let (id, body) = (number(row, 0)?, row.get_ref(1)?.as_str()?);
+/// The message of a row; none if it is damaged, which is reported.
+fn decode(row: &Row<'_>) -> Result<Option<Message>> {
+    let (id, body) = (number(row, 0)?, row.get_ref(1)?.as_str().ok());
     let likes = Likes { count: number(row, 2)?, rev: number(row, 3)?, posted_rev: number(row, 4)? };
-    Message::from_body(id, body, likes).ok_or_else(|| {
-        let why = format!("message {id} has a body that this program did not write");
-        Error::FromSqlConversionFailure(1, Type::Text, why.into())
-    })
+    let message = body.and_then(|body| Message::from_body(id, body, likes));
+    if message.is_none() {
+        damaged(id);
+    }
+    Ok(message)
 }
 
 /// A column that is never negative.

@@ -36,6 +36,9 @@ const ROW: usize = 512;
 /// How often it is looked for messages that have become too old.
 const TICK: Duration = Duration::from_secs(60);
 
+/// How often it is tried whether the file, which could not be written to, can be again.
+const PROBE: Duration = Duration::from_secs(1);
+
 /// Commands of a transaction that was tried.
 type Commands = Vec<(Command, Done)>;
 
@@ -90,9 +93,15 @@ impl Writer {
 
     /// Writes what waits, and then does what else is due. False when the queue is closed.
     fn step(&mut self) -> bool {
-        let is_behind = self.unforgotten >= BATCH;
-        match self.queue.wait(if is_behind { Duration::ZERO } else { TICK }) {
+        let patience = match (self.unforgotten >= BATCH, self.is_up) {
+            (true, _) => Duration::ZERO,
+            (false, true) => TICK,
+            (false, false) => PROBE,
+        };
+        match self.queue.wait(patience) {
             Woken::Work => self.write(),
+            // a batch of nothing, which is written like any other
+            Woken::Idle if !self.is_up => self.write(),
             Woken::Idle => self.unforgotten = self.unforgotten.max(BATCH),
             Woken::Closed => return false,
         }

@@ -7,7 +7,7 @@
 //! Phoenix.PubSub `lib/phoenix/pubsub.ex` (`subscribe/3`, `unsubscribe/2`); Phoenix `lib/phoenix/channel/server.ex`, 1.8.12.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     collections::BTreeMap,
     rc::Rc,
     sync::Arc,
@@ -16,7 +16,7 @@ use std::{
 use super::{Membership, hold::Held};
 use crate::{
     channel::command::{Command, Inbox},
-    pubsub::{Broadcast, Subscriber},
+    pubsub::{Broadcast, Subscriber, scoped_topic},
 };
 
 /// An action to run when the channel ends.
@@ -32,11 +32,17 @@ pub(super) struct Further {
     at_end: RefCell<Vec<AtEnd>>,
     /// Broadcasts that wait until the join is answered, from the moment that the channel asks for it.
     pub(super) held: RefCell<Option<Held>>,
+    /// The topic in its scope, if it has one.
+    scoped: OnceCell<Box<str>>,
 }
 
 impl Further {
     pub(super) fn load(&self) -> usize {
         self.load.get()
+    }
+
+    pub(super) fn scoped(&self) -> Option<&str> {
+        self.scoped.get().map(|topic| &**topic)
     }
 
     pub(super) fn begins_to_wait(&self, broadcast: &Broadcast) {
@@ -53,6 +59,14 @@ impl Further {
 }
 
 impl Membership {
+    /// Puts its topic into a scope. Only the first one counts, and only before the subscription.
+    pub(crate) fn scope(&self, scope: &str) {
+        if !self.subscribed.get() && !self.is_holding() {
+            let scoped = scoped_topic(scope, self.topic()).into();
+            let _ = self.further.get_or_init(Box::default).scoped.set(scoped);
+        }
+    }
+
     /// Subscribes the channel itself to a topic, once more if it is already subscribed.
     pub(crate) fn subscribe_to(self: &Rc<Self>, topic: &str) {
         let (this, topic) = (self.clone(), topic.to_owned());
@@ -69,7 +83,7 @@ impl Membership {
     pub(crate) fn unsubscribe_from(self: &Rc<Self>, topic: &str) {
         let (this, topic) = (self.clone(), topic.to_owned());
         self.line.local().in_order(move |local| {
-            if this.topic() == topic {
+            if this.pubsub_topic() == topic {
                 this.subscribed.set(false);
             }
             if let Some(further) = this.further.get() {
@@ -82,7 +96,7 @@ impl Membership {
     /// The receiver of a topic's broadcasts, for any combination of the membership's subscriptions to it.
     pub(super) fn subscriber(self: &Rc<Self>, topic: &str) -> Rc<dyn Subscriber> {
         let times = self.further.get().map_or(0, |further| further.times(topic));
-        let is_joined = self.subscribed.get() && topic == self.topic();
+        let is_joined = self.subscribed.get() && topic == self.pubsub_topic();
         if times == 0 && !self.is_holding() {
             return self.clone();
         }

@@ -57,7 +57,7 @@ impl Membership {
         let Some(further) = self.further.get() else { return };
         let Some(held) = further.held.take().filter(|_| !self.muted.get()) else { return };
         if self.subscribed.get() {
-            local.subscribe(self.topic(), self.key(), self.subscriber(self.topic()));
+            local.subscribe(self.pubsub_topic(), self.key(), self.subscriber(self.pubsub_topic()));
         }
         let mut sent = 0;
         for broadcast in held {

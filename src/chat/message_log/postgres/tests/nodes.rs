@@ -163,6 +163,27 @@ async fn who_leaves_one_node_gets_exactly_what_they_missed_from_another() {
 }
 
 #[actix_web::test]
+async fn who_has_seen_more_than_the_node_they_come_to_waits_for_it_and_loads_no_history() {
+    let (hub, database) = (Hub::new(11), Instance::shared().database());
+    let [a, b] = ["a", "b"].map(|name| Node::start(&hub, name, &database));
+    hub.part("a", "b");
+    let mut client = a.client().await;
+    let first = client.subscribe_and_join(LOBBY, json!({ "last_seen_id": 0, "epoch": null })).await.unwrap();
+    for n in 1..=20 {
+        // b polls now and then by itself
+        assert_eq!(a.post(&n.to_string(), None).await, n);
+        let cursor = json!({ "last_seen_id": n, "epoch": first["epoch"] });
+        let reply = b.client().await.subscribe_and_join(LOBBY, cursor).await.unwrap();
+        assert_eq!((&reply["recovered"], &reply["last_id"]), (&json!(true), &json!(n)));
+        assert_eq!(reply["messages"], json!([]));
+    }
+    // nobody has
+    let cursor = json!({ "last_seen_id": 21, "epoch": first["epoch"] });
+    let reply = b.client().await.subscribe_and_join(LOBBY, cursor).await.unwrap();
+    assert_eq!((&reply["recovered"], &reply["reason"]), (&json!(false), &json!("ahead")));
+}
+
+#[actix_web::test]
 async fn without_the_engine_what_others_post_comes_by_polling() {
     let (hub, database) = (Hub::new(3), Instance::shared().database());
     let [a, mut b] = ["a", "b"].map(|name| Node::start(&hub, name, &database));
@@ -273,6 +294,52 @@ async fn what_one_node_deletes_all_forget() {
         assert!(Instant::now() < until, "nothing was forgotten");
         a.post("more", None).await;
     }
+}
+
+#[actix_web::test]
+async fn what_one_node_deletes_the_others_forget_even_if_they_are_not_told() {
+    let (hub, database) = (Hub::new(9), Instance::shared().database());
+    let a = Node::keeping(&hub, "a", &database, Keep::Messages(3));
+    let b = Node::start(&hub, "b", &database);
+    hub.part("a", "b");
+    let until = Instant::now() + PATIENCE;
+    a.post("first", None).await;
+    // until a step has left fewer than a history has
+    while a.post("more", None).await < 20 || stored(&database).len() > 8 {
+        assert!(Instant::now() < until, "nothing was deleted");
+    }
+    let ids = async |node: &Node| {
+        let history = node.history().await;
+        history.as_array().unwrap().iter().map(|message| message["id"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    while ids(&b).await != stored(&database) {
+        assert!(Instant::now() < until, "nothing was forgotten: {:?}", ids(&b).await);
+    }
+}
+
+#[actix_web::test]
+async fn a_damaged_message_is_passed_over_and_those_after_it_are_not() {
+    let (hub, database) = (Hub::new(10), Instance::shared().database());
+    let [a, mut b] = ["a", "b"].map(|name| Node::start(&hub, name, &database));
+    hub.part("a", "b");
+    // until the transaction ends, the other node reads nothing of it
+    database.sql(
+        "CREATE FUNCTION damage() RETURNS trigger LANGUAGE plpgsql AS $$
+           BEGIN IF NEW.id IN (2, 4) THEN NEW.body := 'oops'; END IF; RETURN NEW; END $$;
+         CREATE TRIGGER damage BEFORE INSERT ON messages FOR EACH ROW EXECUTE FUNCTION damage()",
+    );
+    for n in 1..=4 {
+        a.post(&n.to_string(), None).await;
+    }
+    for id in [1, 3] {
+        assert_eq!(b.hears().await.0, Some(id));
+    }
+    assert_eq!((b.post("of b", Some(2)).await, b.hears().await.0), (5, Some(5)));
+    assert_eq!(a.post("of a", None).await, 6);
+    assert_eq!(b.hears().await.0, Some(6));
+    let contents: Vec<Value> =
+        b.history().await.as_array().unwrap().iter().map(|message| message["content"].clone()).collect();
+    assert_eq!(contents, ["1", "3", "of b", "of a"]);
 }
 
 #[actix_web::test]

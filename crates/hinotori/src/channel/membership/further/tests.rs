@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Channel, ConnectInfo, Context, Endpoint, Handle, Join, Params, Payload, Refused, Reply, Result, Routes,
-    SocketHandler, Status,
+    SocketHandler, Status, scoped_topic,
     testing::{ChannelTest, TestSocket},
 };
 
@@ -34,7 +34,7 @@ impl SocketHandler for Socket {
     }
 
     fn channels(routes: &mut Routes<Self>) {
-        routes.channel::<Plain>("plain:*").channel::<Hearer>("*");
+        routes.channel::<Plain>("plain:*").channel::<Scoped>("scoped:*").channel::<Hearer>("*");
     }
 }
 
@@ -110,6 +110,38 @@ impl Channel for Plain {
     async fn join(_: &str, _: Payload, cx: &mut Context<Self>) -> Result<Join<Self>> {
         cx.subscribe("news");
         Join::ok(Self)
+    }
+}
+
+/// In the scope that its client asks for.
+struct Scoped;
+
+impl Channel for Scoped {
+    type Socket = Socket;
+    type Info = ();
+
+    async fn join(_: &str, payload: Payload, cx: &mut Context<Self>) -> Result<Join<Self>> {
+        let payload: Value = payload.parse()?;
+        if let Some(scope) = payload["scope"].as_str() {
+            cx.scope(scope);
+        }
+        Join::reply(Self, json!({ "topic": cx.topic() }))
+    }
+
+    async fn handle_in(&mut self, event: &str, payload: Payload, cx: &mut Context<Self>) -> Result {
+        match event {
+            "told" => cx.broadcast(event, payload)?,
+            // too late
+            "scope" => cx.scope("other"),
+            "subscribe" => cx.subscribe(cx.pubsub_topic()),
+            "unsubscribe" => cx.unsubscribe(cx.pubsub_topic()),
+            _ => return cx.unhandled(event),
+        }
+        Reply::ok(json!({}))
+    }
+
+    async fn handle_out(&mut self, _: &str, payload: Payload, cx: &mut Context<Self>) -> Result<()> {
+        Ok(cx.push("out", payload)?)
     }
 }
 
@@ -338,5 +370,51 @@ proptest! {
             }
             Ok(())
         })?;
+    }
+}
+
+#[actix_web::test]
+async fn channels_of_one_topic_in_different_scopes_hear_nothing_of_each_other() {
+    let house = House::new();
+    let scopes = [json!({}), json!({ "scope": "a" }), json!({ "scope": "a" }), json!({ "scope": "b" })];
+    let mut clients = vec![];
+    for scope in scopes {
+        clients.push(house.enters("scoped:1", scope).await);
+    }
+    let pushed = clients[1].push("scoped:1", "scope", json!({})).unwrap();
+    clients[1].assert_reply(pushed, Status::Ok, json!({})).await;
+    for (client, n) in clients.iter_mut().zip(1..) {
+        let pushed = client.push("scoped:1", "told", json!({ "n": n })).unwrap();
+        client.assert_reply(pushed, Status::Ok, json!({})).await;
+    }
+    house.endpoint.broadcast(&scoped_topic("b", "scoped:1"), "told", json!({ "n": 5 })).unwrap();
+    for (client, heard) in clients.iter_mut().zip([&[1][..], &[2, 3], &[2, 3], &[4, 5]]) {
+        for n in heard {
+            client.assert_broadcast("told", json!({ "n": n })).await;
+        }
+        client.refute_broadcast("told").await;
+    }
+}
+
+#[actix_web::test]
+async fn no_client_joins_a_topic_that_looks_as_if_it_had_a_scope() {
+    let house = House::new();
+    let mut client = house.enters("other", json!({})).await;
+    let refused = client.subscribe_and_join(&scoped_topic("a", "scoped:1"), json!({})).await.unwrap_err();
+    assert_eq!(refused.0, json!({ "reason": "unmatched topic" }));
+}
+
+#[actix_web::test]
+async fn a_channel_in_a_scope_may_hear_its_own_topic_and_leave_it() {
+    let house = House::new();
+    let mut client = house.enters("scoped:1", json!({ "scope": "a" })).await;
+    for (event, hears) in [("subscribe", true), ("unsubscribe", false)] {
+        let pushed = client.push("scoped:1", event, json!({})).unwrap();
+        client.assert_reply(pushed, Status::Ok, json!({})).await;
+        house.endpoint.broadcast(&scoped_topic("a", "scoped:1"), "told", json!({ "n": 1 })).unwrap();
+        if hears {
+            client.assert_push("out", json!({ "n": 1 })).await;
+        }
+        client.refute_push("out").await;
     }
 }

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use crate::settings::Settings;
+use crate::Listen;
 
 /// How long each step may take: connecting, sending the request, receiving the answer.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -15,17 +15,24 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// The beginning of a good answer.
 const GOOD: &str = "HTTP/1.1 200 ";
 
-/// Requests `/healthz`, and fails if the answer is not 200.
-pub(crate) fn ask(settings: &Settings) -> Result<(), Box<dyn Error>> {
-    let address = match settings.ops_listen {
+/// Requests this path, and fails if the answer is not 200.
+///
+/// # Errors
+/// If there is no answer, or it is another one.
+pub fn health_check(
+    listen: &Listen,
+    ops_listen: Option<SocketAddr>,
+    path: &str,
+) -> Result<(), Box<dyn Error>> {
+    let address = match ops_listen {
         Some(address) => address,
-        None if settings.has_tls() => {
+        None if listen.has_tls() => {
             return Err("--health-check does not speak TLS: set --ops-listen, for the server too".into());
         }
-        None => SocketAddr::new(settings.host, settings.port),
+        None => SocketAddr::new(listen.host, listen.port),
     };
     let address = reachable(address);
-    let status = status(address).map_err(|error| format!("no answer from {address}: {error}"))?;
+    let status = status(address, path).map_err(|error| format!("no answer from {address}: {error}"))?;
     if status.starts_with(GOOD) { Ok(()) } else { Err(format!("{address} answered {status:?}").into()) }
 }
 
@@ -40,12 +47,12 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-/// The beginning of the answer to `GET /healthz`.
-fn status(address: SocketAddr) -> std::io::Result<String> {
+/// The beginning of the answer to a request of this path.
+fn status(address: SocketAddr, path: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    let request = format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes())?;
     let mut status = [0; GOOD.len()];
     stream.read_exact(&mut status)?;
