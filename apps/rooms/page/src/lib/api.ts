@@ -1,6 +1,6 @@
 // The server's HTTP interface (PROTOCOL.md, "HTTP").
 
-import type { Picture, User } from "./shapes"
+import { PICTURE_LIMIT, type Picture, type User } from "./shapes"
 
 /** An answer that is an error. `code` is the server's, or `unreachable` if there was no answer. */
 export class ApiError extends Error {
@@ -41,6 +41,7 @@ export interface Upload {
 export function upload(file: Blob, onProgress: (part: number) => void): Upload {
   const xhr = new XMLHttpRequest()
   const picture = new Promise<Picture>((resolve, reject) => {
+    if (file.size > PICTURE_LIMIT) return reject(new ApiError(413, "too_large"))
     xhr.upload.onprogress = ({ loaded, total }) => onProgress(total ? loaded / total : 0)
     xhr.onload = () => {
       if (xhr.status === 201) resolve(JSON.parse(xhr.responseText).picture)
@@ -51,6 +52,6 @@ export function upload(file: Blob, onProgress: (part: number) => void): Upload {
   })
   xhr.open("POST", "/api/pictures")
   xhr.setRequestHeader("content-type", file.type)
-  xhr.send(file)
+  if (file.size <= PICTURE_LIMIT) xhr.send(file)
   return { picture, cancel: () => xhr.abort() }
 }

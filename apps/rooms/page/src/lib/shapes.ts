@@ -78,3 +78,5 @@ export type Status = "online" | "away"
 
 export const MESSAGE_LIMIT = 8000
 export const QUOTE_LIMIT = 140
+/** Bytes of a picture. */
+export const PICTURE_LIMIT = 5 << 20

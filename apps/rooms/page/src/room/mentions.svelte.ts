@@ -15,7 +15,7 @@ export class Mentions {
 
   look(field: HTMLTextAreaElement) {
     this.#end = field.selectionStart
-    const match = /(?<![\p{L}\p{N}_])@([\p{L}\p{N}_.-]*)$/u.exec(field.value.slice(0, this.#end))
+    const match = /(?<![\p{L}\p{N}])@([\p{L}\p{N}_.-]*)$/u.exec(field.value.slice(0, this.#end))
     if (!match) return this.close()
     this.#start = match.index
     const begun = match[1]!.toLowerCase()

@@ -15,6 +15,10 @@ function format(language: string, name: string, options: Intl.DateTimeFormatOpti
 export const time = (at: string, language: string) =>
   format(language, "time", { hour: "numeric", minute: "2-digit" }).format(new Date(at))
 
+/** Without AM or PM, where there is little room. */
+export const clock = (at: string, language: string) =>
+  format(language, "clock", { hour: "2-digit", minute: "2-digit", hourCycle: "h23" }).format(new Date(at))
+
 export const full = (at: string, language: string) =>
   format(language, "full", { dateStyle: "full", timeStyle: "short" }).format(new Date(at))
 

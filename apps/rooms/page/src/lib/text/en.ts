@@ -132,7 +132,7 @@ export const en = {
     weak_password: "A password has at least 8 characters.",
     wrong_password: "Name or password is wrong.",
     too_many: "Too often. Please wait a moment.",
-    too_large: "The picture is too large.",
+    too_large: "A picture can have at most 5 MB.",
     not_a_picture: "Only PNG, JPEG, GIF and WebP pictures can be sent.",
     unreachable: "The server cannot be reached.",
     unavailable: "That did not work. Please try again.",

@@ -133,7 +133,7 @@ export const ja: Words = {
     weak_password: "パスワードは8文字以上です。",
     wrong_password: "名前またはパスワードが違います。",
     too_many: "回数が多すぎます。少し待ってください。",
-    too_large: "画像が大きすぎます。",
+    too_large: "画像は5MBまでです。",
     not_a_picture: "送信できるのはPNG、JPEG、GIF、WebPの画像だけです。",
     unreachable: "サーバーに接続できません。",
     unavailable: "うまくいきませんでした。もう一度お試しください。",

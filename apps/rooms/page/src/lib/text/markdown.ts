@@ -15,27 +15,35 @@ markdown.renderer.rules.link_open = (tokens, index, options, _, self) => {
   return self.renderToken(tokens, index, options)
 }
 
+type Env = {
+  /** Finds `@name`; null if there is nobody to mention. */
+  mentions: RegExp | null
+  mine: string
+}
+
 /** `names` are the users that can be mentioned; `mine` is this user's name. */
 export function render(text: string, names: string[], mine: string): string {
-  return markdown.render(text, { mentions: mentions(names), mine: mine.toLowerCase() })
+  const env: Env = { mentions: mentions(names), mine: mine.toLowerCase() }
+  return markdown.render(text, env)
 }
 
 function mentions(names: string[]): RegExp | null {
   if (!names.length) return null
   const longestFirst = [...names].sort((a, b) => b.length - a.length).map(escapeRegExp)
-  return new RegExp(`(?<![\\p{L}\\p{N}_])@(${longestFirst.join("|")})(?![\\p{L}\\p{N}_])`, "giu")
+  return new RegExp(`(?<![\\p{L}\\p{N}])@(${longestFirst.join("|")})(?![\\p{L}\\p{N}])`, "giu")
 }
 
 const escapeRegExp = (text: string) => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")
 
 markdown.renderer.rules.text = (tokens, index, _, env) => {
   const { escapeHtml } = markdown.utils
+  const { mentions, mine } = env as Env
   const text = tokens[index]!.content
-  if (!env?.mentions) return escapeHtml(text)
+  if (!mentions) return escapeHtml(text)
   let html = ""
   let end = 0
-  for (const match of text.matchAll(env.mentions)) {
-    const kind = match[1]!.toLowerCase() === env.mine ? "mention mine" : "mention"
+  for (const match of text.matchAll(mentions)) {
+    const kind = match[1]!.toLowerCase() === mine ? "mention mine" : "mention"
     html += `${escapeHtml(text.slice(end, match.index))}<span class="${kind}">${escapeHtml(match[0])}</span>`
     end = match.index + match[0].length
   }
