@@ -24,6 +24,7 @@ export class Connection {
     })
     this.#socket.connect()
     addEventListener("online", this.#retry)
+    addEventListener("offline", this.#reconnect)
   }
 
   channel(topic: string, params?: object | (() => object)): Channel {
@@ -32,11 +33,15 @@ export class Connection {
 
   /** The network is back: there is no need to wait for the next try. */
   #retry = () => {
-    if (!this.#socket.isConnected()) this.#socket.disconnect(() => this.#socket.connect())
+    if (!this.#socket.isConnected()) this.#reconnect()
   }
+
+  /** The network is gone, which the connection itself would notice only after a heartbeat. A server on this machine still answers. */
+  #reconnect = () => this.#socket.disconnect(() => this.#socket.connect())
 
   end() {
     removeEventListener("online", this.#retry)
+    removeEventListener("offline", this.#reconnect)
     this.#socket.disconnect()
   }
 }
