@@ -78,8 +78,24 @@ impl fmt::Display for TrustedProxies {
 }
 
 impl TrustedProxies {
-    /// The address of the client that made a request, according to the trusted proxies.
-    pub(crate) fn client(&self, request: &HttpRequest) -> Option<IpAddr> {
+    /// The address of the client that made a request, according to the trusted proxies: what
+    /// [`ConnectInfo::remote_ip`](crate::ConnectInfo::remote_ip) is for a socket. `None` if the request did not come over TCP.
+    ///
+    /// ```
+    /// use actix_web::test::TestRequest;
+    /// use hinotori::TrustedProxies;
+    ///
+    /// let request = TestRequest::post()
+    ///     .peer_addr("10.0.0.1:4000".parse()?)
+    ///     .insert_header(("x-forwarded-for", "192.0.2.7"))
+    ///     .to_http_request();
+    /// let address = |trusted: &str| Ok::<_, hinotori::InvalidProxy>(trusted.parse::<TrustedProxies>()?.client(&request));
+    /// assert_eq!(address("10.0.0.0/8")?, Some("192.0.2.7".parse()?));
+    /// assert_eq!(address("")?, Some("10.0.0.1".parse()?));
+    /// # Ok::<_, hinotori::BoxError>(())
+    /// ```
+    #[must_use]
+    pub fn client(&self, request: &HttpRequest) -> Option<IpAddr> {
         let peer = request.peer_addr()?.ip();
         Some(self.walk(peer, request.headers().get_all(HEADER).map(HeaderValue::as_bytes)))
     }

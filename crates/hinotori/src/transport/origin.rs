@@ -162,8 +162,22 @@ impl Origin {
 }
 
 impl CheckOrigin {
-    /// Whether a request's origin is allowed.
-    pub(crate) fn allows(&self, request: &HttpRequest) -> bool {
+    /// Whether a request's `Origin` is allowed. A request without one is: browsers send it with each request of a page that
+    /// changes something, and with each WebSocket. Use it for HTTP requests that a login cookie authorizes.
+    ///
+    /// ```
+    /// use actix_web::test::TestRequest;
+    /// use hinotori::CheckOrigin;
+    ///
+    /// let from = |origin: &'static str| {
+    ///     let request = TestRequest::post().insert_header(("host", "chat.test")).insert_header(("origin", origin));
+    ///     CheckOrigin::SameHost.allows(&request.to_http_request())
+    /// };
+    /// assert!(from("https://chat.test"));
+    /// assert!(!from("https://evil.test"));
+    /// ```
+    #[must_use]
+    pub fn allows(&self, request: &HttpRequest) -> bool {
         let Some(value) = request.headers().get(header::ORIGIN) else { return true };
         let origin = Origin::parse(value.to_str().unwrap_or_default());
         match self {
