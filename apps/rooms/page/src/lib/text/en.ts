@@ -20,7 +20,7 @@ export const en = {
   toSignUp: "New here? Sign up",
   toLogin: "You have an account? Log in",
   invited: "You were invited. Sign up or log in to join the room.",
-  ended: "You were logged out. Please log in again.",
+  ended: "Your session has ended: you have logged out elsewhere, or an administrator has removed your account.",
   removedUser: "An administrator has removed your account.",
 
   rooms: "Rooms",
