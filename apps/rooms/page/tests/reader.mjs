@@ -151,7 +151,7 @@ export class Reader {
   /** The reactions to a message: ["👍 2", …]; those of this user begin with *. */
   reactions(text) {
     return this.message(text).locator("[aria-pressed]").evaluateAll(buttons => buttons.map(button =>
-      (button.ariaPressed === "true" ? "*" : "") + Array.from(button.children, child => child.textContent).join(" ")))
+      (button.ariaPressed === "true" ? "*" : "") + Array.from(button.children, child => child.textContent).slice(0, 2).join(" ")))
   }
 
   async screenshot(name) {

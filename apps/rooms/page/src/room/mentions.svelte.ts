@@ -19,8 +19,10 @@ export class Mentions {
     if (!match) return this.close()
     this.#start = match.index
     const begun = match[1]!.toLowerCase()
+    const names = this.chat.team.people.map(({ name }) => name).filter(name => name.toLowerCase().startsWith(begun))
     this.index = 0
-    this.names = this.chat.team.people.map(({ name }) => name).filter(name => name.toLowerCase().startsWith(begun)).slice(0, SHOWN)
+    // Enter after a whole name sends the message
+    this.names = names.some(name => name.toLowerCase() === begun) ? [] : names.slice(0, SHOWN)
   }
 
   close() {
