@@ -161,14 +161,14 @@ test("Enter and Escape that end a conversion of an input method send nothing and
   for (const key of ["Enter", "Escape"]) {
     await compose("へんかん")
     await keyboard.press(key)
-    await ann.page.getByText("Reply to Ann").waitFor()
+    await ann.page.getByText("Reply to Ann", { exact: true }).waitFor()
     // Safari's order: the composition ends, and then comes the key that ended it, with the code 229 alone
     await ann.field.fill("変換")
     await ann.field.evaluate((field, key) => {
       field.dispatchEvent(new CompositionEvent("compositionend", { data: "", bubbles: true }))
       field.dispatchEvent(new KeyboardEvent("keydown", { key, code: key, keyCode: 229, bubbles: true, cancelable: true }))
     }, key)
-    await ann.page.getByText("Reply to Ann").waitFor()
+    await ann.page.getByText("Reply to Ann", { exact: true }).waitFor()
     assert.match(await ann.field.inputValue(), /変換/)
   }
   await ann.says("変換しました")

@@ -81,7 +81,7 @@ test("who types is told to the others only", async () => {
 
 test("a reply shows what it answers, and leads there", async () => {
   await phone.act("The roses", "Reply")
-  await phone.page.getByText("Reply to Ann").waitFor()
+  await phone.page.getByText("Reply to Ann", { exact: true }).waitFor()
   await phone.says("On my way")
   await ann.sees("On my way")
   const quote = ann.message("On my way").getByRole("button", { name: "In reply to Ann" })
