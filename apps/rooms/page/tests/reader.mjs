@@ -35,7 +35,7 @@ export class Reader {
     const reader = new Reader()
     reader.context = context
     reader.page = await context.newPage()
-    reader.page.setDefaultTimeout(Number(process.env.T ?? 20_000))
+    reader.page.setDefaultTimeout(20_000)
     reader.page.on("console", message => {
       if (message.type() === "error" && !EXPECTED.test(message.text())) reader.errors.push(message.text())
     })
