@@ -1,0 +1,21 @@
+// What a browser loads before it shows anything, compressed. It needs `npm run build`.
+import assert from "node:assert/strict"
+import { readdir, readFile } from "node:fs/promises"
+import { test } from "node:test"
+import { gzipSync } from "node:zlib"
+
+const BUDGET = 150 * 1024
+const dist = new URL("../dist/", import.meta.url)
+
+test("all scripts and styles are at most 150 KB compressed", async () => {
+  const names = (await readdir(dist, { recursive: true })).filter(name => /\.(js|css)$/.test(name))
+  assert.ok(names.length >= 2, String(names))
+  let bytes = 0
+  for (const name of names) bytes += gzipSync(await readFile(new URL(name, dist))).length
+  assert.ok(bytes <= BUDGET, `${bytes} bytes`)
+})
+
+test("the page has nothing that script-src 'self' and style-src 'self' forbid", async () => {
+  const html = await readFile(new URL("index.html", dist), "utf8")
+  assert.doesNotMatch(html, /<style|style=|\son\w+=|<script(?![^>]*\ssrc=)/)
+})
