@@ -307,6 +307,13 @@ impl Server {
         assert!(Command::new("sh").args(["-c", &command]).status().unwrap().success(), "{command}");
     }
 
+    /// Whether it has something to do at the signal of this number.
+    pub(crate) fn hears(&self, signal: u32) -> bool {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.child.id())).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+        u64::from_str_radix(caught.trim(), 16).unwrap() & (1 << (signal - 1)) != 0
+    }
+
     /// Lets it write files of any size.
     pub(crate) fn grant_file_size(&self) {
         let process = format!("--pid={}", self.process.child.id());

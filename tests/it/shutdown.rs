@@ -35,6 +35,16 @@ fn every_client_gets_1012_joined_or_not_and_the_process_exits_with_0() {
 }
 
 #[test]
+fn signals_are_heard_from_the_moment_the_address_is_printed() {
+    for _ in 0..10 {
+        let server = Launch::chat().set("WORKERS", 1).start();
+        assert!(server.hears(15) && server.hears(2), "a signal would end it without a drain");
+        server.signal("TERM");
+        exits_clean(server);
+    }
+}
+
+#[test]
 fn a_new_connection_after_the_signal_is_refused() {
     let server = Launch::reference().set("DRAIN_DEADLINE", 2_000).start();
     // two that hold the server up: one that never answers, one in the middle of a callback

@@ -1,8 +1,9 @@
 //! Serves until it is told to stop: SIGTERM and SIGINT drain, SIGHUP reloads the certificate.
 
-use std::{error::Error, io, net::SocketAddr, sync::Arc};
+use std::{error::Error, io, net::SocketAddr, pin::pin, sync::Arc};
 
 use actix_web::{App, HttpServer, dev::ServerHandle, rt, web::ServiceConfig};
+use futures_util::FutureExt;
 use hinotori::{Certificate, Endpoint, Server};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -43,10 +44,18 @@ pub async fn serve(
     reload_on_hangup(certificate)?;
     let ops = ops_listen.map(|address| serve_ops(program, endpoint, address)).transpose()?;
     let scheme = if listen.has_tls() { "https" } else { "http" };
-    for address in server.addrs() {
-        println!("{program} listening on {scheme}://{address}");
-    }
-    let served = server.run().await;
+    let addresses = server.addrs();
+    let mut serving = pin!(server.run());
+    // a signal that comes after the line is one that the server has heard
+    let served = match serving.as_mut().now_or_never() {
+        Some(served) => served,
+        None => {
+            for address in addresses {
+                println!("{program} listening on {scheme}://{address}");
+            }
+            serving.await
+        }
+    };
     if let Some(ops) = ops {
         ops.stop(false).await;
     }

@@ -63,7 +63,13 @@ pub struct Received {
 }
 
 impl Received {
-    /// Whether a disconnect has not been carried out yet.
+    /// Whether this number has arrived.
+    #[must_use]
+    pub fn has(&self, seq: u64) -> bool {
+        seq <= self.up_to || self.beyond.contains(&seq)
+    }
+
+    /// Notes that a number has arrived. Returns whether it had not before.
     pub fn is_new(&mut self, seq: u64) -> bool {
         let is_new = seq > self.up_to && self.beyond.insert(seq);
         if self.beyond.len() > KEPT
@@ -80,7 +86,8 @@ impl Received {
     /// after this node. What it had sent before this node was there concerns none of its clients.
     pub fn announced(&mut self, last: u64, kept_from: u64, is_younger: bool) {
         let met = std::mem::replace(&mut self.has_met, true);
-        let from = if met || is_younger { kept_from.min(last + 1) } else { last + 1 };
+        let next = last.saturating_add(1);
+        let from = if met || is_younger { kept_from.min(next) } else { next };
         self.up_to = self.up_to.max(from.saturating_sub(1));
         self.advance();
     }
@@ -93,7 +100,7 @@ impl Received {
 
     fn advance(&mut self) {
         while let Some(first) = self.beyond.first().copied()
-            && first <= self.up_to + 1
+            && first <= self.up_to.saturating_add(1)
         {
             self.beyond.pop_first();
             self.up_to = self.up_to.max(first);
@@ -133,6 +140,15 @@ mod tests {
         assert!(!younger.is_new(4) && older.is_new(4) && !older.is_new(4));
         assert!(older.is_new(2) && older.is_new(3));
         assert_eq!(older.up_to(), Some(4));
+    }
+
+    #[test]
+    fn the_largest_numbers_do_no_harm() {
+        let mut received = Received::default();
+        received.announced(u64::MAX, u64::MAX, false);
+        received.announced(u64::MAX, u64::MAX, true);
+        assert!(received.is_new(u64::MAX) && !received.is_new(u64::MAX) && received.has(1));
+        assert_eq!(received.up_to(), Some(u64::MAX));
     }
 
     proptest! {

@@ -102,6 +102,9 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// The status of a request that was not carried out, because too much waits.
+    pub const BUSY: u16 = 503;
+
     /// An answer with nothing but a status.
     #[must_use]
     pub fn status(status: u16) -> Self {
@@ -260,7 +263,8 @@ impl Fragments {
         self.remove_if(|(of, _), _| of == from);
     }
 
-    fn expire(&mut self, now: Duration) {
+    /// Drops what has stayed incomplete for 10 s.
+    pub fn expire(&mut self, now: Duration) {
         self.remove_if(|_, partial| now.saturating_sub(partial.since) > AGE);
     }
 
@@ -351,6 +355,11 @@ mod tests {
         assert!(fragments.has(1, 1));
         assert_eq!(fragments.add(NOW + AGE + AGE, 2, fragment(3, 0, 2, 1)), Ok(None));
         assert!(!fragments.has(1, 1) && fragments.has(1, 2) && fragments.has(2, 3));
+        fragments.expire(NOW + AGE + AGE);
+        assert!(fragments.has(1, 2));
+        fragments.expire(NOW + AGE + AGE + Duration::from_millis(1));
+        assert!(!fragments.has(1, 2));
+        assert_eq!(fragments.add(NOW + AGE + AGE, 1, fragment(4, 0, 2, 1)), Ok(None));
         fragments.left(1);
         fragments.forget(2, 3);
         assert_eq!((fragments.bytes, fragments.partial.len()), (0, 0));

@@ -56,13 +56,7 @@ impl Cluster {
         let mut others = self.others();
         match frame.kind {
             Kind::Broadcast => self.broadcast_arrived(&mut others, frame),
-            Kind::Disconnect => {
-                if others.heard(frame.incarnation).disconnects.is_new(frame.seq) {
-                    self.deliver(frame);
-                } else {
-                    self.hops.dropped(Unsent::Double);
-                }
-            }
+            Kind::Disconnect => self.disconnect_arrived(&mut others, frame),
             Kind::Heartbeat => self.heartbeat_arrived(&mut others, frame),
             Kind::Bye => {
                 let event = others.nodes.bye(self.now(), frame.incarnation);
@@ -72,6 +66,8 @@ impl Cluster {
             Kind::Delta | Kind::Part | Kind::Request if !others.nodes.knows(frame.incarnation) => {}
             Kind::Delta => self.delta_arrived(&mut others, frame),
             Kind::Part => self.part_arrived(&mut others, frame),
+            // names of slices are few; those that others ask for may be any
+            Kind::Request if self.slices.get(&frame.topic).is_none() => {}
             Kind::Request => self.askers.add(frame.incarnation, frame.topic),
             // a client need not wait until this node has heard of the one that passes its request on
             Kind::Pass | Kind::Answer => self.fragment_arrived(&mut others, frame),
@@ -92,24 +88,36 @@ impl Cluster {
         match others.heard(frame.incarnation).broadcasts.arrive(frame.seq) {
             Arrival::New { missing } => {
                 self.lost(others, frame.incarnation, missing);
-                self.deliver(frame);
+                _ = self.deliver(frame);
             }
             Arrival::Late => self.hops.dropped(Unsent::Late),
             Arrival::Again => self.hops.dropped(Unsent::Double),
         }
     }
 
-    /// Delivers under the lock, because the frames of a node stay in their order.
-    fn deliver(&self, frame: Frame) {
+    /// One for which there is no room has not arrived, so its sender repeats it.
+    fn disconnect_arrived(&self, others: &mut Others, frame: Frame) {
+        let (seq, disconnects) = (frame.seq, &mut others.heard(frame.incarnation).disconnects);
+        if disconnects.has(seq) {
+            self.hops.dropped(Unsent::Double);
+        } else if self.deliver(frame) {
+            disconnects.is_new(seq);
+        }
+    }
+
+    /// Delivers under the lock, because the frames of a node stay in their order. Returns whether there is room for it.
+    fn deliver(&self, frame: Frame) -> bool {
         let Frame { topic, event, payload, latest, position, .. } = frame;
         let broadcast = Broadcast::new(&topic, &event, payload, None);
         let broadcast = broadcast.latest_of(latest.as_deref()).at(position);
         let Some(ticket) = self.inflow.admit(broadcast.cost()) else {
-            return self.hops.dropped(Unsent::Busy);
+            self.hops.dropped(Unsent::Busy);
+            return false;
         };
         if let Some(pubsub) = self.pubsub.get() {
             pubsub.receive(broadcast, ticket);
         }
+        true
     }
 
     fn heartbeat_arrived(&self, others: &mut Others, frame: Frame) {
@@ -163,7 +171,8 @@ impl Cluster {
         let Some(fragment) = frame.payload.to_binary().and_then(Fragment::decode) else {
             return self.hops.dropped(Unsent::Malformed);
         };
-        let taken = if frame.kind == Kind::Answer {
+        let (id, is_request) = (fragment.id, frame.kind == Kind::Pass);
+        let taken = if !is_request {
             self.passing.answered(self.now(), from, fragment)
         } else if self.passing.is_arriving(from, fragment.id) || others.heard(from).passed.is_new(fragment.id)
         {
@@ -171,8 +180,10 @@ impl Cluster {
         } else {
             Err(Unsent::Double)
         };
-        if let Err(why) = taken {
-            self.hops.dropped(why);
+        let Err(why) = taken else { return };
+        self.hops.dropped(why);
+        if is_request && why == Unsent::Busy {
+            self.refuse_request(from, id);
         }
     }
 

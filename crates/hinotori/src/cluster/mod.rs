@@ -198,6 +198,7 @@ impl Cluster {
         let now = self.now();
         let events = others.nodes.tick(now);
         self.handle(&mut others, events);
+        self.passing.expire(now);
         if others.next_beat <= now {
             others.next_beat = now + BEAT * 3 / 4 + jitter(BEAT / 2);
             // without a connection it could not come back

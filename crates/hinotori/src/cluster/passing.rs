@@ -60,7 +60,7 @@ pub(crate) enum Outcome {
     Gone,
     /// There is no answer: it may have been carried out or not.
     Unanswered,
-    /// It was not sent, because too much waits.
+    /// It was not carried out, because too much waits here or there.
     Busy,
 }
 
@@ -154,9 +154,19 @@ impl Passing {
         let Some(whole) = lock(&self.answers).add(now, from, fragment)? else { return Ok(()) };
         let answer = Answer::decode(whole).ok_or(Unsent::Malformed)?;
         if let Some(waiting) = lock(&self.waiting).remove(&id) {
-            waiting.end(Outcome::Answered(answer));
+            waiting.end(if answer.status == Answer::BUSY {
+                Outcome::Busy
+            } else {
+                Outcome::Answered(answer)
+            });
         }
         Ok(())
+    }
+
+    /// Drops what has stayed incomplete.
+    pub(super) fn expire(&self, now: Duration) {
+        lock(&self.requests).expire(now);
+        lock(&self.answers).expire(now);
     }
 }
 
@@ -279,6 +289,14 @@ impl Cluster {
                 }
                 Some(()) = answering.next() => {}
             }
+        }
+    }
+
+    /// Tells a node that its request is not carried out.
+    pub(super) fn refuse_request(&self, from: u64, id: u64) {
+        for fragment in Fragment::all(id, Answer::status(Answer::BUSY).encode()) {
+            let answer = Outward::envelope(Kind::Answer, "", Payload::binary(fragment.encode()));
+            self.outward.send(self.now(), Envelope { to: Some(from), ..answer });
         }
     }
 

@@ -7,7 +7,7 @@ use tokio::time::{sleep, timeout};
 
 use super::*;
 use crate::{
-    Endpoint, Subscription, UserBroadcast,
+    Endpoint, Presence, Subscription, UserBroadcast,
     testing::adapter::{Faults, Hub, Memory},
 };
 
@@ -15,7 +15,7 @@ use crate::{
 pub(crate) const SPEED: u32 = 10;
 
 /// How long to wait for what must come. Far above what a busy machine needs.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits until something is so.
 pub(crate) async fn until(what: &str, is_so: impl Fn() -> bool) {
@@ -326,6 +326,22 @@ async fn what_waits_for_a_busy_worker_is_limited() {
 }
 
 #[actix_web::test]
+async fn a_disconnect_for_which_there_is_no_room_is_repeated_until_there_is() {
+    let hub = Hub::new(1);
+    let [a, b] = TestNode::start_all(&hub, ["a", "b"]).await;
+    let mut client = b.subscribe("users:1");
+    let cluster = b.cluster();
+    let full = cluster.inflow.admit(INFLOW + 1).unwrap();
+    a.disconnect("users:1");
+    let beats = || a.cluster().others().beats;
+    let sent = beats();
+    until("what is not acknowledged was repeated", || beats() > sent + 4).await;
+    assert!(futures_util::FutureExt::now_or_never(client.recv()).is_none());
+    drop(full);
+    assert_eq!(next(&mut client).await.0, DISCONNECT);
+}
+
+#[actix_web::test]
 async fn who_ends_says_bye_and_a_killed_one_is_replaced_when_it_is_back() {
     let hub = Hub::new(1);
     let [a, b] = TestNode::start_all(&hub, ["a", "b"]).await;
@@ -405,6 +421,39 @@ async fn frames_that_are_not_understood_are_counted_and_do_no_harm() {
     }
     let mut far = b.subscribe("t");
     a.broadcast("t", "e", json!({ "n": 1 })).unwrap();
+    assert_eq!(next(&mut far).await.0, "e");
+}
+
+/// Whoever may publish at the engine can write frames, and other versions do.
+#[actix_web::test]
+async fn frames_with_any_numbers_do_no_harm() {
+    let hub = Hub::new(1);
+    let [a, b] = TestNode::start_all(&hub, ["a", "b"]).await;
+    let presence = Presence::new(&b);
+    let cluster = b.cluster();
+    let random = || u64::from(getrandom::u32().unwrap());
+    let number = || [0, 1, 2, 255, 1 << 32, u64::MAX - 1, u64::MAX, random()][random() as usize % 8];
+    for count in 0..20_000 {
+        let numbers = (0..random() % 10).flat_map(|_| number().to_le_bytes());
+        let mut payload: Vec<u8> = numbers.collect();
+        payload.truncate(payload.len() - random() as usize % (payload.len() + 1) / 2);
+        let kind = Kind::ALL[random() as usize % Kind::ALL.len()];
+        let topic = ["presence", "t", "$chat:log", ""][random() as usize % 4];
+        let frame = Envelope {
+            incarnation: [a.node_id().unwrap().0, number(), count][random() as usize % 3],
+            seq: number(),
+            sent_at: number(),
+            to: (random() % 2 == 0).then(|| cluster.id().0),
+            ..Outward::envelope(kind, topic, Payload::binary(payload))
+        };
+        Sink::frame(&*cluster, frame.encode().unwrap().freeze());
+    }
+    drop(presence);
+    // a node that starts is met as by any other
+    let c = TestNode::start(&hub, "c");
+    let (mut far, knows) = (b.subscribe("u"), c.node_id().unwrap());
+    until("a new node is known", || cluster.others().nodes.knows(knows.0)).await;
+    c.broadcast("u", "e", json!({ "n": 1 })).unwrap();
     assert_eq!(next(&mut far).await.0, "e");
 }
 

@@ -8,10 +8,12 @@ use std::{
     time::Duration,
 };
 
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpResponse, http::header::RETRY_AFTER, web};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use tokio::time::timeout;
+
+use super::admission::RETRY_AFTER as RETRY;
 
 /// Bytes beyond the limit of a body that are read anyway, so that the answer is not lost to a reset.
 const MAX_EXCESS: usize = 8_000_000;
@@ -19,6 +21,9 @@ const MAX_EXCESS: usize = 8_000_000;
 /// Bytes that a body counts in addition to its length while it is read or waits to be handled, so that empty bodies are
 /// limited too.
 const COST: usize = 1024;
+
+/// Bodies of up to so many bytes, as nearly all are, find room that longer ones do not take.
+const SHORT: usize = 64 * 1024;
 
 /// The total bytes of one session's bodies that are being read or handled.
 #[derive(Debug, Clone, Default)]
@@ -61,6 +66,8 @@ pub(super) enum Unread {
     Broken,
     /// It is too long, or the session's bodies are together.
     TooLong,
+    /// All bodies together are too long.
+    Busy,
     /// It was not complete in time.
     TooSlow,
 }
@@ -70,6 +77,8 @@ impl Unread {
         match self {
             Self::Broken => HttpResponse::BadRequest().finish(),
             Self::TooLong => HttpResponse::PayloadTooLarge().finish(),
+            // as of a server that is full
+            Self::Busy => HttpResponse::ServiceUnavailable().insert_header((RETRY_AFTER, RETRY)).finish(),
             // the rest of the body may still come, and is not read
             Self::TooSlow => HttpResponse::RequestTimeout().force_close().finish(),
         }
@@ -84,15 +93,17 @@ impl Bodies {
         limit: usize,
         patience: Duration,
     ) -> Result<Body, Unread> {
-        self.read_one(payload, limit, limit, patience).await
+        let body = self.read_one(payload, limit, [limit; 2], patience).await;
+        body.map_err(|why| if why == Unread::Busy { Unread::TooLong } else { why })
     }
 
-    /// The same, but `limit` is for one body and `all` for all bodies together.
+    /// The same, but `limit` is for one body, and `all` for all bodies together: what long ones may take of it, and what
+    /// short ones may.
     pub(super) async fn read_one(
         &self,
         payload: web::Payload,
         limit: usize,
-        all: usize,
+        all: [usize; 2],
         patience: Duration,
     ) -> Result<Body, Unread> {
         let room = Room { bodies: self.clone(), taken: 0 };
@@ -113,26 +124,34 @@ pub(super) async fn discard(payload: web::Payload, patience: Duration) {
     let _ = Bodies::default().read(payload, 0, patience).await;
 }
 
-async fn read(mut payload: web::Payload, limit: usize, all: usize, mut room: Room) -> Result<Body, Unread> {
+async fn read(
+    mut payload: web::Payload,
+    limit: usize,
+    all: [usize; 2],
+    mut room: Room,
+) -> Result<Body, Unread> {
     // a body of the maximum length must fit, whatever its extra cost
-    let all = all.saturating_add(COST);
-    let mut has_room = room.take(COST, all);
-    let (mut body, mut excess) = (BytesMut::new(), 0);
+    let all = all.map(|all| all.saturating_add(COST));
+    let mut whole = if room.take(COST, all[1]) { Ok(BytesMut::new()) } else { Err(Unread::Busy) };
+    let mut excess = 0;
     while let Some(bytes) = payload.next().await {
         let bytes = bytes.map_err(|_| Unread::Broken)?;
-        has_room = has_room && body.len() + bytes.len() <= limit && room.take(bytes.len(), all);
-        if has_room {
-            body.extend_from_slice(&bytes);
-            continue;
+        if let Ok(body) = &mut whole {
+            let length = body.len() + bytes.len();
+            let all = all[usize::from(length <= SHORT)];
+            if length <= limit && room.take(bytes.len(), all) {
+                body.extend_from_slice(&bytes);
+                continue;
+            }
+            whole = Err(if length > limit { Unread::TooLong } else { Unread::Busy });
+            room = Room { bodies: room.bodies.clone(), taken: 0 };
         }
         excess += bytes.len();
-        body = BytesMut::new();
-        room = Room { bodies: room.bodies.clone(), taken: 0 };
         if excess > MAX_EXCESS {
             break;
         }
     }
-    if has_room { Ok(Body { bytes: body.freeze(), _room: room }) } else { Err(Unread::TooLong) }
+    whole.map(|body| Body { bytes: body.freeze(), _room: room })
 }
 
 #[cfg(test)]
@@ -158,5 +177,26 @@ mod tests {
         assert_eq!(waiting.len(), 11);
         waiting.pop();
         assert!(empty(&bodies, limit).await.is_ok(), "there is room again");
+    }
+
+    async fn one_of_many(bodies: &Bodies, length: usize, all: [usize; 2]) -> Result<Body, Unread> {
+        let request = TestRequest::default().set_payload(vec![0; length]);
+        let (request, mut payload) = request.to_http_parts();
+        let payload = web::Payload::from_request(&request, &mut payload).await.unwrap();
+        bodies.read_one(payload, 10 * SHORT, all, Duration::from_secs(20)).await
+    }
+
+    #[actix_web::test]
+    async fn long_bodies_leave_room_for_short_ones_and_who_finds_none_is_told_to_try_again() {
+        let (bodies, all) = (Bodies::default(), [20 * SHORT, 22 * SHORT]);
+        let read = |length| one_of_many(&bodies, length, all);
+        let _long = [read(10 * SHORT).await.unwrap(), read(9 * SHORT).await.unwrap()];
+        assert_eq!(read(SHORT + 1).await.unwrap_err(), Unread::Busy);
+        assert_eq!(read(10 * SHORT + 1).await.unwrap_err(), Unread::TooLong);
+        let short = [read(SHORT).await.unwrap(), read(SHORT).await.unwrap()];
+        assert_eq!(read(SHORT).await.unwrap_err(), Unread::Busy);
+        drop(short);
+        assert!(read(SHORT).await.is_ok());
+        assert_eq!(Unread::Busy.respond().status(), 503);
     }
 }

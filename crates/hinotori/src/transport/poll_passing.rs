@@ -12,18 +12,13 @@
 
 use std::sync::Arc;
 
-use actix_web::{
-    HttpRequest, HttpResponse,
-    http::{StatusCode, header},
-    web,
-};
+use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web};
 use bytes::Bytes;
 use hinotori_protocol::cluster::{Answer, Asked, Passed};
 
 use super::{
     Mount, Sessions,
-    admission::RETRY_AFTER,
-    body::discard,
+    body::{Unread, discard},
     longpoll::{Answered, handle, is_ndjson, messages, poll, respond_to_post, status, texts, window},
     poll_body::text,
     poll_session::{Place, Published},
@@ -32,6 +27,9 @@ use crate::cluster::{BoxFuture, NodeId, Outcome, Serve};
 
 /// Bytes of bodies that are being passed on together, and so read before anybody knows whether there is a session.
 const BODIES: usize = 32 * 1024 * 1024;
+
+/// Bytes beside these that only short ones take: a few clients that send long ones slowly do not stop the others.
+const SHORT_BODIES: usize = 16 * 1024 * 1024;
 
 /// The answer to a poll for another node. `None` if the session is gone.
 pub(super) async fn pass_poll<S>(node: NodeId, token: &str, mount: &Mount<S>) -> Option<HttpResponse> {
@@ -43,7 +41,7 @@ pub(super) async fn pass_poll<S>(node: NodeId, token: &str, mount: &Mount<S>) ->
         Outcome::Answered(answer) => answer,
         Outcome::Unanswered => Answer::status(StatusCode::NO_CONTENT.as_u16()),
         Outcome::Gone => return None,
-        Outcome::Busy => return Some(busy()),
+        Outcome::Busy => return Some(Unread::Busy.respond()),
     };
     match StatusCode::from_u16(answer.status) {
         Ok(StatusCode::OK) => {
@@ -69,7 +67,9 @@ pub(super) async fn pass_publish<S>(
     };
     let (longest, patience) = (mount.options.max_message_size, mount.options.timeout);
     // as for a session of this node, one of the longest must fit
-    let body = match mount.sessions.passed.read_one(payload, longest, BODIES.max(longest), patience).await {
+    let long = BODIES.max(longest);
+    let all = [long, long.saturating_add(SHORT_BODIES)];
+    let body = match mount.sessions.passed.read_one(payload, longest, all, patience).await {
         Ok(body) => body,
         Err(why) => return why.respond(),
     };
@@ -78,13 +78,8 @@ pub(super) async fn pass_publish<S>(
     match cluster.pass(node, &passed, patience).await {
         Outcome::Answered(answer) => respond_to_post(published(answer.status)),
         Outcome::Gone | Outcome::Unanswered => status(StatusCode::GONE),
-        Outcome::Busy => busy(),
+        Outcome::Busy => Unread::Busy.respond(),
     }
-}
-
-/// As of a server that is full.
-fn busy() -> HttpResponse {
-    HttpResponse::ServiceUnavailable().insert_header((header::RETRY_AFTER, RETRY_AFTER)).finish()
 }
 
 impl Serve for Sessions {

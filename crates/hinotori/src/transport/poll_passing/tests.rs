@@ -2,18 +2,24 @@
 
 use std::{
     rc::Rc,
+    slice,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use actix_web::{App, dev::Service, http::Method, test, web};
 use futures_util::{FutureExt, future::LocalBoxFuture};
+use hinotori_protocol::cluster::{Envelope, Fragment, Kind};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::{
     Channel, ConnectInfo, Context, Endpoint, Join, Params, Payload, Refused, Reply, Result, Routes,
     SocketHandler, SocketOptions,
-    cluster::tests::{TestNode, until},
+    cluster::{
+        Sink,
+        tests::{PATIENCE, TestNode, until},
+    },
     testing::adapter::{Faults, Hub},
 };
 
@@ -282,6 +288,36 @@ async fn long_messages_pass_both_ways_and_longer_ones_than_a_session_takes_are_r
     assert_eq!((asks[1])(Method::POST, poller.token.clone(), "!".to_owned()).await, json!({ "http": 400 }));
     assert_eq!(poller.post(1, &[json!([])]).await, json!({ "status": 408 }));
     assert_eq!(poller.get(1).await["status"], 410, "that has ended the session");
+}
+
+#[actix_web::test]
+async fn a_request_for_which_its_node_has_no_room_is_refused_at_once_and_what_never_completes_makes_room() {
+    let hub = Hub::new(5);
+    let nodes = TestNode::start_all(&hub, ["a", "b"]).await;
+    let (asks, handled) = served(&nodes, &options()).await;
+    let mut poller = Poller::join(&asks).await;
+    let cluster = nodes[0].cluster();
+    let part = Fragment { id: 1, index: 0, count: 2, bytes: vec![0; 17 << 20].into() };
+    let frame = Envelope {
+        kind: Kind::Pass,
+        incarnation: 77,
+        seq: 1,
+        sent_at: 0,
+        topic: "",
+        event: "",
+        payload: Payload::binary(part.encode()),
+        to: Some(cluster.id().0),
+        position: None,
+        latest: None,
+    };
+    Sink::frame(&*cluster, frame.encode().unwrap().freeze());
+    let long = json!(["1", "2", "room", "tell", { "n": 1, "long": "x".repeat(100_000) }]);
+    assert_eq!(poller.post(1, slice::from_ref(&long)).await, json!({ "http": 503 }));
+    assert_eq!(poller.tell(1, 2).await, json!({ "status": 200 }), "a short one needs no room");
+    let has_room = async { while poller.post(1, slice::from_ref(&long)).await["status"] != 200 {} };
+    timeout(PATIENCE, has_room).await.expect("what does not complete is dropped");
+    assert_eq!(handled.all(), [2, 1]);
+    poller.gets(1, 2).await;
 }
 
 #[actix_web::test]
