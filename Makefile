@@ -11,7 +11,7 @@
 # make bench  measures the server against a floor and writes docs/BENCHMARKS.md
 # make clients  runs the clients of other languages against the example reference, and against supabase-realtime
 
-.PHONY: run rooms test autobahn fuzz chaos cluster-chaos store-chaos soak bench loadgen valgrind strace clients build assets fmt lint chromium nginx systemd sqlite postgres redis clean
+.PHONY: run rooms rooms-page test autobahn fuzz chaos cluster-chaos store-chaos soak bench loadgen valgrind strace clients build assets fmt lint chromium nginx systemd sqlite postgres redis clean
 .DEFAULT_GOAL := build
 
 CHROMIUM ?= /usr/bin/chromium
@@ -51,6 +51,13 @@ test: lint build chromium nginx systemd sqlite postgres redis
 	$(MAKE) autobahn
 	$(MAKE) clients
 	REALTIME_CHAT_BIN=target/release/realtime-chat npm test
+	$(MAKE) rooms-page
+
+# the page of Rooms: its types, its size, and in Chromium against its server
+rooms-page: apps/rooms/page/node_modules/.package-lock.json
+	cd apps/rooms/page && npm run --silent build && npm run --silent check
+	cargo build $(ALL) --bin rooms
+	npm test --prefix apps/rooms/page
 
 # the WebSocket conformance suite, against the example echo_socket
 autobahn:
