@@ -14,10 +14,12 @@ const bin = process.env.ROOMS_BIN ? resolve(root, process.env.ROOMS_BIN) : build
 export class Server {
   url
   #child
+  #env
   #folder
 
-  static async start() {
+  static async start(env = {}) {
     const server = new Server()
+    server.#env = env
     server.#folder = await mkdtemp(join(tmpdir(), "rooms-"))
     await server.#run(0)
     return server
@@ -48,6 +50,7 @@ export class Server {
         STORE: `sqlite:${this.#folder}/rooms.db`,
         STATIC_DIR: resolve(import.meta.dirname, "../dist"),
         DRAIN_DEADLINE: "1000",
+        ...this.#env,
       },
       stdio: ["ignore", "pipe", "pipe"],
     })
