@@ -71,6 +71,13 @@ test("a new message leaves a reader of older ones where they are, and is counted
   await ann.button("1 new message").waitFor({ state: "detached" })
 })
 
+test("who reads older messages and writes one sees it", async () => {
+  await pane(ann).evaluate(pane => { pane.scrollTop = 600 })
+  await until(() => isAtEnd(ann), false)
+  await ann.says("written from far up")
+  await until(() => isAtEnd(ann), true)
+})
+
 test("a link to a message far back shows it in the middle, and the newest are one button away", async () => {
   await ben.page.goto(`${ben.page.url().split("#")[0]}#${(await ann.page.evaluate(() => location.hash)).slice(1).replace(/\/\d+$/, "")}/10`)
   await ben.page.reload()
