@@ -51,6 +51,11 @@ impl Member {
         }
     }
 
+    /// What has come and was not asked for yet.
+    pub(crate) fn has_heard(&mut self) -> Vec<Value> {
+        self.heard.drain(..).collect()
+    }
+
     /// Says something of its own until others have heard it: what is said while there is no connection between nodes reaches
     /// nobody on another one.
     pub(crate) fn is_heard_by(&mut self, others: &mut [&mut Self]) {
