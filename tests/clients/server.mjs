@@ -6,7 +6,7 @@ import { createInterface } from "node:readline"
 
 const root = resolve(import.meta.dirname, "../..")
 const chat = resolve(root, process.env.REALTIME_CHAT_BIN ?? "target/release/realtime-chat")
-const supabase = resolve(root, process.env.SUPABASE_REALTIME_BIN ?? "target/release/supabase-realtime")
+const supabase = resolve(root, process.env.SUPABASE_REALTIME_BIN ?? "target/debug/supabase-realtime")
 const reference = resolve(root, process.env.REFERENCE_BIN ?? "target/debug/examples/reference")
 
 export class Server {
