@@ -360,7 +360,8 @@ impl Endpoint {
         self.pubsub().subscribe(topic)
     }
 
-    /// Closes every socket with this [`id`](SocketHandler::id), with code 1001. phoenix.js then reconnects and must
+    /// Closes every socket with this [`id`](SocketHandler::id), or with this one among its
+    /// [`ids`](SocketHandler::ids), with code 1001. phoenix.js then reconnects and must
     /// present its credentials again, so first revoke whatever admitted it, such as a token. Broadcasting `disconnect`
     /// to the topic `id` does the same.
     pub fn disconnect(&self, id: &str) {

@@ -35,8 +35,8 @@ use crate::{
     endpoint::Endpoint,
     pubsub::{Broadcast, Subscriber, SubscriberKey},
     socket::{
-        Accepted, CloseReason, ConnectInfo, Connected, Connection, End, Line, Params, Peer, Refused, Routes,
-        SocketHandler,
+        Accepted, CloseReason, ConnectInfo, Connected, Connecting, Connection, End, Line, Params, Peer,
+        Refused, Routes, SocketHandler,
     },
     telemetry::{Span, Transport},
     transport::SocketOptions,
@@ -172,19 +172,17 @@ impl ChannelTest {
         let params =
             Params::parse(&self.params).ok_or_else(|| Refused::because("the params are no query string"))?;
         let info = ConnectInfo::new(&request, self.auth_token.as_deref(), &self.options.trusted_proxies);
+        let node = self.endpoint.node().clone();
+        let connecting = Connecting::begin(&node)
+            .ok_or_else(|| Refused::because("the endpoint has no place for the client"))?;
         let span = Span { callback: "connect", conn: None, topic: None, event: None };
         let socket = span.around(S::connect(&params, &info)).await?;
-        let id = socket.id();
-        let node = self.endpoint.node().clone();
+        let ids = socket.ids();
         let routes = Routes::<S>::of(node.telemetry.clone());
         let router = Box::new(Connected { socket: Rc::new(socket), routes: Rc::new(routes) });
         let limits = self.options.limits();
-        let seat = node
-            .connections
-            .seat()
-            .ok_or_else(|| Refused::because("the endpoint has no place for the client"))?;
         let serializer = if self.options.user_broadcasts { Serializer::V2User } else { Serializer::V2 };
-        let accepted = Accepted { serializer, id, router, seat };
+        let accepted = Accepted { serializer, ids, router, connecting };
         let connection = Connection::open(accepted, limits, Transport::WebSocket, node);
         rt::spawn(end_when_closed(connection.line().clone(), Rc::downgrade(&connection)));
         Ok(TestSocket {

@@ -3,12 +3,18 @@
 use std::{ops::Deref, time::Duration};
 
 use serde_json::{Value, json};
-use tokio::time::{sleep, timeout};
+use tokio::{
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
 
 use super::*;
 use crate::{
-    Endpoint, Presence, Subscription, UserBroadcast,
-    testing::adapter::{Faults, Hub, Memory},
+    ConnectInfo, Endpoint, Params, Presence, Refused, Routes, SocketHandler, Subscription, UserBroadcast,
+    testing::{
+        ChannelTest,
+        adapter::{Faults, Hub, Memory},
+    },
 };
 
 /// How much faster than the clock heartbeats pass.
@@ -323,6 +329,47 @@ async fn what_waits_for_a_busy_worker_is_limited() {
         assert!(cluster.inflow.bytes() <= INFLOW + 1024 * 1024 + 1_000);
     }
     until("what was delivered makes room", || cluster.inflow.bytes() == 0).await;
+}
+
+/// A client of another node, which waits in `connect` for the test.
+struct Waits;
+
+impl SocketHandler for Waits {
+    async fn connect(params: &Params, info: &ConnectInfo<'_>) -> Result<Self, Refused> {
+        if params.get("wait").is_some() {
+            info.data::<Arc<Semaphore>>()?.acquire().await?.forget();
+        }
+        Ok(Self)
+    }
+
+    fn ids(&self) -> Vec<String> {
+        vec!["sessions:2".to_owned(), "users:1".to_owned()]
+    }
+
+    fn channels(_: &mut Routes<Self>) {}
+}
+
+#[actix_web::test]
+async fn a_disconnect_of_another_node_reaches_a_socket_that_is_being_connected() {
+    let hub = Hub::new(1);
+    let [a, b] = TestNode::start_all(&hub, ["a", "b"]).await;
+    let gate = Arc::new(Semaphore::new(0));
+    let connect = |params| {
+        let client = ChannelTest::new(&b).patience(PATIENCE).app_data(gate.clone()).params(params);
+        client.connect::<Waits>()
+    };
+    let mut witness = connect("").await.unwrap();
+    let late = async {
+        let mut late = connect("wait").await.unwrap();
+        late.assert_closed(1001).await;
+    };
+    let disconnect = async {
+        until("one waits in connect", || b.node().connections.count() == 2).await;
+        a.disconnect("users:1");
+        witness.assert_closed(1001).await;
+        gate.add_permits(1);
+    };
+    futures_util::future::join(late, disconnect).await;
 }
 
 #[actix_web::test]

@@ -17,7 +17,7 @@ use std::{
 use indexmap::IndexMap;
 use tokio::sync::mpsc;
 
-use super::{Broadcast, SubscriberKey, Ticket};
+use super::{Broadcast, SubscriberKey, Ticket, disconnects::Disconnects};
 use crate::{
     per_thread::{self, PerThread, Registered, ServerId},
     telemetry::Counts,
@@ -103,6 +103,7 @@ pub(crate) struct Local {
     key: SubscriberKey,
     counts: Counts,
     topics: RefCell<HashMap<String, Subscribers>>,
+    disconnects: Disconnects,
     /// Broadcasts of other threads that this one has not delivered yet.
     inbox: RefCell<mpsc::UnboundedReceiver<Queued>>,
     /// How many broadcasts other threads have sent, and how many of them have been delivered.
@@ -134,6 +135,7 @@ impl Local {
             key: SubscriberKey::new(),
             counts,
             topics: RefCell::default(),
+            disconnects: Disconnects::default(),
             inbox: RefCell::new(inbox),
             sent,
             delivered: Cell::new(0),
@@ -229,6 +231,7 @@ impl Local {
     /// Hands a broadcast to its subscribers and writes to them, alternating with this thread's other tasks. Actions
     /// requested meanwhile run [after](Self::in_order) it, because it is not delivered until all subscribers have it.
     async fn hand_out(&self, broadcast: &Arc<Broadcast>) {
+        self.disconnects.note(broadcast);
         self.handed_out.set(0);
         self.handing_out.replace(Some(broadcast.clone()));
         let mut sent = 0;
@@ -288,6 +291,10 @@ impl Local {
 
     pub(super) fn key(&self) -> SubscriberKey {
         self.key
+    }
+
+    pub(super) fn disconnects(&self) -> &Disconnects {
+        &self.disconnects
     }
 
     /// What this thread counts.
@@ -366,6 +373,7 @@ impl Local {
 
     /// Hands a broadcast to the subscribers of its topic on this thread.
     pub(super) fn deliver(&self, broadcast: &Arc<Broadcast>) {
+        self.disconnects.note(broadcast);
         let topics = self.topics.borrow();
         let Some(subscribers) = topics.get(&broadcast.topic) else { return };
         let mut sent = 0;

@@ -9,6 +9,7 @@
 //! Phoenix.PubSub `lib/phoenix/pubsub.ex`; Phoenix `lib/phoenix/channel/server.ex` (`dispatch/3`), 1.8.12.
 
 mod broadcast;
+mod disconnects;
 mod inflow;
 mod local;
 mod scope;
@@ -29,6 +30,7 @@ use hinotori_protocol::session::ChannelId;
 use tokio::sync::mpsc;
 
 pub use broadcast::Broadcast;
+pub(crate) use disconnects::DisconnectsSince;
 pub(crate) use inflow::{Inflow, Ticket};
 use local::Queued;
 pub(crate) use local::{Local, Subscriber, Writer};
@@ -343,6 +345,11 @@ impl PubSub {
             drop(workers);
             local
         })
+    }
+
+    /// The disconnects that this thread delivers from now on.
+    pub(crate) fn disconnects_since_now(&self) -> DisconnectsSince {
+        DisconnectsSince::now(self.local())
     }
 
     fn workers(&self) -> RwLockReadGuard<'_, Vec<Worker>> {

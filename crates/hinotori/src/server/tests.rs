@@ -3,6 +3,7 @@
 mod app;
 mod client;
 mod connect;
+mod disconnect;
 mod ends;
 mod handover;
 mod http;

@@ -20,11 +20,10 @@ use hinotori_protocol::{
     session::{Effect, Session, reason},
 };
 
-use super::{ChannelId, CloseReason, Ended, Joined, Limits, Line, Peer, Router};
+use super::{ChannelId, CloseReason, Connecting, Ended, Joined, Limits, Line, Peer, Router};
 use crate::{
     callback::panic_message,
     channel::{End, Exit, JoinRequest, Membership},
-    connections::Seat,
     node::Node,
     telemetry::{Crash, Quoted, Transport},
     wire::{
@@ -46,10 +45,9 @@ fn instant(nanos: u64) -> Instant {
 /// A client that may open a socket.
 pub(crate) struct Accepted {
     pub(crate) serializer: Serializer,
-    pub(crate) id: Option<String>,
+    pub(crate) ids: Vec<String>,
     pub(crate) router: Box<dyn Router>,
-    /// Its place among the server's connections.
-    pub(crate) seat: Seat,
+    pub(crate) connecting: Connecting,
 }
 
 /// See the module.
@@ -70,10 +68,10 @@ impl Connection {
         transport: Transport,
         node: Arc<Node>,
     ) -> Rc<Self> {
-        let Accepted { serializer, id, router, seat } = accepted;
+        let Accepted { serializer, ids, router, connecting } = accepted;
         Rc::new_cyclic(|this| Self {
             this: this.clone(),
-            line: Line::open(limits, transport, seat, node, id),
+            line: Line::open(limits, transport, connecting, node, ids),
             serializer,
             session: RefCell::new(Session::new(limits.max_channels)),
             router,

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use hinotori_protocol::rate::{Rate, Verdict};
 
-use super::{ChannelId, CloseReason, Outbox, Stream, close};
+use super::{ChannelId, CloseReason, Connecting, Ids, Outbox, Stream, close};
 use crate::{
     connections::{Member, Seat},
     node::Node,
@@ -72,8 +72,7 @@ pub(crate) struct Line {
     /// Set if the client accepts compressed messages.
     window: Cell<Option<Window>>,
     key: SubscriberKey,
-    /// The socket's id, which is also a topic.
-    id: Option<Box<str>>,
+    ids: Ids,
     node: Arc<Node>,
     local: Rc<Local>,
     outbox: Outbox,
@@ -98,15 +97,16 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// Opens a line in a seat that has been reserved for it. A line with an id closes when `disconnect` is broadcast to
-    /// that id.
+    /// Opens a line in a seat that has been reserved for it. It closes when `disconnect` is broadcast to one of its ids,
+    /// or has been while it was being connected.
     pub(crate) fn open(
         limits: Limits,
         transport: Transport,
-        seat: Seat,
+        connecting: Connecting,
         node: Arc<Node>,
-        id: Option<String>,
+        ids: Vec<String>,
     ) -> Rc<Self> {
+        let Connecting { seat, disconnects } = connecting;
         let (per_second, burst) = limits.message_rate;
         let rate = Rate::new(per_second, burst).map(|rate| Box::new(RefCell::new((rate, Instant::now()))));
         let line = Rc::new_cyclic(|this| Self {
@@ -117,7 +117,7 @@ impl Line {
             is_silent: Cell::new(false),
             window: Cell::new(None),
             key: SubscriberKey::new(),
-            id: id.map(String::into_boxed_str),
+            ids: ids.into(),
             local: node.pubsub.local(),
             outbox: Outbox::new(limits.outbox),
             max_load: limits.max_message + SPARE_LOAD,
@@ -133,8 +133,11 @@ impl Line {
         // until a client polls for the first time, it counts as stalled
         line.outbox.offered(0, transport != Transport::LongPoll);
         line.node.connections.add(line.key, line.clone());
-        if let Some(id) = &line.id {
+        for id in line.ids.all() {
             line.local.subscribe(id, line.key, line.clone());
+        }
+        if disconnects.has(line.ids.all()) {
+            line.close(Closed::Disconnect);
         }
         if line.node.connections.is_draining() {
             line.drain();
@@ -375,7 +378,7 @@ impl Line {
 
     /// The line's name in the log.
     pub(crate) fn conn(&self) -> Conn<'_> {
-        Conn { number: self.key, id: self.id.as_deref() }
+        Conn { number: self.key, id: self.ids.first() }
     }
 
     /// Answers the client's close frame.
@@ -417,7 +420,7 @@ impl Line {
         self.wake_readers();
         self.seat.take();
         self.node.connections.remove(self.key);
-        if let Some(id) = &self.id {
+        for id in self.ids.all() {
             self.local.unsubscribe(id, self.key);
         }
     }
@@ -523,7 +526,7 @@ impl Line {
     }
 }
 
-/// Subscribed to its socket's id, where only `disconnect` has a meaning.
+/// Subscribed to its socket's ids, where only `disconnect` has a meaning.
 impl Subscriber for Line {
     fn deliver(&self, broadcast: &Arc<Broadcast>) -> bool {
         if broadcast.event == DISCONNECT {
@@ -581,20 +584,26 @@ mod tests {
     const LIMITS: Limits =
         Limits { max_channels: 1, outbox: 1_000, max_message: 1_000, message_rate: (0, 0) };
 
-    fn open(limits: Limits, node: &Arc<Node>, id: Option<String>) -> Rc<Line> {
-        Line::open(limits, Transport::WebSocket, node.connections.seat().unwrap(), node.clone(), id)
+    fn open(limits: Limits, node: &Arc<Node>, ids: &[&str]) -> Rc<Line> {
+        Line::open(
+            limits,
+            Transport::WebSocket,
+            Connecting::begin(node).unwrap(),
+            node.clone(),
+            ids.iter().map(|id| (*id).to_owned()).collect(),
+        )
     }
 
     #[actix_web::test]
     async fn a_line_that_opens_while_the_server_drains_is_told_so() {
         let node = Node::unbounded();
         node.connections.begin_drain();
-        assert!(!open(LIMITS, &node, None).outbox().is_open());
+        assert!(!open(LIMITS, &node, &[]).outbox().is_open());
     }
 
     #[actix_web::test]
     async fn a_client_is_not_read_from_while_too_much_of_its_is_unhandled() {
-        let line = open(LIMITS, &Node::unbounded(), None);
+        let line = open(LIMITS, &Node::unbounded(), &[]);
         let mut cx = Context::from_waker(Waker::noop());
         line.load(LIMITS.max_message + SPARE_LOAD);
         assert!(line.poll_readable(&mut cx).is_ready());
@@ -611,7 +620,7 @@ mod tests {
     async fn a_client_that_says_nothing_for_too_long_is_closed_and_one_that_is_not_read_from_has_twice_the_time()
      {
         let after = |seconds| Instant::now() + Duration::from_secs(seconds);
-        let lines = [(); 2].map(|()| open(LIMITS, &Node::unbounded(), None));
+        let lines = [(); 2].map(|()| open(LIMITS, &Node::unbounded(), &[]));
         let [line, loaded] = &lines;
         for line in &lines {
             line.look(after(1_000));
@@ -631,7 +640,7 @@ mod tests {
     #[actix_web::test]
     async fn an_ended_line_is_neither_counted_nor_reached() {
         let node = Node::unbounded();
-        let line = open(LIMITS, &node, Some("users:1".into()));
+        let line = open(LIMITS, &node, &["users:1", "sessions:1"]);
         assert_eq!(node.connections.count(), 1);
         line.end();
         assert_eq!(node.connections.count(), 0);
@@ -640,14 +649,14 @@ mod tests {
 
     #[actix_web::test]
     async fn a_client_that_sends_too_many_messages_is_closed_and_any_number_may_come_where_no_rate_is_set() {
-        let line = open(Limits { message_rate: (1, 2), ..LIMITS }, &Node::unbounded(), None);
+        let line = open(Limits { message_rate: (1, 2), ..LIMITS }, &Node::unbounded(), &[]);
         let verdicts: Vec<Verdict> = (0..5).map(|_| line.judge()).collect();
         use Verdict::{Close, Handle, Refuse};
         assert_eq!(verdicts, [Handle, Handle, Refuse, Refuse, Close]);
         assert!(!line.outbox().is_open());
         line.answer_close(None);
         assert_eq!(line.why(), CloseReason::RateLimited, "the client answers, but it did not begin");
-        let free = open(LIMITS, &Node::unbounded(), None);
+        let free = open(LIMITS, &Node::unbounded(), &[]);
         assert!((0..10_000).all(|_| free.judge() == Handle));
     }
 }

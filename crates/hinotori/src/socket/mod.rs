@@ -6,8 +6,10 @@
 mod close;
 mod close_reason;
 mod connect_info;
+mod connecting;
 mod connection;
 mod connection_ref;
+mod ids;
 mod latest;
 mod line;
 mod outbox;
@@ -21,11 +23,13 @@ use std::future::Future;
 
 pub use close_reason::CloseReason;
 pub use connect_info::ConnectInfo;
+pub(crate) use connecting::Connecting;
 pub(crate) use connection::{Accepted, Connection};
 pub use connection_ref::ConnectionRef;
 pub use hinotori_protocol::params::Params;
 pub(crate) use hinotori_protocol::rate::Verdict;
 pub(crate) use hinotori_protocol::session::{ChannelId, Ended, Joined, reason};
+pub(crate) use ids::Ids;
 pub(crate) use line::{Limits, Line, Peer};
 pub(crate) use outbox::{End, Outbox};
 pub(crate) use raw::RawConnection;
@@ -77,6 +81,25 @@ pub trait SocketHandler: Sized + 'static {
     /// [`Endpoint::disconnect`](crate::Endpoint::disconnect) can close them all. `None` by default.
     fn id(&self) -> Option<String> {
         None
+    }
+
+    /// All names by which the socket can be closed, if it has several: it may belong to a user and to one of that user's
+    /// sessions. [`Endpoint::disconnect`](crate::Endpoint::disconnect) with any of them closes it, and the log shows the
+    /// first. Implement either this or [`id`](Self::id), which it returns by default. Called once, after `connect`.
+    ///
+    /// ```
+    /// # use hinotori::{ConnectInfo, Params, Refused, Routes, SocketHandler};
+    /// # struct UserSocket { user_id: u64, session_id: u64 }
+    /// # impl SocketHandler for UserSocket {
+    /// #     async fn connect(_: &Params, _: &ConnectInfo<'_>) -> Result<Self, Refused> { Err(Refused::because("no")) }
+    /// #     fn channels(_: &mut Routes<Self>) {}
+    /// fn ids(&self) -> Vec<String> {
+    ///     vec![format!("users:{}", self.user_id), format!("sessions:{}", self.session_id)]
+    /// }
+    /// # }
+    /// ```
+    fn ids(&self) -> Vec<String> {
+        self.id().into_iter().collect()
     }
 
     /// Declares which channel serves which topic. Called by each worker when the server starts.

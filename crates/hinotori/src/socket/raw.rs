@@ -81,6 +81,11 @@ pub trait RawSocket: Sized + 'static {
         None
     }
 
+    /// Same as [`SocketHandler::ids`](crate::SocketHandler::ids).
+    fn ids(&self) -> Vec<String> {
+        self.id().into_iter().collect()
+    }
+
     /// Handles a message from the client. Callbacks run one at a time.
     ///
     /// # Errors
@@ -345,7 +350,11 @@ fn span<'a>(line: &'a Line, callback: &'static str) -> Span<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{node::Node, socket::Limits, telemetry::Transport};
+    use crate::{
+        node::Node,
+        socket::{Connecting, Limits},
+        telemetry::Transport,
+    };
 
     /// Receives messages and sends none.
     struct Deaf;
@@ -363,8 +372,11 @@ mod tests {
     }
 
     fn opened<R: RawSocket>(node: &Arc<Node>, socket: R, limits: Limits) -> Rc<RawConnection<R>> {
-        let seat = node.connections.seat().unwrap();
-        RawConnection::open(socket, Line::open(limits, Transport::WebSocket, seat, node.clone(), None))
+        let connecting = Connecting::begin(node).unwrap();
+        RawConnection::open(
+            socket,
+            Line::open(limits, Transport::WebSocket, connecting, node.clone(), vec![]),
+        )
     }
 
     const LIMITS: Limits =

@@ -7,10 +7,9 @@ use actix_web::HttpRequest;
 use super::{Mount, admission::Denial};
 use crate::{
     callback::{self, Outcome},
-    connections::Seat,
     node::Node,
     reason::Refusal,
-    socket::{Accepted, ConnectInfo, Connected, Params, Refused, SocketHandler},
+    socket::{Accepted, ConnectInfo, Connected, Connecting, Params, Refused, SocketHandler},
     telemetry::{Crash, Quoted, Span},
     wire::Serializer,
 };
@@ -38,12 +37,12 @@ pub(super) async fn connect<S: SocketHandler>(
     let info = ConnectInfo::new(request, auth_token, &mount.options.trusted_proxies);
     let connect = async {
         let socket = S::connect(&params, &info).await?;
-        let id = socket.id();
-        Ok((socket, id))
+        let ids = socket.ids();
+        Ok((socket, ids))
     };
-    let ((socket, id), seat) = ask(&mount.node, connect).await?;
+    let ((socket, ids), connecting) = ask(&mount.node, connect).await?;
     let router = Box::new(Connected { socket: Rc::new(socket), routes: mount.routes.clone() });
-    Ok(Accepted { serializer, id, router, seat })
+    Ok(Accepted { serializer, ids, router, connecting })
 }
 
 /// Calls the application, and catches its panic. It is called only if there is a seat for the client, which the client
@@ -51,15 +50,15 @@ pub(super) async fn connect<S: SocketHandler>(
 pub(super) async fn ask<T>(
     node: &Node,
     connect: impl Future<Output = Result<T, Refused>>,
-) -> Result<(T, Seat), Denial> {
+) -> Result<(T, Connecting), Denial> {
     if node.connections.is_draining() {
         return Err(Refusal::Drain.into());
     }
-    let seat = node.connections.seat().ok_or(Refusal::Full)?;
+    let connecting = Connecting::begin(node).ok_or(Refusal::Full)?;
     // it is dropped with the request if the client is gone
     let span = Span { callback: "connect", conn: None, topic: None, event: None };
     match callback::run(span.around(connect), |_| Poll::Pending).await {
-        Outcome::Returned(Ok(connected)) => Ok((connected, seat)),
+        Outcome::Returned(Ok(connected)) => Ok((connected, connecting)),
         Outcome::Returned(Err(refused)) if refused.is_fault() => Err(crashed(node, &refused.to_string())),
         Outcome::Returned(Err(refused)) => Err(Denial::application(&refused)),
         Outcome::Panicked(why) => Err(crashed(node, &why)),

@@ -311,7 +311,7 @@ mod tests {
     use crate::{
         connections::Member,
         node::Node,
-        socket::{ChannelId, CloseReason, Limits},
+        socket::{ChannelId, CloseReason, Connecting, Limits},
         telemetry::Transport,
         transport::piped::pipe,
     };
@@ -343,8 +343,8 @@ mod tests {
 
     /// A client of a conversation, whose stream holds `buffer` bytes in each direction.
     fn open(node: &Arc<Node>, buffer: usize) -> (Rc<Line>, DuplexStream) {
-        let seat = node.connections.seat().unwrap();
-        let line = Line::open(LIMITS, Transport::WebSocket, seat, node.clone(), None);
+        let connecting = Connecting::begin(node).unwrap();
+        let line = Line::open(LIMITS, Transport::WebSocket, connecting, node.clone(), vec![]);
         let (client, stream) = duplex(buffer);
         let frames = Frames::new(1_000, 1_000);
         let mut conversation =
@@ -453,7 +453,7 @@ mod tests {
     async fn a_client_that_has_closed_and_takes_nothing_more_does_not_keep_its_place() {
         let node = Node::unbounded();
         let line =
-            Line::open(LIMITS, Transport::WebSocket, node.connections.seat().unwrap(), node.clone(), None);
+            Line::open(LIMITS, Transport::WebSocket, Connecting::begin(&node).unwrap(), node.clone(), vec![]);
         let frames = Frames::new(1_000, 1_000);
         let mut conversation = Conversation::new(Rc::new(Echo(line, 1)), frames, Duration::from_secs(60));
         let close = Bytes::from(frame_of(0x88, b""));
@@ -576,7 +576,7 @@ mod tests {
     async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, unread: Bytes) {
         let (node, limits) = (Node::unbounded(), Limits { outbox: 1_000_000, ..LIMITS });
         let line =
-            Line::open(limits, Transport::WebSocket, node.connections.seat().unwrap(), node.clone(), None);
+            Line::open(limits, Transport::WebSocket, Connecting::begin(&node).unwrap(), node.clone(), vec![]);
         let (echo, frames) = (Rc::new(Echo(line, 1)), Frames::new(1_000, 1_000));
         let mut conversation = Conversation::new(echo, frames, Duration::from_secs(600));
         conversation.begin(Stream::Other(Box::new(stream)), unread);

@@ -408,7 +408,7 @@ mod tests {
     use crate::{
         channel::Membership,
         node::Node,
-        socket::{Accepted, CloseReason, Router},
+        socket::{Accepted, CloseReason, Connecting, Router},
         telemetry::Transport,
         transport::SocketOptions,
         wire::{Opcode, Payload, Serializer},
@@ -443,8 +443,9 @@ mod tests {
     }
 
     fn open(node: &Arc<Node>, sessions: &Arc<Sessions>) -> (Rc<Connection>, Live) {
-        let seat = node.connections.seat().unwrap();
-        let accepted = Accepted { serializer: Serializer::V2, id: None, router: Box::new(NoTopics), seat };
+        let connecting = Connecting::begin(node).unwrap();
+        let accepted =
+            Accepted { serializer: Serializer::V2, ids: vec![], router: Box::new(NoTopics), connecting };
         let limits = SocketOptions::default().limits();
         let connection = Connection::open(accepted, limits, Transport::LongPoll, node.clone());
         let token = sessions.open(connection.clone(), Duration::from_secs(60), 1_000);

@@ -40,12 +40,12 @@ async fn open<R: RawSocket>(
     let info = ConnectInfo::new(request, token.as_deref(), &options.trusted_proxies);
     let connect = async {
         let socket = R::connect(&params, &info).await?;
-        let id = socket.id();
-        Ok((socket, id))
+        let ids = socket.ids();
+        Ok((socket, ids))
     };
-    let ((socket, id), seat) = ask(node, connect).await?;
+    let ((socket, ids), connecting) = ask(node, connect).await?;
     let handshake = handshake(request, protocol, options).await?;
-    let line = Line::open(options.limits(), Transport::WebSocket, seat, node.clone(), id);
+    let line = Line::open(options.limits(), Transport::WebSocket, connecting, node.clone(), ids);
     opened(Transport::WebSocket, &line, request, options);
     Ok(serve(request, handshake, payload, RawConnection::open(socket, line), options))
 }

@@ -21,7 +21,7 @@ use tokio::{
     sync::{Semaphore, mpsc},
 };
 
-use super::{NARROW, connect};
+use super::{NARROW, connect, disconnect};
 use crate::{
     Channel, ConnectInfo, Context, Endpoint, Join, Params, Payload, PayloadList, RawContext, RawMessage,
     RawSocket, Refused, Result, Routes, SocketHandler, SocketOptions,
@@ -97,6 +97,7 @@ pub(super) fn configure(config: &mut ServiceConfig, endpoint: &Endpoint, gate: A
         .configure(endpoint.socket::<UserSocket>("/socket", SocketOptions::default()))
         .configure(endpoint.raw_socket::<Echo>("/echo", SocketOptions::default()))
         .configure(|config| connect::configure(config, endpoint))
+        .configure(|config| disconnect::configure(config, endpoint))
         .service(web::resource("/facts").name("facts").to(facts))
         .route("/own", web::get().to(own))
         .route("/stream", web::get().to(stream_of))
