@@ -31,7 +31,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
-    channel::BoxError,
+    channel::{BoxError, Membership},
     endpoint::Endpoint,
     pubsub::{Broadcast, Subscriber, SubscriberKey},
     socket::{
@@ -191,7 +191,7 @@ impl ChannelTest {
             join_refs: vec![],
             received: vec![],
             close_code: None,
-            ear: Rc::default(),
+            heard: Rc::default(),
             ears: vec![],
             patience: self.patience,
         })
@@ -246,7 +246,8 @@ pub struct TestSocket {
     received: Vec<Received>,
     /// The code of the close frame, if it has arrived.
     close_code: Option<u16>,
-    ear: Rc<Ear>,
+    /// The broadcasts that it has heard and that have not been asserted yet.
+    heard: Rc<RefCell<VecDeque<Heard>>>,
     /// The topics it listens to, and the keys of its subscriptions.
     ears: Vec<(String, SubscriberKey)>,
     patience: Duration,
@@ -262,29 +263,31 @@ impl Drop for TestSocket {
     }
 }
 
-/// Records the broadcasts to joined topics, even if a channel intercepts them.
-#[derive(Debug, Default)]
-struct Ear {
-    heard: RefCell<VecDeque<Arc<Broadcast>>>,
+/// A broadcast that a client has heard.
+#[derive(Debug)]
+struct Heard {
+    event: String,
+    payload: Value,
 }
 
-impl Ear {
-    fn take(&self, event: &str) -> Option<Arc<Broadcast>> {
-        let mut heard = self.heard.borrow_mut();
-        let index = heard.iter().position(|broadcast| broadcast.event == event)?;
-        heard.remove(index)
-    }
+/// Records the broadcasts to a topic for as long as a client is subscribed to it, even if the channel intercepts them.
+struct Ear {
+    membership: Weak<Membership>,
+    heard: Rc<RefCell<VecDeque<Heard>>>,
 }
 
 impl Subscriber for Ear {
     fn deliver(&self, broadcast: &Arc<Broadcast>) -> bool {
-        self.heard.borrow_mut().push_back(broadcast.clone());
+        if self.membership.upgrade().is_some_and(|membership| membership.is_subscribed()) {
+            let heard = Heard { event: broadcast.event.clone(), payload: json_of(broadcast) };
+            self.heard.borrow_mut().push_back(heard);
+        }
         false
     }
 }
 
 impl TestSocket {
-    /// Joins a topic, listens to its broadcasts, and returns the reply.
+    /// Joins a topic, listens to its broadcasts until its channel ends, and returns the reply.
     ///
     /// # Errors
     /// [`JoinRefused`] with the reply, if the join was refused or crashed.
@@ -299,17 +302,30 @@ impl TestSocket {
         let join_ref = self.new_ref();
         let payload = payload.into_payload().unwrap_or_else(|error| panic!("{error}"));
         self.send(join_ref.clone(), join_ref.clone(), topic, PHX_JOIN, payload);
-        match self.reply(Pushed(join_ref.clone())).await {
-            (Status::Ok, response) => {
+        match self.reply_at(Pushed(join_ref.clone())).await {
+            (index, Status::Ok, response) => {
                 self.join_refs.push((topic.to_owned(), join_ref));
-                let key = SubscriberKey::new();
-                let topic = self.connection.pubsub_topic(topic);
-                self.connection.line().local().subscribe(&topic, key, self.ear.clone());
-                self.ears.push((topic, key));
+                self.listen(topic, index);
                 Ok(response)
             }
-            (_, response) => Err(JoinRefused(response)),
+            (_, _, response) => Err(JoinRefused(response)),
         }
+    }
+
+    /// Hears the broadcasts to a topic that has been joined: those that have arrived since the reply, which was in this
+    /// place, and those to come.
+    fn listen(&mut self, topic: &str, index: usize) {
+        self.take_in();
+        let since = self.received.iter().skip(index);
+        let since = since.filter(|received| received.topic == topic && received.is_broadcast());
+        let heard = since.map(|Received { event, payload, .. }| (event.clone(), payload.clone()));
+        let heard = heard.map(|(event, payload)| Heard { event, payload });
+        self.heard.borrow_mut().extend(heard);
+        let Some(membership) = self.connection.membership(topic) else { return };
+        let (key, topic) = (SubscriberKey::new(), membership.pubsub_topic().to_owned());
+        let ear = Rc::new(Ear { membership: Rc::downgrade(&membership), heard: self.heard.clone() });
+        self.connection.line().local().subscribe(&topic, key, ear);
+        self.ears.push((topic, key));
     }
 
     /// Pushes an event to a topic.
@@ -343,13 +359,20 @@ impl TestSocket {
     /// # Panics
     /// If no reply arrives.
     pub async fn reply(&mut self, push: Pushed) -> (Status, Value) {
+        let (_, status, response) = self.reply_at(push).await;
+        (status, response)
+    }
+
+    /// The same, and its place among the messages that have arrived.
+    async fn reply_at(&mut self, push: Pushed) -> (usize, Status, Value) {
         let reference = Value::String(push.0.as_text().to_owned());
         let is_reply = |received: &Received| received.event == PHX_REPLY && received.reference == reference;
-        let Some(Received { payload, .. }) = self.take(is_reply, self.patience).await else {
+        let Some(index) = self.find(is_reply, self.patience).await else {
             panic!("no reply came; instead there are {:#?}", self.received)
         };
+        let payload = self.received.remove(index).payload;
         let status = if payload["status"] == "ok" { Status::Ok } else { Status::Error };
-        (status, payload["response"].clone())
+        (index, status, payload["response"].clone())
     }
 
     /// Asserts that a push gets this reply.
@@ -411,7 +434,7 @@ impl TestSocket {
     /// If none arrives.
     pub async fn broadcast(&mut self, event: &str) -> Value {
         match self.hear(event, self.patience).await {
-            Some(broadcast) => json_of(&broadcast),
+            Some(heard) => heard.payload,
             None => panic!("no broadcast of {event:?} came"),
         }
     }
@@ -522,10 +545,16 @@ impl TestSocket {
 
     /// The first message that matches, now or within a time limit.
     async fn take(&mut self, fits: impl Fn(&Received) -> bool, patience: Duration) -> Option<Received> {
+        let index = self.find(fits, patience).await?;
+        Some(self.received.remove(index))
+    }
+
+    /// Its place among the messages that have arrived.
+    async fn find(&mut self, fits: impl Fn(&Received) -> bool, patience: Duration) -> Option<usize> {
         let end = Instant::now() + patience;
         loop {
             if let Some(index) = self.received.iter().position(&fits) {
-                return Some(self.received.remove(index));
+                return Some(index);
             }
             let outbox = self.connection.line().outbox();
             timeout_at(end, poll_fn(|cx| outbox.poll_any(cx))).await.ok()?;
@@ -548,15 +577,29 @@ impl TestSocket {
         is_any
     }
 
-    async fn hear(&self, event: &str, patience: Duration) -> Option<Arc<Broadcast>> {
+    /// The first of such broadcasts that it has heard.
+    fn heard(&self, event: &str) -> Option<Heard> {
+        let mut heard = self.heard.borrow_mut();
+        let index = heard.iter().position(|heard| heard.event == event)?;
+        heard.remove(index)
+    }
+
+    async fn hear(&self, event: &str, patience: Duration) -> Option<Heard> {
         let end = Instant::now() + patience;
         loop {
-            let heard = self.ear.take(event);
+            let heard = self.heard(event);
             if heard.is_some() || Instant::now() >= end {
                 return heard;
             }
             actix_web::rt::time::sleep(Duration::from_millis(1)).await;
         }
+    }
+}
+
+impl Received {
+    /// Whether it is a broadcast, which has no refs.
+    fn is_broadcast(&self) -> bool {
+        self.join_ref.is_null() && self.reference.is_null()
     }
 }
 
@@ -678,3 +721,6 @@ impl std::fmt::Display for ConnectRefused {
 }
 
 impl std::error::Error for ConnectRefused {}
+
+#[cfg(test)]
+mod tests;

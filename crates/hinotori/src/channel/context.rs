@@ -335,10 +335,76 @@ impl<C: Channel> Context<C> {
         self.pubsub().broadcast_latest_from(self, key, self.pubsub_topic(), event, payload)
     }
 
+    /// Holds the topic's broadcasts for this client, in `join`, from now until the join is answered. All of them follow
+    /// the reply, in their order. Use it if the reply has state that takes time to read, such as rows of a database: the
+    /// client is subscribed only once it has the reply, so a change that is made in between would not reach it.
+    ///
+    /// Call it before you read, and broadcast a change after it is stored. Then each change is in what was read, in a
+    /// broadcast after the reply, or in both: let an event carry the whole item, or a number to compare, so that a
+    /// client may get a change twice. For messages with positions, [`recover`](Self::recover) does that for you.
+    ///
+    /// ```
+    /// # use std::sync::Mutex;
+    /// # use hinotori::{Channel, ConnectInfo, Context, Endpoint, Join, Params, Payload, Refused, Routes, SocketHandler};
+    /// # use serde_json::json;
+    /// # struct Store { endpoint: Endpoint, titles: Mutex<Vec<String>> }
+    /// # impl Store {
+    /// #     /// As if another client added it meanwhile.
+    /// #     async fn titles(&self) -> Vec<String> {
+    /// #         let titles = self.titles.lock().unwrap().clone();
+    /// #         self.add("Persuasion");
+    /// #         titles
+    /// #     }
+    /// #     fn add(&self, title: &str) {
+    /// #         self.titles.lock().unwrap().push(title.to_owned());
+    /// #         self.endpoint.broadcast("books", "added", json!({ "title": title })).unwrap();
+    /// #     }
+    /// # }
+    /// # struct UserSocket { store: std::sync::Arc<Store> }
+    /// # impl SocketHandler for UserSocket {
+    /// #     async fn connect(_: &Params, info: &ConnectInfo<'_>) -> Result<Self, Refused> {
+    /// #         Ok(Self { store: info.data::<std::sync::Arc<Store>>()?.clone() })
+    /// #     }
+    /// #     fn channels(routes: &mut Routes<Self>) { routes.channel::<Books>("books"); }
+    /// # }
+    /// struct Books;
+    ///
+    /// impl Channel for Books {
+    ///     type Socket = UserSocket;
+    ///     type Info = ();
+    ///
+    ///     async fn join(_topic: &str, _payload: Payload, cx: &mut Context<Self>) -> hinotori::Result<Join<Self>> {
+    ///         cx.hold_broadcasts();
+    ///         let titles = cx.socket().store.titles().await;
+    ///         Join::reply(Self, json!({ "titles": titles }))
+    ///     }
+    /// }
+    /// # #[cfg(feature = "testing")]
+    /// # actix_web::rt::System::new().block_on(async {
+    /// # use hinotori::testing::ChannelTest;
+    /// # let endpoint = Endpoint::new();
+    /// # let titles = Mutex::new(vec!["Emma".to_owned()]);
+    /// # let store = std::sync::Arc::new(Store { endpoint: endpoint.clone(), titles });
+    /// # let mut client = ChannelTest::new(&endpoint).app_data(store).connect::<UserSocket>().await.unwrap();
+    /// # assert_eq!(client.subscribe_and_join("books", json!({})).await.unwrap(), json!({ "titles": ["Emma"] }));
+    /// # client.assert_broadcast("added", json!({ "title": "Persuasion" })).await;
+    /// # });
+    /// ```
+    ///
+    /// A join that is refused drops what was held. Held broadcasts are limited like intercepted ones: once they exceed
+    /// [`SocketOptions::outbox_limit`](crate::SocketOptions::outbox_limit), the client is disconnected. Broadcasts on
+    /// topics that the channel itself [subscribes](Self::subscribe) to need no hold: they wait until the join has
+    /// returned. Outside of `join` this does nothing.
+    pub fn hold_broadcasts(&self) {
+        if !self.joined {
+            self.membership.hold();
+        }
+    }
+
     /// Begins a recovery, in `join`: reads from the join's payload where the client stopped reading, and from now on
     /// holds the topic's broadcasts for this client until the join is answered. Ask the source of the messages after
     /// this call, and return [`Join::recovered`](super::Join::recovered) with its answer: see
-    /// [`recovery`](crate::recovery).
+    /// [`recovery`](crate::recovery). Without positions, use [`hold_broadcasts`](Self::hold_broadcasts).
     ///
     /// `None` if the client does not ask for recovery: the payload has no `last_seen_id`, or it is `null`. Nothing is
     /// held then. A join that is answered without a recovery delivers all that was held after its reply.
@@ -357,7 +423,7 @@ impl<C: Channel> Context<C> {
     ) -> std::result::Result<Option<Cursor>, crate::InvalidPayload> {
         let cursor = Cursor::read(payload)?;
         if cursor.is_some() && !self.joined {
-            self.membership.hold();
+            self.hold_broadcasts();
             self.recovers = true;
         }
         Ok(cursor)

@@ -131,6 +131,12 @@ impl Membership {
         self.further.get().and_then(|further| further.scoped()).unwrap_or(self.topic())
     }
 
+    /// Whether its client gets the topic's broadcasts.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn is_subscribed(&self) -> bool {
+        self.subscribed.get()
+    }
+
     /// The connection's name in the log.
     pub(crate) fn conn(&self) -> Conn<'_> {
         self.line.conn()

@@ -193,12 +193,11 @@ impl Connection {
         self.session.borrow().handle(channel).cloned()
     }
 
-    /// The topic of the server that belongs to a topic which the client has joined.
+    /// The newest membership of the client in a topic.
     #[cfg(any(test, feature = "testing"))]
-    pub(crate) fn pubsub_topic(&self, topic: &str) -> String {
+    pub(crate) fn membership(&self, topic: &str) -> Option<Rc<Membership>> {
         let session = self.session.borrow();
-        let membership = session.handles().filter(|membership| membership.topic() == topic).last();
-        membership.map_or(topic, |membership| membership.pubsub_topic()).to_owned()
+        session.handles().filter(|membership| membership.topic() == topic).last().cloned()
     }
 
     fn end(&self, channel: ChannelId, end: End, since: Instant) {

@@ -10,7 +10,8 @@
 //! - Otherwise its broadcast comes after the subscription. It is held if it arrives before the reply has been queued, and
 //!   delivered otherwise. If the answer has the message too, its position is at most `last_id`, and a held one is dropped.
 //!
-//! So nothing is missing, and nothing held is sent twice. A source that can be asked between storing a message and
+//! So nothing is missing, and nothing held is sent twice. A join that holds without recovery releases all that was held,
+//! which may repeat what its reply has. A source that can be asked between storing a message and
 //! broadcasting it may broadcast after the release what the answer has; clients skip positions that they have seen. All
 //! three steps run on this thread in the order of [`Local::in_order`](crate::pubsub::Local::in_order), so held broadcasts
 //! come after the reply, in their order, and before those that arrive later.
@@ -69,3 +70,6 @@ impl Membership {
         local.counts().sent.add(sent);
     }
 }
+
+#[cfg(test)]
+mod tests;
