@@ -146,7 +146,7 @@ impl Payload {
             Some(value) => serde_path_to_error::deserialize(value),
             None => Err(error),
         });
-        read.map_err(|error| InvalidPayload::new(describe(&error)))
+        read.map_err(|error| InvalidPayload::read(&error))
     }
 
     /// The payload as it is sent, in its pieces.
@@ -211,16 +211,6 @@ pub(super) fn with_last_keys(
     is_twice.then(|| serde_json::from_slice(json).ok()).flatten()
 }
 
-/// `path: what is wrong there`, without serde_json's line and column.
-pub(super) fn describe(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
-    let text = error.inner().to_string();
-    let text = text.split(" at line ").next().unwrap_or_default();
-    match error.path().to_string().as_str() {
-        "." => text.to_owned(),
-        path => format!("{path}: {text}"),
-    }
-}
-
 impl Default for Payload {
     fn default() -> Self {
         Self::empty()
@@ -243,8 +233,48 @@ impl fmt::Debug for Payload {
 pub struct InvalidPayload(Wrong);
 
 impl InvalidPayload {
-    pub(super) fn new(wrong: impl Into<String>) -> Self {
-        Self(Wrong(wrong.into()))
+    pub(super) fn new(what: impl Into<String>) -> Self {
+        Self(Wrong { field: None, text: what.into() })
+    }
+
+    /// `path: what is wrong there`, without serde_json's line and column.
+    pub(super) fn read(error: &serde_path_to_error::Error<serde_json::Error>) -> Self {
+        let what = error.inner().to_string();
+        let what = what.split(" at line ").next().unwrap_or_default();
+        let path = Some(error.path().to_string()).filter(|path| path != ".");
+        let text = path.iter().map(|path| format!("{path}: ")).collect::<String>() + what;
+        // serde says where it is missing
+        let missing = what.strip_prefix("missing field `").and_then(|what| what.strip_suffix('`'));
+        let field = match (path, missing) {
+            (Some(path), Some(missing)) => Some(format!("{path}.{missing}")),
+            (path, missing) => path.or(missing.map(str::to_owned)),
+        };
+        Self(Wrong { field, text })
+    }
+
+    /// The field that is missing or wrong: `body`, `author.age`, `tags[0]`. `None` if it is the payload as a whole, which
+    /// is bytes or another kind of JSON. Use it to answer with a shape of your own. A key of a map is the client's to
+    /// choose.
+    ///
+    /// ```
+    /// use hinotori_protocol::wire::{IntoPayload, Payload};
+    /// use serde_json::json;
+    ///
+    /// #[derive(Debug, serde::Deserialize)]
+    /// struct Post {
+    ///     body: String,
+    ///     tags: Vec<String>,
+    /// }
+    ///
+    /// let wrong = |payload: Payload| payload.parse::<Post>().unwrap_err();
+    /// assert_eq!(wrong(json!({ "body": "hi", "tags": [1] }).into_payload()?).field(), Some("tags[0]"));
+    /// assert_eq!(wrong(json!({}).into_payload()?).field(), Some("body"));
+    /// assert_eq!(wrong(Payload::binary(vec![0])).field(), None);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn field(&self) -> Option<&str> {
+        self.0.field.as_deref()
     }
 
     /// Bytes, where JSON is read.
@@ -271,7 +301,7 @@ impl InvalidPayload {
 
 impl fmt::Display for InvalidPayload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "invalid payload: {}", self.0.0)
+        write!(f, "invalid payload: {}", self.0.text)
     }
 }
 
@@ -284,7 +314,12 @@ impl Error for InvalidPayload {
 /// What is wrong with a payload. It is the source of [`InvalidPayload`], because the latter cannot be reached in an
 /// `anyhow::Error` or in errors that delegate everything to another (`#[error(transparent)]`).
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Wrong(String);
+struct Wrong {
+    /// See [`InvalidPayload::field`].
+    field: Option<String>,
+    /// The field as serde names it, and what is wrong there.
+    text: String,
+}
 
 /// In a chain of causes it follows the text of [`InvalidPayload`], which has the rest.
 impl fmt::Display for Wrong {
@@ -401,6 +436,13 @@ mod tests {
         );
         assert_eq!(error_of(json!({ "author": {} })), "invalid payload: author: missing field `age`");
         assert_eq!(error_of(json!({})), "invalid payload: missing field `author`");
+        let field = |value: serde_json::Value| {
+            value.into_payload().unwrap().parse::<Post>().unwrap_err().field().map(str::to_owned)
+        };
+        assert_eq!(field(json!({ "author": { "age": "old" } })).as_deref(), Some("author.age"));
+        assert_eq!(field(json!({ "author": {} })).as_deref(), Some("author.age"));
+        assert_eq!(field(json!({})).as_deref(), Some("author"));
+        assert_eq!(field(json!(1)), None);
         let binary = Payload::binary(vec![0]).parse::<Post>().unwrap_err().to_string();
         assert_eq!(binary, "invalid payload: expected JSON, got a binary payload");
     }

@@ -12,10 +12,7 @@ use serde::{
 };
 use serde_path_to_error::Track;
 
-use super::{
-    InvalidPayload, Payload,
-    payload::{describe, with_last_keys},
-};
+use super::{InvalidPayload, Payload, payload::with_last_keys};
 
 /// Why an event and its payload are not a value of an enum.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,7 +95,7 @@ impl Payload {
         read.map_err(|why| match why {
             Why::Unhandled => EventError::Unhandled(event.to_owned()),
             Why::Binary => EventError::Invalid(InvalidPayload::binary()),
-            Why::Invalid(error) => EventError::Invalid(InvalidPayload::new(describe(&error))),
+            Why::Invalid(error) => EventError::Invalid(InvalidPayload::read(&error)),
             Why::NotAnEnum(why) => EventError::NotAnEnum(why),
         })
     }
@@ -296,19 +293,27 @@ mod tests {
         for unknown in ["dance", "Typing", ""] {
             assert_eq!(read(unknown, json!({})), Err(EventError::Unhandled(unknown.to_owned())));
         }
-        for (event, value, expected) in [
-            ("new_post", json!({}), "missing field `body`"),
+        for (event, value, field, expected) in [
+            ("new_post", json!({}), Some("body"), "missing field `body`"),
             (
                 "new_post",
                 json!({ "body": "", "tags": [1] }),
+                Some("tags[0]"),
                 "tags[0]: invalid type: integer `1`, expected a string",
             ),
-            ("say", json!({ "body": 1 }), "body: invalid type: integer `1`, expected a string"),
-            ("move", json!([1]), "invalid length 1, expected tuple variant Event::Move with 2 elements"),
-            ("pet", json!({ "kind": "dog" }), "kind: unknown variant `dog`, expected `cat`"),
+            ("say", json!({ "body": 1 }), Some("body"), "body: invalid type: integer `1`, expected a string"),
+            (
+                "move",
+                json!([1]),
+                None,
+                "invalid length 1, expected tuple variant Event::Move with 2 elements",
+            ),
+            ("pet", json!({ "kind": "dog" }), Some("kind"), "kind: unknown variant `dog`, expected `cat`"),
         ] {
             let error = read(event, value).unwrap_err();
-            assert!(InvalidPayload::find(&error).is_some(), "{error:?}");
+            let EventError::Invalid(invalid) = &error else { panic!("{error:?}") };
+            assert_eq!(InvalidPayload::find(&error).as_ref(), Some(invalid));
+            assert_eq!(invalid.field(), field);
             assert_eq!(error.to_string(), format!("invalid payload: {expected}"));
         }
         let binary = Payload::binary(vec![1]).parse_event::<Event>("say").unwrap_err();

@@ -306,8 +306,48 @@ fn span<'a>(membership: &'a Membership, callback: &'static str, event: Option<&'
     Span { callback, conn: Some(membership.conn()), topic: Some(membership.topic()), event }
 }
 
-/// An error and all its causes, on one line.
+/// An error and all its causes, on one line. An invalid payload is named by its field, because its text quotes what a
+/// client has sent, which does not belong into a log.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+    let text = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
+    let Some(invalid) = InvalidPayload::find(error) else { return text };
+    let field = invalid.field().map(|field| format!(": {field}")).unwrap_or_default();
+    text.replace(&invalid.to_string(), &format!("invalid payload{field}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+    use serde_json::json;
+
+    use super::*;
+    use crate::{BoxError, IntoPayload};
+
+    #[test]
+    fn the_log_of_an_invalid_payload_has_its_field_and_nothing_that_a_client_wrote() {
+        #[derive(Debug, serde::Deserialize)]
+        struct Post {
+            #[expect(dead_code, reason = "it is not read")]
+            likes: u8,
+        }
+        #[derive(Debug, thiserror::Error)]
+        #[error(transparent)]
+        struct Transparent(InvalidPayload);
+
+        let invalid = |payload: serde_json::Value| {
+            payload.into_payload().unwrap().parse::<Post>().map(drop).unwrap_err()
+        };
+        let field = || invalid(json!({ "likes": "my secret" }));
+        let context = Err::<(), _>(field()).context("reading a post").unwrap_err();
+        let errors: [(BoxError, &str); 4] = [
+            (field().into(), "invalid payload: likes: sent by the client"),
+            (Transparent(field()).into(), "invalid payload: likes: sent by the client"),
+            (context.into(), "reading a post: invalid payload: likes: sent by the client"),
+            (invalid(json!("my secret")).into(), "invalid payload: sent by the client"),
+        ];
+        for (error, logged) in errors {
+            assert_eq!(chain(&*error), logged);
+        }
+    }
 }
