@@ -241,9 +241,9 @@ fn every_line_has_the_level_and_the_keys_of_the_docs_in_their_order() {
 fn a_connection_is_a_line_at_debug_and_none_by_default() {
     let server = Launch::reference().set("RUST_LOG", "debug").start();
     drop(Client::open(server.port, WEBSOCKET));
-    let opened = line(&server, "event=connected conn=0");
+    let opened = line(&server, "event=connected conn=1");
     assert_eq!(opened, "transport=websocket peer=127.0.0.1 path=\"/socket/websocket\"");
-    line(&server, "event=disconnected conn=0");
+    line(&server, "event=disconnected conn=1");
     get(server.port, "/socket/longpoll?vsn=2.0.0", &[]);
     let opened = server.log_line(|line| line.contains("transport=longpoll"));
     assert!(opened.ends_with("transport=longpoll peer=127.0.0.1 path=\"/socket/longpoll\""), "{opened}");
@@ -265,10 +265,10 @@ fn each_line_of_a_connection_has_the_id_of_its_socket_quoted_and_bounded() {
     client.message();
     client.text("no [json");
     client.closes(1011);
-    line(&server, "event=disconnected conn=0");
+    line(&server, "event=disconnected conn=1");
     let log = log_to_the_end(server);
-    let of_client = log.lines().filter(|line| line.contains(" conn=0"));
-    let begin = " conn=0 id=\"users:x\\\"\\nevent=forged x";
+    let of_client = log.lines().filter(|line| line.contains(" conn=1"));
+    let begin = " conn=1 id=\"users:x\\\"\\nevent=forged x";
     let names: Vec<_> = of_client
         .map(|line| {
             assert!(line.contains(begin) && line.len() < 700, "{line}");

@@ -174,7 +174,7 @@ fn rooms_are_saved_at_sigterm() {
 fn messages_are_in_the_database_after_a_restart_and_a_failed_query_is_a_reply() {
     let folder = Folder::new();
     let start = || Launch::example("database").set("DATA_DIR", folder.path().display()).start();
-    let message = json!({ "room": "room:a", "text": "鳥" });
+    let message = json!({ "id": 1, "room": "room:a", "text": "鳥" });
     let server = start();
     let (mut ann, joined) = Member::join(&server, "", "room:a", &json!({}));
     assert_eq!(joined, json!({ "messages": [] }));

@@ -9,8 +9,10 @@
 //! const socket = new Socket("ws://localhost:4000/socket")
 //! socket.connect()
 //! const room = socket.channel("room:lobby")
-//! room.on("message", ({ text }) => console.log(text))
-//! room.join().receive("ok", ({ messages }) => console.log(messages))
+//! const texts = new Map() // by id: a message may come in the reply and again as a broadcast
+//! const show = ({ id, text }) => texts.has(id) || console.log(texts.set(id, text).get(id))
+//! room.on("message", show)
+//! room.join().receive("ok", ({ messages }) => messages.forEach(show))
 //! room.push("post", { text: "hello" })
 //!   .receive("ok", () => console.log("saved"))
 //!   .receive("error", ({ reason }) => console.log(reason))
@@ -33,8 +35,9 @@ use hinotori::{
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-#[derive(Clone, Deserialize, Serialize)]
+#[derive(Deserialize, Serialize)]
 struct Message {
+    id: u64,
     room: String,
     text: String,
 }
@@ -43,33 +46,41 @@ struct Message {
 #[derive(Clone)]
 struct Database {
     path: PathBuf,
-    /// One writer at a time.
-    writer: Arc<Mutex<()>>,
+    /// One writer at a time. Holds the id of the newest message.
+    writer: Arc<Mutex<u64>>,
 }
 
 impl Database {
-    fn insert(&self, message: &Message) -> io::Result<()> {
-        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut line = serde_json::to_vec(message)?;
+    fn open(path: PathBuf) -> io::Result<Self> {
+        let database = Self { path, writer: Arc::default() };
+        let last_id = database.all()?.last().map_or(0, |message| message.id);
+        Ok(Self { writer: Arc::new(Mutex::new(last_id)), ..database })
+    }
+
+    fn insert(&self, room: String, text: String) -> io::Result<Message> {
+        let mut last_id = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let message = Message { id: *last_id + 1, room, text };
+        let mut line = serde_json::to_vec(&message)?;
         line.push(b'\n');
         let mut file = OpenOptions::new().append(true).create(true).open(&self.path)?;
         file.write_all(&line)?;
-        file.sync_data()
+        file.sync_data()?;
+        *last_id = message.id;
+        Ok(message)
     }
 
     fn messages(&self, room: &str) -> io::Result<Vec<Message>> {
+        let mut messages = self.all()?;
+        messages.retain(|message| message.room == room);
+        Ok(messages)
+    }
+
+    fn all(&self) -> io::Result<Vec<Message>> {
         let file = match File::open(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
             file => file?,
         };
-        let mut messages = vec![];
-        for line in BufReader::new(file).lines() {
-            let message: Message = serde_json::from_str(&line?)?;
-            if message.room == room {
-                messages.push(message);
-            }
-        }
-        Ok(messages)
+        BufReader::new(file).lines().map(|line| Ok(serde_json::from_str(&line?)?)).collect()
     }
 }
 
@@ -85,6 +96,8 @@ impl Channel for Room {
     type Info = ();
 
     async fn join(topic: &str, _payload: Payload, cx: &mut Context<Self>) -> Result<Join<Self>> {
+        // a message that is posted meanwhile comes after the reply
+        cx.hold_broadcasts();
         let (db, room) = (cx.socket().db.clone(), topic.to_owned());
         // the first `?` is for the thread pool, the second for the query
         let messages = web::block(move || db.messages(&room)).await??;
@@ -95,13 +108,14 @@ impl Channel for Room {
         match event {
             "post" => {
                 let Post { text } = payload.parse()?;
-                let message = Message { room: cx.topic().to_owned(), text };
-                let (db, saved) = (cx.socket().db.clone(), message.clone());
-                if let Err(error) = web::block(move || db.insert(&saved)).await? {
-                    log::error!("a message is not saved: {error}");
-                    return Reply::error(json!({ "reason": "not saved, try again" }));
+                let (db, room) = (cx.socket().db.clone(), cx.topic().to_owned());
+                match web::block(move || db.insert(room, text)).await? {
+                    Ok(message) => cx.broadcast("message", message)?,
+                    Err(error) => {
+                        log::error!("a message is not saved: {error}");
+                        return Reply::error(json!({ "reason": "not saved, try again" }));
+                    }
                 }
-                cx.broadcast("message", message)?;
                 Reply::ok(json!({}))
             }
             _ => cx.unhandled(event),
@@ -127,7 +141,7 @@ impl SocketHandler for UserSocket {
 async fn main() -> io::Result<()> {
     env_logger::init();
     let path = setting("DATA_DIR", env::temp_dir()).join("messages.jsonl");
-    let db = Database { path, writer: Arc::default() };
+    let db = Database::open(path)?;
     let endpoint = Endpoint::new();
     let sockets = endpoint.clone();
     let server = Server::new(&endpoint, move || {
