@@ -174,3 +174,105 @@ test("Enter and Escape that end a conversion of an input method send nothing and
   await ann.says("変換しました")
   assert.deepEqual(await ann.texts(), [...before, "変換しました"])
 })
+
+test("the whole way from signing up to logging out, by keys alone", async () => {
+  const bea = await Reader.arrive(browser, server.url)
+  const { keyboard } = bea.page
+  /** Presses a key until what has the focus is called so. */
+  const reach = async (name, key = "Tab") => {
+    for (let i = 0; i < 40; i++) {
+      await keyboard.press(key)
+      if (await bea.page.evaluate(() => document.activeElement.ariaLabel ?? document.activeElement.textContent.trim()) === name) return
+    }
+    assert.fail(`${key} does not reach ${name}`)
+  }
+  const press = async (name, key) => {
+    await reach(name, key)
+    await keyboard.press("Enter")
+  }
+  /** From the field to the newest message, whose buttons come next. */
+  const toNewest = async id => {
+    for (let i = 0; i < 10 && !await bea.page.evaluate(() => document.activeElement.matches("li[data-id]")); i++) await keyboard.press("Shift+Tab")
+    await bea.focuses(`li[data-id="${id}"]`)
+  }
+  await bea.button("Log in").waitFor()
+  await press("New here? Sign up")
+  // around the page to its first field
+  await until(async () => {
+    await keyboard.press("Shift+Tab")
+    return bea.page.evaluate(() => document.activeElement.getAttribute("name"))
+  }, "username")
+  await keyboard.type("Bea")
+  await keyboard.press("Tab")
+  await keyboard.type("correct horse")
+  await keyboard.press("Enter")
+  await bea.page.getByRole("heading", { name: "Welcome, Bea" }).waitFor()
+
+  await press("Create a room")
+  await bea.focuses("dialog input")
+  await keyboard.type("attic")
+  await keyboard.press("Tab")
+  await keyboard.press("Space")
+  await keyboard.press("Enter")
+  await bea.isIn("attic")
+  await bea.focuses("textarea")
+
+  await press("Invite", "Shift+Tab")
+  await bea.dialog.getByLabel("Invitation link").waitFor()
+  await press("Add: Ann")
+  await bea.dialog.getByRole("button", { name: "Added: Ann" }).waitFor()
+  await keyboard.press("Escape")
+  await bea.dialog.waitFor({ state: "detached" })
+  await bea.focuses("[aria-label=Invite]")
+  await bea.page.getByRole("button", { name: "Members: 2 members" }).waitFor()
+
+  await reach("Message to attic")
+  await keyboard.type("a box of treasures")
+  await keyboard.press("Enter")
+  await bea.sees("a box of treasures")
+  await toNewest(1)
+  await press("Reply")
+  await bea.focuses("textarea")
+  await keyboard.type("an old lamp")
+  await keyboard.press("Enter")
+  await bea.message("an old lamp").getByRole("button", { name: "In reply to Bea" }).waitFor()
+
+  await toNewest(2)
+  await press("React")
+  await bea.focuses("dialog button")
+  await keyboard.press("ArrowRight")
+  await keyboard.press("Enter")
+  await until(() => bea.reactions("an old lamp").then(all => all.length), 1)
+  await bea.page.evaluate(() => document.activeElement.closest("li[data-id]") ? null : document.activeElement.outerHTML).then(lost => assert.equal(lost, null, "the focus is lost after the menu"))
+
+  await press("Message to attic")
+  await keyboard.press("ArrowUp")
+  await until(() => bea.field.inputValue(), "an old lamp")
+  await keyboard.type(", which works")
+  await keyboard.press("Enter")
+  await bea.sees("an old lamp, which works")
+  await keyboard.press("Escape")
+  await toNewest(2)
+  await press("Delete")
+  await bea.dialog.waitFor()
+  await press("Delete")
+  await bea.message("an old lamp").waitFor({ state: "detached" })
+
+  await press("Search")
+  await bea.focuses("dialog input")
+  await keyboard.type("treasures")
+  await keyboard.press("Enter")
+  await bea.dialog.locator("mark").waitFor()
+  await until(async () => {
+    await keyboard.press("Tab")
+    return bea.page.evaluate(() => document.activeElement.querySelector("mark")?.textContent ?? null)
+  }, "treasures")
+  await keyboard.press("Enter")
+  await bea.focuses("li[data-id='1']")
+
+  await press("Settings", "Shift+Tab")
+  await bea.dialog.waitFor()
+  await press("Log out")
+  await bea.button("Log in").waitFor()
+  await bea.leave()
+})

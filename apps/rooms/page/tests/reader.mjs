@@ -19,7 +19,7 @@ export const launch = () => chromium.launch({
 })
 
 /** What the browser's console tells of requests that the page makes in vain on purpose. */
-const EXPECTED = /status of 401|WebSocket connection to|ERR_CONNECTION|ERR_INTERNET_DISCONNECTED|ERR_EMPTY_RESPONSE|ERR_SOCKET/
+const EXPECTED = /WebSocket connection to|ERR_CONNECTION|ERR_INTERNET_DISCONNECTED|ERR_EMPTY_RESPONSE|ERR_SOCKET/
 
 export class Reader {
   /** Errors of the console (violations of the CSP among them) and uncaught exceptions. */

@@ -1,6 +1,8 @@
 // Every word of the page, in English. `Words` is the shape that the other languages have.
 
 export const en = {
+  /** Where a line begins: "ltr" or "rtl". */
+  direction: "ltr",
   app: "Rooms",
   tagline: "Where your team talks.",
   cancel: "Cancel",

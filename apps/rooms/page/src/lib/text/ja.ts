@@ -3,6 +3,7 @@
 import type { Words } from "./en"
 
 export const ja: Words = {
+  direction: "ltr",
   app: "Rooms",
   tagline: "チームの会話は、ここから。",
   cancel: "キャンセル",
