@@ -1,6 +1,6 @@
 // Pictures that are pasted and dropped, and files that cannot be sent: nothing that was written is lost.
 import assert from "node:assert/strict"
-import { readFile, writeFile } from "node:fs/promises"
+import { readFile, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join, resolve } from "node:path"
 import { after, before, test } from "node:test"
@@ -28,6 +28,7 @@ after(async () => {
   await ann.leave()
   await browser.close()
   await server.stop()
+  for (const file of [text, large]) await rm(file)
 })
 
 const preview = () => ann.page.locator("canvas")
