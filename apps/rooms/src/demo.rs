@@ -54,7 +54,7 @@ fn fill(tx: &mut Tx<'_>, hash: &str) -> Result<(), Failure> {
     general.say(
         tx,
         ben,
-        "Good morning, @Ann. The new build is out:\n\n- faster search\n- pictures\n- [x] dark mode",
+        "Good morning, @Ann. The new build is out:\n\n- faster search\n- pictures\n- dark mode",
         None,
     )?;
     let question = general.say(
@@ -80,7 +80,7 @@ fn fill(tx: &mut Tx<'_>, hash: &str) -> Result<(), Failure> {
         reactions::react(tx, &user.id, &general.id, message, emoji, true)?;
     }
     let design = Room::create(tx, dia, "design", false, &[ann, ben])?;
-    design.say(tx, dia, "| color | where |\n|---|---|\n| vermilion | buttons |\n| ink | text |", None)?;
+    design.say(tx, dia, "Two colors:\n\n- **vermilion** for buttons\n- **ink** for text", None)?;
     design.say(tx, ben, "> One clear look.\n\nAgreed.", None)?;
     let release = Room::create(tx, ann, "release", true, &[ben, eli])?;
     release.say(tx, ann, "A private room: only its members know of it. @Eli, the checklist?", None)?;

@@ -3,7 +3,7 @@ import assert from "node:assert/strict"
 import { after, before, test } from "node:test"
 import { launch, Reader } from "./reader.mjs"
 import { Server } from "./server.mjs"
-import { until } from "./until.mjs"
+import { until } from "../../../../tests/clients/until.mjs"
 
 let browser, server, ann, keyboard
 
@@ -173,4 +173,107 @@ test("Enter and Escape that end a conversion of an input method send nothing and
   }
   await ann.says("変換しました")
   assert.deepEqual(await ann.texts(), [...before, "変換しました"])
+})
+
+test("the whole way from signing up to logging out, by keys alone", async () => {
+  const bea = await Reader.arrive(browser, server.url)
+  const { keyboard } = bea.page
+  /** Presses a key until what has the focus is called so. */
+  const reach = async (name, key = "Tab") => {
+    for (let i = 0; i < 40; i++) {
+      await keyboard.press(key)
+      if (await bea.page.evaluate(() => document.activeElement.ariaLabel ?? document.activeElement.textContent.trim()) === name) return
+    }
+    assert.fail(`${key} does not reach ${name}`)
+  }
+  const press = async (name, key) => {
+    await reach(name, key)
+    await keyboard.press("Enter")
+  }
+  /** From the field to the newest message, whose buttons come next. */
+  const toNewest = async text => {
+    for (let i = 0; i < 10 && !await bea.page.evaluate(() => document.activeElement.matches("li[data-id]")); i++) await keyboard.press("Shift+Tab")
+    assert.ok(await bea.message(text).evaluate(item => item === document.activeElement))
+  }
+  await bea.button("Log in").waitFor()
+  await press("New here? Sign up")
+  // around the page to its first field
+  await until(async () => {
+    await keyboard.press("Shift+Tab")
+    return bea.page.evaluate(() => document.activeElement.getAttribute("name"))
+  }, "username")
+  await keyboard.type("Bea")
+  await keyboard.press("Tab")
+  await keyboard.type("correct horse")
+  await keyboard.press("Enter")
+  await bea.page.getByRole("heading", { name: "Welcome, Bea" }).waitFor()
+
+  await press("Create a room")
+  await bea.focuses("dialog input")
+  await keyboard.type("attic")
+  await keyboard.press("Tab")
+  await keyboard.press("Space")
+  await keyboard.press("Enter")
+  await bea.isIn("attic")
+  await bea.focuses("textarea")
+
+  await press("Invite", "Shift+Tab")
+  await bea.dialog.getByLabel("Invitation link").waitFor()
+  await press("Add: Ann")
+  await bea.dialog.getByRole("button", { name: "Added: Ann" }).waitFor()
+  await keyboard.press("Escape")
+  await bea.dialog.waitFor({ state: "detached" })
+  await bea.focuses("[aria-label=Invite]")
+  await bea.page.getByRole("button", { name: "Members: 2 members" }).waitFor()
+
+  await reach("Message to attic")
+  await keyboard.type("a box of treasures")
+  await keyboard.press("Enter")
+  await bea.sees("a box of treasures")
+  await toNewest("a box of treasures")
+  await press("Reply")
+  await bea.focuses("textarea")
+  await keyboard.type("an old lamp")
+  await keyboard.press("Enter")
+  await bea.message("an old lamp").getByRole("button", { name: "In reply to Bea" }).waitFor()
+
+  await toNewest("an old lamp")
+  await press("React")
+  await bea.focuses("dialog button")
+  await keyboard.press("ArrowRight")
+  await keyboard.press("Enter")
+  await until(() => bea.reactions("an old lamp").then(all => all.length), 1)
+  await bea.focuses("li[data-id] [aria-label=React]")
+
+  await reach("Message to attic")
+  await keyboard.press("ArrowUp")
+  await until(() => bea.field.inputValue(), "an old lamp")
+  await keyboard.type(", which works")
+  await keyboard.press("Enter")
+  await bea.sees("an old lamp, which works")
+  await keyboard.press("Escape")
+  await toNewest("which works")
+  await press("Delete")
+  await bea.dialog.waitFor()
+  await press("Delete")
+  await bea.message("an old lamp").waitFor({ state: "detached" })
+  await bea.focuses("li[data-id]")
+
+  await press("Search", "Shift+Tab")
+  await bea.focuses("dialog input")
+  await keyboard.type("treasures")
+  await keyboard.press("Enter")
+  await bea.dialog.locator("mark").waitFor()
+  await until(async () => {
+    await keyboard.press("Tab")
+    return bea.page.evaluate(() => document.activeElement.querySelector("mark")?.textContent ?? null)
+  }, "treasures")
+  await keyboard.press("Enter")
+  await until(() => bea.message("a box of treasures").evaluate(item => item === document.activeElement), true)
+
+  await press("Settings", "Shift+Tab")
+  await bea.dialog.waitFor()
+  await press("Log out")
+  await bea.button("Log in").waitFor()
+  await bea.leave()
 })

@@ -4,7 +4,7 @@ import { mkdir, readFile } from "node:fs/promises"
 import { createRequire } from "node:module"
 import { resolve } from "node:path"
 import { chromium } from "playwright-core"
-import { until } from "./until.mjs"
+import { until } from "../../../../tests/clients/until.mjs"
 
 const screenshots = resolve(import.meta.dirname, "../../../../target/screenshots/rooms")
 const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8")
@@ -19,7 +19,7 @@ export const launch = () => chromium.launch({
 })
 
 /** What the browser's console tells of requests that the page makes in vain on purpose. */
-const EXPECTED = /status of 401|WebSocket connection to|ERR_CONNECTION|ERR_INTERNET_DISCONNECTED|ERR_EMPTY_RESPONSE|ERR_SOCKET/
+const EXPECTED = /WebSocket connection to|ERR_CONNECTION|ERR_INTERNET_DISCONNECTED|ERR_EMPTY_RESPONSE|ERR_SOCKET/
 
 export class Reader {
   /** Errors of the console (violations of the CSP among them) and uncaught exceptions. */

@@ -1,9 +1,12 @@
 // For every reader: axe on every view, themes, languages, directions of writing, and texts that are attacks.
 import assert from "node:assert/strict"
+import { resolve } from "node:path"
 import { after, before, test } from "node:test"
 import { launch, PHONE, Reader } from "./reader.mjs"
 import { Server } from "./server.mjs"
-import { until } from "./until.mjs"
+import { until } from "../../../../tests/clients/until.mjs"
+
+const picture = resolve(import.meta.dirname, "picture.png")
 
 let browser, server, ann, phone
 
@@ -68,6 +71,35 @@ test("axe finds nothing serious in the dialogs", async () => {
     await ann.act("An answer", name)
     await dialogHasNoBarriers(ann, name)
   }
+  await ann.page.locator("nav").getByRole("button", { name: "Search" }).click()
+  await ann.dialog.getByLabel("Words to look for").fill("answer")
+  await ann.page.keyboard.press("Enter")
+  await ann.dialog.locator("mark").waitFor()
+  await dialogHasNoBarriers(ann, "what a search has found")
+  await ann.page.locator("input[type=file]").setInputFiles(picture)
+  await ann.page.locator("canvas").waitFor()
+  await hasNoBarriers(ann, "a picture before it is sent")
+  await until(() => ann.button("Send").isEnabled(), true)
+  await ann.says("My can")
+  await ann.message("My can").locator("img").click()
+  await dialogHasNoBarriers(ann, "a picture")
+})
+
+test("axe finds nothing serious in the dialogs of an administrator", async () => {
+  const dia = await Reader.arrive(browser, await ann.invitation())
+  await dia.signUp("Dia")
+  await dia.isIn("garden")
+  await ann.page.locator("main").getByRole("button", { name: "Members: 2 members" }).click()
+  await dialogHasNoBarriers(ann, "members")
+  await ann.page.locator("nav").getByRole("button", { name: "New direct message" }).click()
+  await ann.dialog.getByRole("button", { name: "Remove Dia from the team" }).click()
+  await dialogHasNoBarriers(ann, "removing a user")
+  await ann.page.locator("main").getByRole("button", { name: "Members: 2 members" }).click()
+  await ann.dialog.getByRole("button", { name: "Remove Dia from the room" }).click()
+  await dia.page.getByText("This room does not exist").waitFor()
+  await hasNoBarriers(dia, "no such room")
+  await ann.page.keyboard.press("Escape")
+  await dia.leave()
 })
 
 test("a phone shows the list or a room, and axe finds nothing serious", async () => {
@@ -85,17 +117,55 @@ test("a phone shows the list or a room, and axe finds nothing serious", async ()
   await hasNoBarriers(phone, "the list on a phone")
 })
 
+/** What is smaller than a thumb (WCAG 2.5.5), except links within a text. */
+const small = () => phone.page.locator("button, a:not(.text a), textarea, input, [role=option], label.choice").evaluateAll(targets => targets
+  .filter(target => target.checkVisibility() && !target.matches(".skip, label input") && !(target.closest("dialog") === null && document.querySelector("dialog")))
+  .map(target => [target.ariaLabel ?? target.textContent.trim(), target.getBoundingClientRect()])
+  .filter(([, { width, height }]) => Math.round(width) < 44 || Math.round(height) < 44)
+  .map(([name, { width, height }]) => `${name}: ${width}×${height}`))
+
 test("what is touched on a phone is at least 44 pixels high and wide", async () => {
-  const small = () => phone.page.locator("button:visible, nav a:visible, textarea:visible").evaluateAll(targets => targets
-    .filter(target => !target.matches(".skip"))
-    .map(target => [target.ariaLabel ?? target.textContent.trim(), target.getBoundingClientRect()])
-    .filter(([, { width, height }]) => Math.round(width) < 44 || Math.round(height) < 44)
-    .map(([name, { width, height }]) => `${name}: ${width}×${height}`))
   assert.deepEqual(await small(), [])
+  for (const name of ["Search", "Browse rooms", "Create a room", "New direct message", "Settings"]) {
+    await phone.page.locator("nav").getByRole("button", { name }).tap()
+    await phone.dialog.waitFor()
+    assert.deepEqual(await small(), [], name)
+    await phone.page.keyboard.press("Escape")
+    await phone.dialog.waitFor({ state: "detached" })
+  }
   await phone.room("garden").tap()
   await phone.isIn("garden")
-  // in a line of text, targets may be smaller (WCAG 2.2, 2.5.8)
-  assert.deepEqual((await small()).filter(target => !/^(In reply|🎉|React)/.test(target)), [])
+  // with reactions, a reply and a quote
+  await phone.message("An answer").getByRole("button", { name: /^In reply/ }).waitFor()
+  await phone.message("A text with").locator("[aria-pressed]").waitFor()
+  assert.deepEqual(await small(), [])
+  await phone.field.pressSequentially("@")
+  await phone.page.getByRole("option").first().waitFor()
+  assert.deepEqual(await small(), [], "a mention")
+  await phone.field.fill("")
+  for (const name of ["Members: 2 members", "Invite"]) {
+    await phone.page.locator("main").getByRole("button", { name }).tap()
+    await phone.dialog.waitFor()
+    assert.deepEqual(await small(), [], name)
+    await phone.page.keyboard.press("Escape")
+    await phone.dialog.waitFor({ state: "detached" })
+  }
+  await phone.message("From a phone").locator(".text").tap()
+  await phone.dialog.waitFor()
+  assert.deepEqual(await small(), [], "what can be done")
+  await phone.page.keyboard.press("Escape")
+  await phone.dialog.waitFor({ state: "detached" })
+  await phone.screenshot("phone-targets")
+})
+
+test("no two things to touch lie over each other", async () => {
+  const over = await phone.page.locator("main button, main a:not(.text a)").evaluateAll(targets => {
+    const boxes = targets.filter(target => target.checkVisibility()).map(target => [target.ariaLabel ?? target.textContent.trim(), target.getBoundingClientRect()])
+    return boxes.flatMap(([name, a], i) => boxes.slice(i + 1)
+      .filter(([, b]) => a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 1 && b.top < a.bottom - 1)
+      .map(([other]) => `${name} and ${other}`))
+  })
+  assert.deepEqual(over, [])
 })
 
 test("a keyboard that opens on a phone does not cover the field, and the newest message stays in view", async () => {

@@ -40,6 +40,8 @@ test("a mention is the longest name, and an address is none", () => {
 
 test("a text for quotes has no marks", () => {
   assert.equal(plain("**a** `b`\n\n> c"), "a b c")
+  assert.equal(plain("- [a link](https://example.com) and https://example.com/b\n- snake_case > 1 # 2\n\n```rust\nlet a = b * c;\n```\nend"),
+    "a link and https://example.com/b snake_case > 1 # 2 let a = b * c; end")
 })
 
 test("hits are marked wherever they are, without case", () => {

@@ -40,6 +40,7 @@ class Settings {
   #show() {
     document.documentElement.dataset.theme = this.#theme
     document.documentElement.lang = this.#language
+    document.documentElement.dir = this.words.direction
   }
 }
 

@@ -52,5 +52,7 @@ markdown.renderer.rules.text = (tokens, index, _, env) => {
 
 /** The text without marks, for quotes and screen readers. */
 export function plain(text: string): string {
-  return text.replace(/[*_~`>#]+/g, "").replace(/\s+/g, " ").trim()
+  const blocks = markdown.parse(text, {}).map(({ content, children }) =>
+    children?.map(({ type, content }) => (type.endsWith("break") ? " " : content)).join("") ?? content)
+  return blocks.join(" ").replace(/\s+/g, " ").trim()
 }
