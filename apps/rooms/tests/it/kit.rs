@@ -22,10 +22,10 @@ use rooms::{
 };
 use serde_json::{Value, json};
 
-use crate::instance::{Database, Instance};
-
-/// How long a database or another node may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::{
+    PATIENCE,
+    instance::{Database, Instance},
+};
 
 /// One server of a team.
 pub(crate) struct Node {
