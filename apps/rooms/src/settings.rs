@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use clap::{Command, CommandFactory, Parser};
+use clap::{Command, CommandFactory, Parser, builder::BoolishValueParser};
 use hinotori::SocketOptions;
 use hinotori_app::{Clients, ClusterName, Drain, Limits, Listen, Secret, StoreEngine, with_defaults};
 
@@ -66,6 +66,10 @@ pub struct Settings {
     /// connect to. Port 0 picks a free one. It answers until the process ends, always without TLS.
     #[arg(long, env = "OPS_LISTEN")]
     pub ops_listen: Option<SocketAddr>,
+    /// Makes /readyz 503 while the store cannot write, so that a load balancer sends clients elsewhere. If all servers
+    /// share one database, it then has none left: by default, /readyz says so in its body and stays 200.
+    #[arg(long, env = "READY_REQUIRES_STORE", value_parser = BoolishValueParser::new())]
+    pub ready_requires_store: bool,
     /// How clients are disconnected at shutdown.
     #[command(flatten)]
     pub drain: Drain,

@@ -16,7 +16,7 @@ use hinotori_postgres::{Dsn, Postgres};
 use rooms::{
     domain::{accounts, sessions},
     failure::Failure,
-    store::{Address, Store},
+    store::{Address, Health, Store},
     team::Team,
     user_socket::UserSocket,
 };
@@ -90,7 +90,7 @@ impl Node {
     async fn open(builder: EndpointBuilder, address: &str, is_node: bool, folder: Option<PathBuf>) -> Self {
         let endpoint = builder.build();
         let address: Address = address.parse().unwrap();
-        let store = Store::open(&address, is_node, &endpoint).unwrap();
+        let store = Store::open(&address, is_node, &endpoint, Health::default()).unwrap();
         let team = Team::new(&endpoint, store, None).await.unwrap();
         Self { endpoint, team: Data::from(team), folder }
     }

@@ -1,7 +1,10 @@
 //! Two nodes on one database: what a user of one does reaches those of the other.
 
-use hinotori::testing::like;
-use rooms::failure::Failure;
+use hinotori::{Endpoint, testing::like};
+use rooms::{
+    failure::Failure,
+    store::{Health, Store},
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -145,16 +148,12 @@ fn has_both(node: &Node, one: &str, other: &str) -> bool {
 
 #[actix_web::test]
 async fn a_second_server_that_is_no_node_is_refused() {
-    use hinotori::Endpoint;
-    use rooms::store::Store;
     let database = Instance::shared().database();
     let address = database.address().parse().unwrap();
-    let first = Store::open(&address, false, &Endpoint::new()).unwrap();
-    let why = Store::open(&address, false, &Endpoint::new()).unwrap_err();
+    let open = || Store::open(&address, false, &Endpoint::new(), Health::default());
+    let _first = open().unwrap();
+    let why = open().unwrap_err();
     assert!(why.contains("another server"), "{why}");
-    drop(first);
-    let sqlite = Node::sqlite().await;
-    drop(sqlite);
 }
 
 #[actix_web::test]

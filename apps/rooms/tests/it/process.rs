@@ -1,11 +1,17 @@
 //! The program as a process.
 
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    thread,
+    time::{Duration, Instant},
+};
 
 use crate::{
     PATIENCE,
     folder::Folder,
-    server::{Launch, VARIABLES},
+    http::get,
+    instance::Instance,
+    server::{Launch, Server, VARIABLES},
 };
 
 impl Launch {
@@ -30,6 +36,37 @@ fn signals_are_heard_from_the_moment_the_address_is_printed() {
             let status = server.wait_exit(PATIENCE);
             assert!(status.success(), "{status}: {}", server.log());
         }
+    }
+}
+
+/// Waits until `/readyz` answers this.
+fn answers(server: &Server, status: u16, body: &str) {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let reply = get(server.ops, "/readyz", &[]);
+        if (reply.status, &*reply.text()) == (status, body) {
+            return;
+        }
+        assert!(Instant::now() < until, "{} {:?}", reply.status, reply.text());
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_database_that_is_away_is_told_by_readyz_though_nobody_writes() {
+    let instance = Instance::new();
+    let (one, other) = (instance.database(), instance.database());
+    let told = Launch::rooms().set("STORE", one.address()).start();
+    let required = Launch::rooms().set("STORE", other.address()).set("READY_REQUIRES_STORE", true).start();
+    for server in [&told, &required] {
+        answers(server, 200, "ready\nstore up\n");
+    }
+    instance.crash();
+    answers(&told, 200, "ready\nstore down\n");
+    answers(&required, 503, "not ready\nstore down\n");
+    instance.start();
+    for server in [&told, &required] {
+        answers(server, 200, "ready\nstore up\n");
     }
 }
 
