@@ -60,6 +60,13 @@ pub(crate) async fn two_nodes(database: &Database<'_>) -> [Node; 2] {
     [one_of("one", database).await, one_of("two", database).await]
 }
 
+/// Two nodes on one database that do not hear of each other, as if each broadcast between them was lost.
+pub(crate) async fn deaf_nodes(database: &Database<'_>) -> [Node; 2] {
+    let address = database.address();
+    let node = || Node::open(Endpoint::builder(), &address, true, None);
+    [node().await, node().await]
+}
+
 async fn one_of(name: &str, database: &Database<'_>) -> Node {
     let adapter = Postgres::at(&Dsn::new(&database.address())).unwrap();
     let builder = Endpoint::builder().adapter(adapter).node_name(name);

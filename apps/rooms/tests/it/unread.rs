@@ -2,7 +2,10 @@
 
 use serde_json::json;
 
-use crate::kit::both;
+use crate::{
+    instance::Instance,
+    kit::{both, deaf_nodes},
+};
 
 #[actix_web::test]
 async fn messages_of_others_are_unread_until_they_are_read_on_any_device() {
@@ -84,4 +87,36 @@ async fn unread_messages_are_counted_up_to_a_hundred() {
     }
     let rooms = two.join(&two.user_topic(), json!({})).await.unwrap();
     assert_eq!(rooms["rooms"][0]["unread"], 100);
+}
+
+#[actix_web::test]
+async fn what_a_lost_broadcast_would_have_told_is_counted_when_the_rooms_are_asked_for() {
+    let database = Instance::shared().database();
+    let [one, two] = deaf_nodes(&database).await;
+    let (ann, ben, cho) = (one.sign_up("Ann").await, two.sign_up("Ben").await, two.sign_up("Cho").await);
+    let (mut a, mut b, mut c) = (one.connect(&ann).await, two.connect(&ben).await, two.connect(&cho).await);
+    let room_id = a.create("lobby", false).await;
+    let room = json!({ "room_id": room_id });
+    for late in [&mut b, &mut c] {
+        late.ask("join_room", room.clone()).await.unwrap();
+    }
+    b.socket.pushed("room").await;
+    a.enter(&room_id).await;
+    a.post(&room_id, "one").await;
+    a.post(&room_id, "@ben two").await;
+    b.socket.refute_push("unread").await;
+    let rooms = b.ask("rooms", json!({})).await.unwrap();
+    assert_eq!((&rooms["rooms"][0]["unread"], &rooms["rooms"][0]["mentions"]), (&json!(2), &json!(1)));
+
+    // and counted on from there
+    c.enter(&room_id).await;
+    let third = c.post(&room_id, "three").await;
+    let unread = json!({ "room_id": room_id, "unread": 3, "mentions": 1, "last_id": third });
+    assert_eq!(b.socket.pushed("unread").await, unread);
+
+    // nothing more is heard of a room that was left meanwhile
+    a.ask("remove_member", json!({ "room_id": room_id, "user_id": ben.id })).await.unwrap();
+    assert_eq!(b.ask("rooms", json!({})).await.unwrap(), json!({ "rooms": [] }));
+    c.post(&room_id, "four").await;
+    b.socket.refute_push("unread").await;
 }
