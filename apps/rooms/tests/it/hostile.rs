@@ -41,6 +41,7 @@ async fn a_field_that_is_missing_or_wrong_is_named_and_the_channel_goes_on() {
             ("react", json!({ "id": id, "emoji": "<script>", "on": true }), Invalid("emoji")),
             ("react", json!({ "id": id, "emoji": "👍", "on": 1 }), Invalid("on")),
             ("before", json!({}), Invalid("id")),
+            ("after", json!({ "id": "1" }), Invalid("id")),
             ("around", json!({ "id": null }), Invalid("id")),
             ("changes", json!({ "last_seen_id": "0" }), Invalid("last_seen_id")),
         ];

@@ -130,8 +130,22 @@ async fn older_messages_come_in_pages_and_around_one() {
         assert_eq!((of(&history), &history["more"]), (ids[5..].to_vec(), &json!(true)));
         let page = ann.tell(&room_id, "before", json!({ "id": ids[5] })).await.unwrap();
         assert_eq!((of(&page), &page["more"]), (ids[..5].to_vec(), &json!(false)));
-        let page = ann.tell(&room_id, "around", json!({ "id": ids[30] })).await.unwrap();
-        assert_eq!((of(&page), &page["more"]), (ids[5..].to_vec(), &json!(true)));
+        for (at, shown, more) in
+            [(3, 4..54, true), (4, 5..55, false), (50, 51..55, false), (54, 55..55, false)]
+        {
+            let page = ann.tell(&room_id, "after", json!({ "id": ids[at] })).await.unwrap();
+            assert_eq!((of(&page), &page["more"]), (ids[shown].to_vec(), &json!(more)));
+        }
+        for (at, shown, more, more_after) in [
+            (25, 0..51, false, true),
+            (26, 1..52, true, true),
+            (29, 4..55, true, false),
+            (54, 29..55, true, false),
+        ] {
+            let page = ann.tell(&room_id, "around", json!({ "id": ids[at] })).await.unwrap();
+            let ends = (&page["more"], &page["more_after"]);
+            assert_eq!((of(&page), ends), (ids[shown].to_vec(), (&json!(more), &json!(more_after))));
+        }
         let elsewhere = ann.tell(&other, "around", json!({ "id": ids[30] })).await;
         assert_eq!(elsewhere, refused(&Failure::NotFound));
     }

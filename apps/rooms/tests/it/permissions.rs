@@ -146,8 +146,10 @@ async fn messages_are_reached_only_in_their_room() {
         }
         let reply = json!({ "text": "x", "nonce": "1", "reply_to": message });
         assert_eq!(client.tell(&own, "post", reply).await, refused(&Invalid("reply_to")));
-        let page = client.tell(&own, "before", json!({ "id": message + 1 })).await.unwrap();
-        assert_eq!(page["messages"], json!([]));
+        for (event, id) in [("before", message + 1), ("after", message - 1)] {
+            let page = client.tell(&own, event, json!({ "id": id })).await.unwrap();
+            assert_eq!(page["messages"], json!([]), "{event}");
+        }
         // nor by a nonce of somebody else
         let ben = node.connect(&ben).await;
         drop(ben);
