@@ -8,6 +8,7 @@
 //! store                                                    transactions, on SQLite or PostgreSQL
 //! ```
 
+mod answer;
 pub mod clock;
 pub mod demo;
 pub mod domain;

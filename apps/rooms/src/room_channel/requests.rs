@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::{
+    answer::{Answer, done},
     domain::{
         change,
         messages::{self, Draft},
@@ -16,12 +17,7 @@ use crate::{
 };
 
 /// The answer to a message; none if there is no such event.
-pub(super) async fn answer(
-    event: &str,
-    room_id: &str,
-    fields: &Fields,
-    socket: &UserSocket,
-) -> Option<Result<Value, Failure>> {
+pub(super) async fn answer(event: &str, room_id: &str, fields: &Fields, socket: &UserSocket) -> Answer {
     let id = room_id.to_owned();
     Some(match event {
         "post" => post(id, fields, socket).await,
@@ -76,8 +72,4 @@ async fn changes(room_id: String, fields: &Fields, socket: &UserSocket) -> Resul
     let position = fields.number("last_seen_id")?;
     let changes = socket.read(move |tx, me| change::missed(tx, me, &room_id, position)).await?;
     Ok(json!({ "changes": changes }))
-}
-
-fn done((): ()) -> Value {
-    json!({})
 }

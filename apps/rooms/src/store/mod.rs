@@ -8,6 +8,7 @@ mod address;
 mod health;
 mod lane;
 mod postgres;
+mod schema;
 mod session;
 mod sqlite;
 mod tx;
