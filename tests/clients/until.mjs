@@ -1,7 +1,7 @@
 import assert from "node:assert/strict"
 
 /** Waits until `read` gives what is expected, and fails with what it gave last. */
-export async function until(read, expected, timeout = 10_000) {
+export async function until(read, expected, timeout = 20_000) {
   const deadline = Date.now() + timeout
   for (;;) {
     const seen = await read()

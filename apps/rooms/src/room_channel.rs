@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::{
+    answer,
     domain::{change, permissions},
     failure::Failure,
     fields::Fields,
@@ -65,11 +66,8 @@ impl Channel for RoomChannel {
             cx.broadcast_latest_from(me, "typing", json!({ "user_id": me }))?;
             return Reply::none();
         }
-        match requests::answer(event, &self.room_id, &Fields::of(&payload), cx.socket()).await {
-            None => cx.unhandled(event),
-            Some(Ok(answer)) => Reply::ok(answer),
-            Some(Err(failure)) => failure.reply(),
-        }
+        let answer = requests::answer(event, &self.room_id, &Fields::of(&payload), cx.socket()).await;
+        answer::reply(answer, event, cx)
     }
 
     async fn handle_broadcast(

@@ -7,10 +7,10 @@ mod counters;
 mod requests;
 
 use counters::Counters;
-use hinotori::{Channel, Context, Join, Payload, Reply, Result};
+use hinotori::{Channel, Context, Join, Payload, Result};
 use serde_json::json;
 
-use crate::{domain::rooms, failure::Failure, fields::Fields, topics, user_socket::UserSocket};
+use crate::{answer, failure::Failure, fields::Fields, topics, user_socket::UserSocket};
 
 /// A user on one device.
 #[derive(Debug)]
@@ -30,29 +30,19 @@ impl Channel for UserChannel {
         // before the rooms are read: nothing is missed in between
         cx.subscribe(&topics::control(&me));
         let mut counters = Counters::of(me);
-        match cx.socket().read(rooms::ids_of_user).await {
-            Ok(ids) => ids.iter().for_each(|id| counters.enter(id, cx)),
-            Err(failure) => return Join::refuse(failure.logged().reason()),
-        }
-        match cx.socket().read(rooms::of_user).await {
-            Ok(rooms) => {
-                for room in &rooms {
-                    counters.enter(&room.shared.id, cx);
-                    counters.set(&room.shared.id, room.read);
-                }
-                Join::reply(Self { counters }, json!({ "rooms": rooms }))
-            }
+        match counters.load_all(cx).await {
+            Ok(rooms) => Join::reply(Self { counters }, json!({ "rooms": rooms })),
             Err(failure) => Join::refuse(failure.logged().reason()),
         }
     }
 
     async fn handle_in(&mut self, event: &str, payload: Payload, cx: &mut Context<Self>) -> Result {
-        let fields = Fields::of(&payload);
-        match requests::answer(event, &fields, cx.socket()).await {
-            None => cx.unhandled(event),
-            Some(Ok(answer)) => Reply::ok(answer),
-            Some(Err(failure)) => failure.reply(),
+        if event == "rooms" {
+            let rooms = self.counters.load_all(cx).await;
+            return answer::reply(Some(rooms.map(|rooms| json!({ "rooms": rooms }))), event, cx);
         }
+        let answer = requests::answer(event, &Fields::of(&payload), cx.socket()).await;
+        answer::reply(answer, event, cx)
     }
 
     async fn handle_broadcast(

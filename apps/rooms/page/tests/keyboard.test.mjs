@@ -3,7 +3,7 @@ import assert from "node:assert/strict"
 import { after, before, test } from "node:test"
 import { launch, Reader } from "./reader.mjs"
 import { Server } from "./server.mjs"
-import { until } from "./until.mjs"
+import { until } from "../../../../tests/clients/until.mjs"
 
 let browser, server, ann, keyboard
 

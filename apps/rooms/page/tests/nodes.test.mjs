@@ -6,7 +6,7 @@ import { Balancer } from "../../../../tests/clients/balancer.mjs"
 import { Postgres, Redis } from "../../../../tests/clients/engines.mjs"
 import { launch, Reader } from "./reader.mjs"
 import { Server } from "./server.mjs"
-import { until } from "./until.mjs"
+import { until } from "../../../../tests/clients/until.mjs"
 
 const picture = resolve(import.meta.dirname, "picture.png")
 const PATIENCE = 60_000

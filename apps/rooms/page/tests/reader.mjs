@@ -4,7 +4,7 @@ import { mkdir, readFile } from "node:fs/promises"
 import { createRequire } from "node:module"
 import { resolve } from "node:path"
 import { chromium } from "playwright-core"
-import { until } from "./until.mjs"
+import { until } from "../../../../tests/clients/until.mjs"
 
 const screenshots = resolve(import.meta.dirname, "../../../../target/screenshots/rooms")
 const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8")

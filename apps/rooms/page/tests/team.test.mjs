@@ -4,7 +4,7 @@ import { resolve } from "node:path"
 import { after, before, test } from "node:test"
 import { launch, PHONE, Reader } from "./reader.mjs"
 import { Server } from "./server.mjs"
-import { until } from "./until.mjs"
+import { until } from "../../../../tests/clients/until.mjs"
 
 const picture = resolve(import.meta.dirname, "picture.png")
 

@@ -73,9 +73,16 @@ pub(super) async fn logout(team: Data<Team>, request: HttpRequest) -> Result<Htt
     Ok(HttpResponse::NoContent().cookie(cookie::removal()).finish())
 }
 
-/// The user of the session, and a token for its socket.
+/// The user of the session, and a token for its socket; both null if nobody is logged in, which a page that is opened for the first
+/// time asks for too.
 pub(super) async fn get(team: Data<Team>, request: HttpRequest) -> Result<HttpResponse> {
-    let (session_id, user) = cookie::session(&team, &request).await?;
+    let (session_id, user) = match cookie::session(&team, &request).await {
+        Ok(session) => session,
+        Err(Failure::NotLoggedIn) => {
+            return Ok(HttpResponse::Ok().json(json!({ "user": null, "token": null })));
+        }
+        Err(failure) => return Err(failure.into()),
+    };
     let token = team.tokens.sign(&session_id);
     let token = token.map_err(|error| Failure::from(DbError::Statement(error.to_string())))?;
     Ok(HttpResponse::Ok().json(json!({ "user": user, "token": token })))

@@ -26,9 +26,9 @@ pub(crate) fn delete(tx: &mut Tx<'_>, id: &str) -> Result<(), DbError> {
     tx.execute("DELETE FROM sessions WHERE id = $1", values![id])
 }
 
-/// Deletes the sessions of a user, and returns their ids.
-pub(crate) fn delete_of_user(tx: &mut Tx<'_>, user_id: &str) -> Result<Vec<String>, DbError> {
-    let rows = tx.query("DELETE FROM sessions WHERE user_id = $1 RETURNING id", values![user_id])?;
+/// The ids of the sessions of a user.
+pub(crate) fn of_user(tx: &mut Tx<'_>, user_id: &str) -> Result<Vec<String>, DbError> {
+    let rows = tx.query("SELECT id FROM sessions WHERE user_id = $1", values![user_id])?;
     rows.iter().map(|row| row.get(0)).collect()
 }
 

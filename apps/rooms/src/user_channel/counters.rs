@@ -10,7 +10,7 @@ use super::UserChannel;
 use crate::{
     domain::{
         reads::{self, UNREAD_MAX},
-        room::Read,
+        room::{Read, Room},
         rooms,
     },
     failure::Failure,
@@ -66,8 +66,32 @@ impl Counters {
         Self { user_id, rooms: HashMap::new() }
     }
 
+    /// Loads the rooms of the user, and counts on from there, whatever was missed before.
+    ///
+    /// # Errors
+    /// [`Failure::Forbidden`] if the user was removed; [`Failure::Unavailable`].
+    pub(super) async fn load_all(&mut self, cx: &Context<UserChannel>) -> Result<Vec<Room>, Failure> {
+        // heard before they are read: nothing is missed in between
+        for id in cx.socket().read(rooms::ids_of_user).await? {
+            self.enter(&id, cx);
+        }
+        let rooms = cx.socket().read(rooms::of_user).await?;
+        for room in &rooms {
+            self.enter(&room.shared.id, cx);
+            self.set(&room.shared.id, room.read);
+        }
+        self.rooms.retain(|id, _| {
+            let is_member = rooms.iter().any(|room| room.shared.id == *id);
+            if !is_member {
+                cx.unsubscribe(&topics::activity(id));
+            }
+            is_member
+        });
+        Ok(rooms)
+    }
+
     /// Hears of a room from now on.
-    pub(super) fn enter(&mut self, room_id: &str, cx: &Context<UserChannel>) {
+    fn enter(&mut self, room_id: &str, cx: &Context<UserChannel>) {
         if !self.rooms.contains_key(room_id) {
             cx.subscribe(&topics::activity(room_id));
             let read = Read { last_id: 0, last_read: 0, unread: 0, mentions: 0 };
@@ -76,7 +100,7 @@ impl Counters {
     }
 
     /// Sets what was loaded of a room.
-    pub(super) fn set(&mut self, room_id: &str, read: Read) {
+    fn set(&mut self, room_id: &str, read: Read) {
         if let Some(counter) = self.rooms.get_mut(room_id) {
             *counter = Counter { read, loaded: read.last_id };
         }

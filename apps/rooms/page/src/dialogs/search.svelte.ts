@@ -13,6 +13,11 @@ class Search {
   hasMore = $state(false)
   isBusy = $state(false)
 
+  /** The next user must not see what this one has found. */
+  clear() {
+    Object.assign(this, { text: "", roomId: null, found: null, hits: [], hasMore: false })
+  }
+
   async run(chat: Chat, before?: number) {
     const text = this.text.trim()
     if (!text) return

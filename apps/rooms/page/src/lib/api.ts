@@ -1,6 +1,6 @@
 // The server's HTTP interface (PROTOCOL.md, "HTTP").
 
-import { PICTURE_LIMIT, type Picture, type User } from "./shapes"
+import type { Picture, User } from "./shapes"
 
 /** An answer that is an error. `code` is the server's, or `unreachable` if there was no answer. */
 export class ApiError extends Error {
@@ -9,12 +9,19 @@ export class ApiError extends Error {
   }
 }
 
+/** How long an answer may take. A request that was sent before the machine slept may never get one. */
+const PATIENCE_MS = 15_000
+
 async function request<T>(method: "GET" | "POST", path: string, body?: object): Promise<T> {
+  const patience = new AbortController()
+  const timer = setTimeout(() => patience.abort(), PATIENCE_MS)
   const response = await fetch(path, {
     method,
     headers: method === "POST" ? { "content-type": "application/json" } : {},
     body: method === "POST" ? JSON.stringify(body ?? {}) : undefined,
+    signal: patience.signal,
   }).catch(() => { throw new ApiError(0, "unreachable") })
+    .finally(() => clearTimeout(timer))
   if (!response.ok) throw new ApiError(response.status, code(await response.text()))
   return response.status === 204 ? undefined as T : response.json()
 }
@@ -30,7 +37,8 @@ function code(text: string): string {
 export const signUp = (name: string, password: string) => request<{ user: User }>("POST", "/api/sign-up", { name, password })
 export const login = (name: string, password: string) => request<{ user: User }>("POST", "/api/login", { name, password })
 export const logout = () => request<void>("POST", "/api/logout")
-export const session = () => request<{ user: User; token: string }>("GET", "/api/session")
+/** Both are null if nobody is logged in. */
+export const session = () => request<{ user: User; token: string } | { user: null; token: null }>("GET", "/api/session")
 
 export interface Upload {
   picture: Promise<Picture>
@@ -41,7 +49,6 @@ export interface Upload {
 export function upload(file: Blob, onProgress: (part: number) => void): Upload {
   const xhr = new XMLHttpRequest()
   const picture = new Promise<Picture>((resolve, reject) => {
-    if (file.size > PICTURE_LIMIT) return reject(new ApiError(413, "too_large"))
     xhr.upload.onprogress = ({ loaded, total }) => onProgress(total ? loaded / total : 0)
     xhr.onload = () => {
       if (xhr.status === 201) resolve(JSON.parse(xhr.responseText).picture)
@@ -52,6 +59,6 @@ export function upload(file: Blob, onProgress: (part: number) => void): Upload {
   })
   xhr.open("POST", "/api/pictures")
   xhr.setRequestHeader("content-type", file.type)
-  if (file.size <= PICTURE_LIMIT) xhr.send(file)
+  xhr.send(file)
   return { picture, cancel: () => xhr.abort() }
 }

@@ -1,7 +1,7 @@
 // A picture that is uploaded while its message is written.
 
 import { upload, type Upload } from "../lib/api"
-import type { Picture } from "../lib/shapes"
+import { PICTURE_LIMIT, type Picture } from "../lib/shapes"
 
 export class Attachment {
   /** The part that was sent, 0 to 1. */
@@ -20,7 +20,25 @@ export class Attachment {
   }
 }
 
-/** The picture among what was pasted, dropped or chosen. */
-export function pictureIn(files: FileList | undefined | null): File | null {
-  return Array.from(files ?? []).find(({ type }) => type.startsWith("image/")) ?? null
+/** The types that the server takes. */
+export const PICTURE_TYPES = ["image/png", "image/jpeg", "image/gif", "image/webp"]
+
+const isPicture = ({ type }: File) => PICTURE_TYPES.includes(type)
+
+/** The picture among what was pasted, dropped or chosen; another file if none is one, and null if there is no file. */
+export function pictureIn(files: FileList | null | undefined): File | null {
+  const all = Array.from(files ?? [])
+  return all.find(isPicture) ?? all[0] ?? null
+}
+
+/** Why a file cannot be sent: a code as the server's; null if it can. */
+export function refusalOf(file: File): string | null {
+  if (!isPicture(file)) return "not_a_picture"
+  return file.size > PICTURE_LIMIT ? "too_large" : null
+}
+
+/** Whether files are dragged or pasted, and not a text that also comes as a picture of it, as of a spreadsheet. */
+export function hasFiles(data: DataTransfer | null): boolean {
+  if (!data?.types.includes("Files")) return false
+  return !(data.types.includes("text/plain") && data.types.includes("text/html"))
 }

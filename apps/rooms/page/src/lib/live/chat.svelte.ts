@@ -1,6 +1,7 @@
 // Everything of one login: the connection, its channels, and which rooms are joined.
 
 import type { Message, User } from "../shapes"
+import { watchReturns } from "./activity"
 import { Connection } from "./connection.svelte"
 import { Conversation } from "./conversation.svelte"
 import { Outbox } from "./outbox.svelte"
@@ -17,6 +18,7 @@ export class Chat {
   news = $state.raw<Message | null>(null)
   #conversations = new Map<string, Conversation>()
   #openId: string | null = null
+  #stopWatching: () => void
 
   constructor(readonly me: User) {
     this.connection = new Connection(() => session.token, session.renew)
@@ -27,6 +29,7 @@ export class Chat {
     this.rooms = new Rooms(this.connection, me.id, roomId => this.#forget(roomId))
     for (const roomId of new Set(this.outbox.items.map(({ room_id }) => room_id))) this.conversation(roomId).join()
     addEventListener("storage", this.#onStorage)
+    this.#stopWatching = watchReturns(this.#refresh)
   }
 
   conversation(roomId: string): Conversation {
@@ -64,6 +67,7 @@ export class Chat {
 
   end() {
     removeEventListener("storage", this.#onStorage)
+    this.#stopWatching()
     this.team.end()
     this.connection.end()
   }
@@ -71,6 +75,12 @@ export class Chat {
   #forget(roomId: string) {
     this.#conversations.get(roomId)?.leave()
     this.#conversations.delete(roomId)
+  }
+
+  /** Between the server's nodes a broadcast may be lost: whoever comes back sees what it would have told. */
+  #refresh = () => {
+    this.rooms.refresh()
+    if (this.#openId) this.conversation(this.#openId).catchUp()
   }
 
   #onStorage = ({ key }: StorageEvent) => this.outbox.changedElsewhere(key)

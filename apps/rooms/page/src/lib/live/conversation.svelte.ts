@@ -108,6 +108,11 @@ export class Conversation {
     this.timeline.show(id, messages)
   }
 
+  /** Asks for changes that were perhaps lost. */
+  async catchUp() {
+    if (this.#positions.epoch !== null) await this.#fillGap()
+  }
+
   get #joined(): Channel {
     if (!this.#channel) throw new Refusal("not_found")
     return this.#channel

@@ -16,18 +16,13 @@ export class Rooms {
   #channel: Channel
   #reads = new Map<string, Latest<number>>()
 
-  constructor(connection: Connection, userId: string, onLeft: (roomId: string) => void) {
+  constructor(connection: Connection, userId: string, private onLeft: (roomId: string) => void) {
     this.#channel = connection.channel(`user:${userId}`)
     this.#channel.on("room", ({ room }) => this.#put(room))
-    this.#channel.on("room_left", ({ room_id }) => {
-      this.all.delete(room_id)
-      onLeft(room_id)
-    })
+    this.#channel.on("room_left", ({ room_id }) => this.#drop(room_id))
     this.#channel.on("unread", (unread: Unread) => this.#setUnread(unread))
     this.#channel.join().receive("ok", ({ rooms }: { rooms: Room[] }) => {
-      const ids = new Set(rooms.map(({ id }) => id))
-      for (const id of [...this.all.keys()]) if (!ids.has(id)) this.all.delete(id)
-      for (const room of rooms) this.#put(room)
+      this.#replace(rooms)
       this.isLoaded = true
       for (const read of this.#reads.values()) read.send()
     })
@@ -62,6 +57,12 @@ export class Rooms {
     return ask<{ hits: Hit[]; more: boolean }>(this.#channel, "search", { text, room_id, before })
   }
 
+  /** Asks for all rooms anew. If the connection is lost, the next join brings them. */
+  async refresh() {
+    if (!this.isLoaded) return
+    await ask<{ rooms: Room[] }>(this.#channel, "rooms").then(({ rooms }) => this.#replace(rooms), () => {})
+  }
+
   /** Everything up to message `id` was read. */
   read(roomId: string, id: number) {
     const room = this.all.get(roomId)
@@ -80,6 +81,17 @@ export class Rooms {
     const { room } = await ask<{ room: Room }>(this.#channel, event, payload)
     this.#put(room)
     return room
+  }
+
+  #replace(rooms: Room[]) {
+    const ids = new Set(rooms.map(({ id }) => id))
+    for (const id of [...this.all.keys()]) if (!ids.has(id)) this.#drop(id)
+    for (const room of rooms) this.#put(room)
+  }
+
+  #drop(id: string) {
+    this.all.delete(id)
+    this.onLeft(id)
   }
 
   #put(room: Room) {

@@ -8,6 +8,8 @@ const RENEW_MS = 8 * 60_000
 
 export type Ending = "none" | "ended" | "removed"
 
+const isRemoval = (error: unknown) => error instanceof api.ApiError && error.code === "removed"
+
 class Session {
   user = $state.raw<User | null>(null)
   isLoading = $state(true)
@@ -16,12 +18,24 @@ class Session {
   token = ""
   #timer: ReturnType<typeof setInterval> | undefined
   #renewing = false
+  /** The other tabs of this browser, which have the same cookie. */
+  #tabs = new BroadcastChannel("rooms:session")
+
+  constructor() {
+    this.#tabs.onmessage = ({ data }: MessageEvent<"login" | "logout">) => {
+      if (data === "logout") this.end("ended")
+      else if (this.user) this.renew()
+      else this.start().catch(() => {}) // the login is still there
+    }
+  }
 
   async start() {
     try {
-      this.#begin(await api.session())
+      const { user, token } = await api.session()
+      if (user && !this.user) this.#begin(user, token)
     } catch (error) {
-      if (!(error instanceof api.ApiError) || error.status !== 401) throw error
+      if (!isRemoval(error)) throw error
+      this.ending = "removed"
     } finally {
       this.isLoading = false
     }
@@ -33,6 +47,7 @@ class Session {
 
   async logout() {
     await api.logout()
+    this.#tabs.postMessage("logout")
     this.end("none")
   }
 
@@ -42,10 +57,13 @@ class Session {
     this.#renewing = true
     try {
       const { user, token } = await api.session()
-      if (user.id !== this.user.id) return location.reload() // another tab has logged in as somebody else
-      this.token = token
+      if (!this.user) return
+      if (!user) this.end("ended")
+      else if (user.id === this.user.id) this.token = token
+      else location.reload() // another tab has logged in as somebody else
     } catch (error) {
-      if (error instanceof api.ApiError && error.status === 401) this.end("ended")
+      // after any other error, the next try to connect asks again
+      if (isRemoval(error)) this.end("removed")
     } finally {
       this.#renewing = false
     }
@@ -61,10 +79,12 @@ class Session {
 
   async #enter(entering: Promise<unknown>) {
     await entering
-    this.#begin(await api.session())
+    await this.start()
+    if (!this.user) throw new api.ApiError(401, "not_logged_in")
+    this.#tabs.postMessage("login")
   }
 
-  #begin({ user, token }: { user: User; token: string }) {
+  #begin(user: User, token: string) {
     this.user = user
     this.token = token
     this.ending = "none"

@@ -20,7 +20,7 @@ export const en = {
   toSignUp: "New here? Sign up",
   toLogin: "You have an account? Log in",
   invited: "You were invited. Sign up or log in to join the room.",
-  ended: "Your session has ended: you have logged out elsewhere, or an administrator has removed your account.",
+  ended: "Your session has ended: it has expired, or you have logged out elsewhere.",
   removedUser: "An administrator has removed your account.",
 
   rooms: "Rooms",
@@ -43,7 +43,7 @@ export const en = {
   onPhone: "on a phone",
 
   welcome: (name: string) => `Welcome, ${name}`,
-  welcomeText: "Choose a room, or make the first one.",
+  welcomeText: "Choose a room, or create one.",
   roomName: "Name of the room",
   private: "Private: only who is invited can see it",
   create: "Create",
@@ -102,6 +102,7 @@ export const en = {
   removePicture: "Remove the picture",
   uploading: (percent: number) => `Uploading, ${percent} %`,
   dropHere: "Drop the picture here",
+  onePicture: "A message has one picture: the others were not added.",
   replyingTo: (name: string) => `Reply to ${name}`,
   editing: "Editing your message",
   isTyping: (names: string[]) =>
@@ -134,6 +135,7 @@ export const en = {
     too_many: "Too often. Please wait a moment.",
     too_large: "A picture can have at most 5 MB.",
     not_a_picture: "Only PNG, JPEG, GIF and WebP pictures can be sent.",
+    no_picture_in_edit: "A picture cannot be added to a message that was already sent.",
     unreachable: "The server cannot be reached.",
     unavailable: "That did not work. Please try again.",
     timeout: "The server does not answer. Please try again.",

@@ -22,7 +22,7 @@ export const ja: Words = {
   toSignUp: "はじめての方は登録",
   toLogin: "アカウントをお持ちの方はログイン",
   invited: "招待されています。登録またはログインするとルームに参加できます。",
-  ended: "セッションが終了しました。別の場所でログアウトしたか、管理者がアカウントを削除しました。",
+  ended: "セッションが終了しました。有効期限が切れたか、別の場所でログアウトしました。",
   removedUser: "管理者によってアカウントが削除されました。",
 
   rooms: "ルーム",
@@ -45,7 +45,7 @@ export const ja: Words = {
   onPhone: "スマートフォン",
 
   welcome: name => `ようこそ、${name}さん`,
-  welcomeText: "ルームを選ぶか、最初のルームを作りましょう。",
+  welcomeText: "ルームを選ぶか、新しく作りましょう。",
   roomName: "ルームの名前",
   private: "非公開:招待された人だけが見られます",
   create: "作成",
@@ -104,6 +104,7 @@ export const ja: Words = {
   removePicture: "画像を外す",
   uploading: percent => `アップロード中 ${percent}%`,
   dropHere: "ここに画像をドロップ",
+  onePicture: "1つのメッセージに添付できる画像は1枚です。ほかの画像は追加されませんでした。",
   replyingTo: name => `${name}に返信`,
   editing: "メッセージを編集中",
   isTyping: names => (names.length <= 2 ? `${names.join("、")}が入力中…` : "複数の人が入力中…"),
@@ -135,6 +136,7 @@ export const ja: Words = {
     too_many: "回数が多すぎます。少し待ってください。",
     too_large: "画像は5MBまでです。",
     not_a_picture: "送信できるのはPNG、JPEG、GIF、WebPの画像だけです。",
+    no_picture_in_edit: "送信済みのメッセージに画像を追加することはできません。",
     unreachable: "サーバーに接続できません。",
     unavailable: "うまくいきませんでした。もう一度お試しください。",
     timeout: "サーバーが応答しません。もう一度お試しください。",
