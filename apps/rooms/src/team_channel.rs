@@ -8,7 +8,6 @@ use crate::{
     domain::accounts,
     failure::Failure,
     fields::Fields,
-    topics,
     user_socket::UserSocket,
 };
 
@@ -48,7 +47,7 @@ impl Channel for TeamChannel {
             _ => return Join::refuse(Failure::Invalid("device").reason()),
         };
         // before they are read: none is missed in between
-        cx.subscribe(topics::USERS);
+        cx.hold_broadcasts();
         match cx.socket().read(accounts::all).await {
             Ok(users) => {
                 cx.send_self(AfterJoin);

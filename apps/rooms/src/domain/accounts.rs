@@ -9,7 +9,7 @@ use crate::{
     ids,
     store::Tx,
     tables::{
-        members, rooms, sessions, settings,
+        members, rooms, settings,
         users::{self, NewUser},
     },
     topics,
@@ -29,7 +29,7 @@ pub fn sign_up(tx: &mut Tx<'_>, name: &str, password: &str) -> Result<User, Fail
     if !users::insert(tx, &new)? {
         return Err(Failure::NameTaken);
     }
-    tx.broadcast(topics::USERS.to_owned(), "user", json!({ "user": user }));
+    tx.broadcast(topics::TEAM.to_owned(), "user", json!({ "user": user }));
     Ok(user)
 }
 
@@ -81,9 +81,7 @@ pub fn remove(tx: &mut Tx<'_>, me: &str, user_id: &str) -> Result<(), Failure> {
         }
     }
     let user = User { removed: true, ..user };
-    tx.broadcast(topics::USERS.to_owned(), "user", json!({ "user": user }));
-    for session_id in sessions::of_user(tx, user_id)? {
-        tx.disconnect(topics::session(&session_id));
-    }
+    tx.broadcast(topics::TEAM.to_owned(), "user", json!({ "user": user }));
+    tx.disconnect(topics::sockets(user_id));
     Ok(())
 }

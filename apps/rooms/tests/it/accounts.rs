@@ -132,6 +132,22 @@ async fn a_user_who_was_removed_is_told_so_by_each_session_and_cannot_log_in() {
 }
 
 #[actix_web::test]
+async fn whoever_joins_the_team_misses_nobody_who_signs_up_meanwhile() {
+    for node in both().await {
+        let ann = node.sign_up("Ann").await;
+        for name in ["Ben", "Cho", "Dan", "Eve", "Fay"] {
+            let mut client = node.connect(&ann).await;
+            let join = client.join("team", json!({ "device": "phone" }));
+            let (joined, new) = tokio::join!(join, node.sign_up(name));
+            let users = joined.unwrap()["users"].take();
+            if !users.as_array().unwrap().iter().any(|user| user["id"] == json!(new.id)) {
+                assert_eq!(client.socket.broadcast("user").await["user"]["id"], json!(new.id));
+            }
+        }
+    }
+}
+
+#[actix_web::test]
 async fn a_foreign_page_and_a_form_change_nothing() {
     let node = Node::sqlite().await;
     let body = json!({ "name": "Ann", "password": "hinotori" });

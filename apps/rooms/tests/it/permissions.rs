@@ -1,6 +1,9 @@
 //! Everything that is forbidden, tried.
 
-use rooms::failure::Failure::{self, Forbidden, Invalid, NotFound};
+use rooms::{
+    domain::sessions,
+    failure::Failure::{self, Forbidden, Invalid, NotFound},
+};
 use serde_json::{Value, json};
 
 use crate::kit::{Client, Node, Person, both, refused};
@@ -180,9 +183,13 @@ async fn a_user_who_is_removed_is_gone_at_once_from_everything_but_the_past() {
         gone.enter(&secret).await;
         member.enter(&secret).await;
         let link = gone.ask("invitation", json!({ "room_id": secret })).await.unwrap();
+        let id = ben.id.clone();
+        let phone = node.team.store.write(move |tx| sessions::begin(tx, &id)).await.unwrap();
+        let mut phone = node.try_connect(&node.team.tokens.sign(&phone).unwrap()).await.unwrap();
         one.push("team", "remove_user", json!({ "user_id": ben.id })).await.unwrap();
         gone.socket.assert_closed(1001).await;
-        let user = one.socket.pushed("user").await["user"].take();
+        phone.assert_closed(1001).await;
+        let user = one.socket.broadcast("user").await["user"].take();
         assert_eq!((&user["id"], &user["removed"]), (&json!(ben.id), &json!(true)));
         assert!(node.try_connect(&ben.token).await.is_err());
         // its room goes to whoever is left; its messages and the direct room stay
