@@ -363,7 +363,7 @@ impl Endpoint {
     /// Closes every socket with this [`id`](SocketHandler::id), or with this one among its
     /// [`ids`](SocketHandler::ids), with code 1001. phoenix.js then reconnects and must
     /// present its credentials again, so first revoke whatever admitted it, such as a token. Broadcasting `disconnect`
-    /// to the topic `id` does the same.
+    /// to the topic `id` does the same. A socket that is just being connected is closed as soon as it opens.
     pub fn disconnect(&self, id: &str) {
         if let Err(error) = self.pubsub().broadcast(id, DISCONNECT, Payload::empty()) {
             let (id, why) = (Quoted(id), error.to_string());
