@@ -46,8 +46,12 @@ impl Channel for RoomChannel {
             return Join::refuse(Failure::NotFound.reason());
         };
         // from now on nothing is missed: broadcasts wait for the answer, and so does the end of the membership
-        let Ok(Some(cursor)) = cx.recover(&payload) else {
-            return Join::refuse(Failure::Invalid("last_seen_id").reason());
+        let cursor = match cx.recover(&payload) {
+            Ok(Some(cursor)) => cursor,
+            Err(invalid) if invalid.field() == Some("epoch") => {
+                return Join::refuse(Failure::Invalid("epoch").reason());
+            }
+            _ => return Join::refuse(Failure::Invalid("last_seen_id").reason()),
         };
         cx.subscribe(&topics::control(&cx.socket().user_id));
         let id = room_id.clone();

@@ -69,6 +69,8 @@ async fn a_client_that_cannot_be_told_what_it_missed_gets_the_history() {
         ] {
             assert_eq!(ann.join(&topic, cursor).await, refused(&Failure::Invalid("last_seen_id")));
         }
+        let cursor = json!({ "last_seen_id": 1, "epoch": "x" });
+        assert_eq!(ann.join(&topic, cursor).await, refused(&Failure::Invalid("epoch")));
     }
 }
 
