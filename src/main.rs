@@ -1,7 +1,6 @@
 //! `realtime-chat`: the chat, as a program.
 
 mod chat;
-mod engine;
 mod server;
 mod settings;
 mod transfer;
@@ -9,19 +8,14 @@ mod transfer;
 use std::process::ExitCode;
 
 use clap::Parser;
-use hinotori::supervise::log_panics;
-use hinotori_app::health_check;
+use hinotori_app::{exit_code, health_check, start_log};
 use settings::Settings;
 
 #[actix_web::main]
 async fn main() -> ExitCode {
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"))
-        // at debug it logs what it writes: everybody's messages
-        .filter_module("tokio_postgres", log::LevelFilter::Info)
-        .init();
-    log_panics();
+    start_log();
     let settings = Settings::parse();
-    let result = match &settings {
+    exit_code(match &settings {
         Settings { health_check: Some(path), .. } => {
             health_check(&settings.listen, settings.ops_listen, path)
         }
@@ -30,12 +24,5 @@ async fn main() -> ExitCode {
         }
         Settings { import: Some(file), .. } => transfer::import(&settings, file).map_err(|error| error as _),
         _ => server::run(&settings).await,
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    })
 }

@@ -32,7 +32,7 @@ pub(crate) async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
         endpoint = endpoint.node_name(name);
     }
     if let Some(engine) = &settings.cluster {
-        endpoint = engine.connect(endpoint, &settings.store, &settings.cluster_name)?;
+        endpoint = engine.connect(endpoint, settings.store.postgres(), &settings.cluster_name)?;
     }
     let endpoint = endpoint.build();
     if settings.store == Kind::Memory && settings.keep != Keep::All {

@@ -3,12 +3,9 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, builder::BoolishValueParser};
-use hinotori_app::{Clients, ClusterName, Drain, Limits, Listen, Secret, positive};
+use hinotori_app::{Clients, ClusterName, Drain, Limits, Listen, Secret, StoreEngine, positive};
 
-use crate::{
-    chat::{Keep, Kind, Limit},
-    engine::Engine,
-};
+use crate::chat::{Keep, Kind, Limit};
 
 /// A real-time chat over Phoenix Channels: open http://localhost:4000 in two tabs.
 ///
@@ -37,8 +34,8 @@ pub(crate) struct Settings {
     /// --store; redis://user:password@host:port, or rediss://… for TLS, by a Redis; postgres://… by another address of
     /// PostgreSQL, if that of --store is a pooler's. Needs --store postgres://…, the same for all nodes. By default, the
     /// server is alone.
-    #[arg(long, env = "CLUSTER", hide_env_values = true, value_parser = Secret::<Engine>::new())]
-    pub(crate) cluster: Option<Engine>,
+    #[arg(long, env = "CLUSTER", hide_env_values = true, value_parser = Secret::<StoreEngine>::new())]
+    pub(crate) cluster: Option<StoreEngine>,
     /// Name of the cluster, the same for all its nodes, of 1 to 46 letters, digits, - and _. Clusters that share a Redis
     /// or a database need different names.
     #[arg(long, env = "CLUSTER_NAME", default_value = "hinotori")]

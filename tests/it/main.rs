@@ -64,6 +64,7 @@ mod violations;
 // the program `realtime-chat`
 mod chat;
 mod chat_nodes;
+mod chat_server;
 mod compose;
 mod deploy;
 mod descriptors;

@@ -73,23 +73,13 @@ pub(crate) struct Launch {
     program: PathBuf,
     arguments: Vec<String>,
     environment: BTreeMap<&'static str, String>,
-    page: Option<Folder>,
+    folder: Option<Folder>,
     descriptors: Option<u32>,
     file_size: Option<u32>,
     namespace: Option<String>,
 }
 
 impl Launch {
-    /// The chat, with a page of stub files.
-    pub(crate) fn chat() -> Self {
-        let page = stub_page();
-        let folder = page.path().join("static").display().to_string();
-        let mut launch =
-            Self::program(PathBuf::from(env!("CARGO_BIN_EXE_realtime-chat"))).set("STATIC_DIR", folder);
-        launch.page = Some(page);
-        launch
-    }
-
     /// The example that speaks every part of the protocol.
     pub(crate) fn reference() -> Self {
         Self::example("reference")
@@ -119,12 +109,12 @@ impl Launch {
         Self::program(program)
     }
 
-    fn program(program: PathBuf) -> Self {
+    pub(crate) fn program(program: PathBuf) -> Self {
         Self {
             program,
             arguments: Vec::new(),
             environment: BTreeMap::new(),
-            page: None,
+            folder: None,
             descriptors: None,
             file_size: None,
             namespace: None,
@@ -138,6 +128,12 @@ impl Launch {
     pub(crate) fn set(mut self, variable: &'static str, value: impl ToString) -> Self {
         assert!(VARIABLES.contains(&variable), "{variable} is not in the list of variables");
         self.environment.insert(variable, value.to_string());
+        self
+    }
+
+    /// With files that are there as long as the server.
+    pub(crate) fn with(mut self, folder: Folder) -> Self {
+        self.folder = Some(folder);
         self
     }
 
@@ -190,7 +186,7 @@ impl Launch {
                 panic!("ended before it was ready, with {status}: {}", process.log())
             }
         };
-        Server { process, port, ops: ops.unwrap_or(port), _page: self.page }
+        Server { process, port, ops: ops.unwrap_or(port), _folder: self.folder }
     }
 
     /// Runs it to its end, which must be soon.
@@ -296,7 +292,7 @@ pub(crate) struct Server {
     pub(crate) port: u16,
     /// Where it answers operators.
     pub(crate) ops: u16,
-    _page: Option<Folder>,
+    _folder: Option<Folder>,
 }
 
 impl Server {
@@ -370,19 +366,4 @@ impl Server {
         let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':')).unwrap();
         1024 * line.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
     }
-}
-
-/// Just enough of a page for the server to start; `secret.txt` lies beside it and is nobody's business.
-fn stub_page() -> Folder {
-    let folder = Folder::new();
-    folder.write(
-        "static/index.html",
-        "<!doctype html><title>stub page</title><script src=\"/assets/app.js\"></script>",
-    );
-    folder.write("static/assets/app.js", "console.log(\"stub app\");\n");
-    folder.write("static/assets/page.js", "console.log(\"stub page\");\n");
-    folder.write("static/assets/app.css", "body { color: black }\n");
-    folder.write("static/assets/favicon.svg", "<svg xmlns=\"http://www.w3.org/2000/svg\"/>\n");
-    folder.write("secret.txt", "not-for-visitors\n");
-    folder
 }

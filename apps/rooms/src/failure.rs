@@ -31,6 +31,8 @@ pub enum Failure {
     WrongPassword,
     /// There is no session.
     NotLoggedIn,
+    /// An administrator has removed the user.
+    Removed,
     /// A picture has too many bytes or pixels.
     TooLarge,
     /// A file is no picture.
@@ -52,6 +54,7 @@ impl Failure {
             Self::WeakPassword => "weak_password",
             Self::WrongPassword => "wrong_password",
             Self::NotLoggedIn => "not_logged_in",
+            Self::Removed => "removed",
             Self::TooLarge => "too_large",
             Self::NotAPicture => "not_a_picture",
         }
@@ -97,6 +100,7 @@ impl fmt::Display for Failure {
             Self::WeakPassword => "a password has 8 to 256 characters",
             Self::WrongPassword => "the name or the password is wrong",
             Self::NotLoggedIn => "log in first",
+            Self::Removed => "an administrator has removed this user",
             Self::TooLarge => "a picture has at most 5 MiB and 40 megapixels",
             Self::NotAPicture => "expected a PNG, JPEG, GIF or WebP",
         })
@@ -121,7 +125,7 @@ impl ResponseError for Failure {
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::NameTaken => StatusCode::CONFLICT,
             Self::InvalidName | Self::WeakPassword => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::WrongPassword | Self::NotLoggedIn => StatusCode::UNAUTHORIZED,
+            Self::WrongPassword | Self::NotLoggedIn | Self::Removed => StatusCode::UNAUTHORIZED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NotAPicture => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         }

@@ -8,13 +8,12 @@
 //! store                                                    transactions, on SQLite or PostgreSQL
 //! ```
 
+mod answer;
 pub mod clock;
 pub mod demo;
 pub mod domain;
-pub mod engine;
 pub mod failure;
 pub mod fields;
-pub mod health_check;
 pub mod http;
 pub mod ids;
 pub mod limits;

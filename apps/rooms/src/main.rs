@@ -2,25 +2,20 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use hinotori::supervise::log_panics;
-use rooms::{health_check, server, settings::Settings};
+use clap::FromArgMatches as _;
+use hinotori_app::{exit_code, health_check, start_log};
+use rooms::{
+    server,
+    settings::{Settings, command},
+};
 
 #[actix_web::main]
 async fn main() -> ExitCode {
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"))
-        // at debug it logs what it writes: everybody's messages
-        .filter_module("tokio_postgres", log::LevelFilter::Info)
-        .init();
-    log_panics();
-    let settings = Settings::parse();
-    let result =
-        if settings.health_check { health_check::ask(&settings) } else { server::run(&settings).await };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    start_log();
+    let settings = Settings::from_arg_matches(&command().get_matches());
+    let settings = settings.unwrap_or_else(|error| error.exit());
+    exit_code(match &settings.health_check {
+        Some(path) => health_check(&settings.listen, settings.ops_listen, path),
+        None => server::run(&settings).await,
+    })
 }

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::{
+    answer,
     domain::{change, permissions},
     failure::Failure,
     fields::Fields,
@@ -45,8 +46,12 @@ impl Channel for RoomChannel {
             return Join::refuse(Failure::NotFound.reason());
         };
         // from now on nothing is missed: broadcasts wait for the answer, and so does the end of the membership
-        let Ok(Some(cursor)) = cx.recover(&payload) else {
-            return Join::refuse(Failure::Invalid("last_seen_id").reason());
+        let cursor = match cx.recover(&payload) {
+            Ok(Some(cursor)) => cursor,
+            Err(invalid) if invalid.field() == Some("epoch") => {
+                return Join::refuse(Failure::Invalid("epoch").reason());
+            }
+            _ => return Join::refuse(Failure::Invalid("last_seen_id").reason()),
         };
         cx.subscribe(&topics::control(&cx.socket().user_id));
         let id = room_id.clone();
@@ -65,11 +70,8 @@ impl Channel for RoomChannel {
             cx.broadcast_latest_from(me, "typing", json!({ "user_id": me }))?;
             return Reply::none();
         }
-        match requests::answer(event, &self.room_id, &Fields::of(&payload), cx.socket()).await {
-            None => cx.unhandled(event),
-            Some(Ok(answer)) => Reply::ok(answer),
-            Some(Err(failure)) => failure.reply(),
-        }
+        let answer = requests::answer(event, &self.room_id, &Fields::of(&payload), cx.socket()).await;
+        answer::reply(answer, event, cx)
     }
 
     async fn handle_broadcast(

@@ -1,16 +1,17 @@
 //! The program's server: the sockets, the routes and the page, as the settings say.
 
-use std::{error::Error, net::SocketAddr, sync::Arc, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 
-use actix_web::{App, HttpServer, dev::ServerHandle, rt, web::Data};
-use hinotori::{Endpoint, Server, SocketOptions};
+use actix_web::{rt, web::Data};
+use hinotori::{Check, Endpoint};
+use hinotori_app::serve;
 
 use crate::{
     demo,
     domain::upkeep,
     http::{self, Page},
     settings::Settings,
-    store::Store,
+    store::{Address, Health, Store},
     team::Team,
     user_socket::UserSocket,
 };
@@ -18,15 +19,8 @@ use crate::{
 /// How often what nobody needs is deleted.
 const UPKEEP: Duration = Duration::from_secs(60 * 60);
 
-/// Messages that a client may send per second on average, and at once: several tabs reconnect and read what was said.
-const RATE: u32 = 30;
-const BURST: u32 = 300;
-
-/// Rooms that a client may have joined at a time.
-const CHANNELS: usize = 500;
-
-/// Bytes of a message: a text of 8,000 characters is at most 48,000 bytes of JSON.
-const MESSAGE: usize = 64 * 1024;
+/// How often the store is tried while nobody uses it.
+const PULSE: Duration = Duration::from_secs(2);
 
 /// Serves until it is told to stop.
 ///
@@ -34,70 +28,65 @@ const MESSAGE: usize = 64 * 1024;
 /// Why it does not start.
 pub async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
     let page = Page::open(&settings.static_dir)?;
-    let endpoint = endpoint(settings)?;
-    let store = Store::open(&settings.store, settings.cluster.is_some(), &endpoint)?;
+    let health = Health::default();
+    let endpoint = endpoint(settings, &health)?;
+    let store = Store::open(&settings.store, settings.cluster.is_some(), &endpoint, health.clone())?;
     let mut team = Team::new(&endpoint, store, settings.secret.clone()).await?;
     if let Some(team) = Arc::get_mut(&mut team) {
-        team.check_origin = settings.check_origin.clone();
-        team.trusted_proxies = settings.trusted_proxies.clone();
+        team.check_origin = settings.clients.check_origin.clone();
+        team.trusted_proxies = settings.clients.trusted_proxies.clone();
     }
     if settings.demo {
         demo::seed(&team).await?;
     }
     rt::spawn(look_after(team.clone()));
-    let (sockets, options, team) = (endpoint.clone(), options(settings), Data::from(team));
-    let has_ops = settings.ops_listen.is_none();
-    let mut server = Server::new(&endpoint, move || {
-        App::new()
+    rt::spawn(feel_pulse(team.clone(), health));
+    let (sockets, options, team) = (endpoint.clone(), settings.socket(), Data::from(team));
+    serve("rooms", &settings.listen, settings.ops_listen, &endpoint, move |config| {
+        config
             .app_data(team.clone())
             .configure(sockets.socket::<UserSocket>("/socket", options.clone()))
-            .configure(|config| {
-                if has_ops {
-                    sockets.ops()(config)
-                }
-            })
             .configure(http::configure)
-            .configure(|config| page.configure(config))
-    });
-    if let Some(workers) = settings.workers {
-        server = server.workers(workers);
-    }
-    let address = (settings.host, settings.port);
-    let server = server
-        .bind(address)
-        .map_err(|error| format!("cannot listen on {}:{}: {error}", address.0, address.1))?;
-    let ops = settings.ops_listen.map(|address| serve_ops(&endpoint, address)).transpose()?;
-    for address in server.addrs() {
-        println!("rooms listening on http://{address}");
-    }
-    let served = server.run().await;
-    if let Some(ops) = ops {
-        ops.stop(false).await;
-    }
-    Ok(served?)
+            .configure(|config| page.configure(config));
+    })
+    .await
 }
 
-fn endpoint(settings: &Settings) -> Result<Endpoint, String> {
-    let mut endpoint = Endpoint::builder().drainer(settings.drainer());
+fn endpoint(settings: &Settings, health: &Health) -> Result<Endpoint, Box<dyn Error>> {
+    let mut endpoint = Endpoint::builder()
+        .max_connections(settings.limits.max_connections())
+        .drainer(settings.drain.drainer())
+        .check(store_check(health, settings.ready_requires_store));
     if let Some(name) = &settings.node_name {
         endpoint = endpoint.node_name(name);
     }
     if let Some(engine) = &settings.cluster {
-        endpoint = engine.connect(endpoint, &settings.store)?;
+        let store = match &settings.store {
+            Address::Postgres(dsn) => Some(dsn),
+            Address::Sqlite(_) => None,
+        };
+        endpoint = engine.connect(endpoint, store, &settings.cluster_name)?;
     }
     Ok(endpoint.build())
 }
 
-fn options(settings: &Settings) -> SocketOptions {
-    SocketOptions::default()
-        .auth_token(true)
-        .check_origin(settings.check_origin.clone())
-        .trusted_proxies(settings.trusted_proxies.clone())
-        .max_frame_size(MESSAGE)
-        .max_message_size(MESSAGE)
-        .max_channels(CHANNELS)
-        .max_message_rate(RATE)
-        .max_message_burst(BURST)
+/// What `/readyz` tells of the store.
+fn store_check(health: &Health, is_required: bool) -> Check {
+    let health = health.clone();
+    let check = Check::new("store", move || health.is_up());
+    if is_required { check.required() } else { check }
+}
+
+/// Lets the store's health be known also while nobody writes.
+async fn feel_pulse(team: Arc<Team>, health: Health) {
+    loop {
+        rt::time::sleep(PULSE).await;
+        // an empty transaction notices a lost connection; that a full disk has room again, only one that writes
+        let _ = match health.is_up() {
+            true => team.store.write(|_| Ok(())).await,
+            false => team.store.write(upkeep::pulse).await,
+        };
+    }
 }
 
 /// Deletes now and then what nobody needs. Each node does it, which does no harm.
@@ -109,21 +98,4 @@ async fn look_after(team: Arc<Team>) {
             log::warn!("event=upkeep_failed why={:?}", failure.logged().to_string());
         }
     }
-}
-
-/// Serves `/healthz`, `/readyz` and `/metrics` on a separate address, until it is stopped.
-fn serve_ops(endpoint: &Endpoint, address: SocketAddr) -> Result<ServerHandle, Box<dyn Error>> {
-    let endpoint = endpoint.clone();
-    let server = HttpServer::new(move || App::new().configure(endpoint.ops()))
-        .workers(1)
-        .disable_signals()
-        .bind(address)
-        .map_err(|error| format!("cannot listen on {address} (--ops-listen): {error}"))?;
-    for address in server.addrs() {
-        println!("rooms operations on http://{address}");
-    }
-    let server = server.run();
-    let handle = server.handle();
-    rt::spawn(server);
-    Ok(handle)
 }

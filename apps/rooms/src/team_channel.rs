@@ -1,9 +1,15 @@
 //! `team`: who there is, and who is online.
 
-use hinotori::{Channel, Context, Join, Payload, Reply, Result};
+use hinotori::{Channel, Context, Join, Payload, Result};
 use serde_json::json;
 
-use crate::{domain::accounts, failure::Failure, fields::Fields, topics, user_socket::UserSocket};
+use crate::{
+    answer::{done, reply},
+    domain::accounts,
+    failure::Failure,
+    fields::Fields,
+    user_socket::UserSocket,
+};
 
 /// A connection of a user, as the team sees it.
 #[derive(Debug)]
@@ -41,7 +47,7 @@ impl Channel for TeamChannel {
             _ => return Join::refuse(Failure::Invalid("device").reason()),
         };
         // before they are read: none is missed in between
-        cx.subscribe(topics::USERS);
+        cx.hold_broadcasts();
         match cx.socket().read(accounts::all).await {
             Ok(users) => {
                 cx.send_self(AfterJoin);
@@ -61,15 +67,12 @@ impl Channel for TeamChannel {
 
     async fn handle_in(&mut self, event: &str, payload: Payload, cx: &mut Context<Self>) -> Result {
         let fields = Fields::of(&payload);
-        let done = match event {
-            "status" => self.set_status(&fields, cx)?,
-            "remove_user" => remove_user(&fields, cx.socket()).await,
-            _ => return cx.unhandled(event),
+        let answer = match event {
+            "status" => Some(self.set_status(&fields, cx)?.map(done)),
+            "remove_user" => Some(remove_user(&fields, cx.socket()).await.map(done)),
+            _ => None,
         };
-        match done {
-            Ok(()) => Reply::ok(json!({})),
-            Err(failure) => failure.reply(),
-        }
+        reply(answer, event, cx)
     }
 }
 

@@ -3,9 +3,6 @@
 /// Who there is and who is online.
 pub const TEAM: &str = "team";
 
-/// Users who are new or have changed, for the channels of `team`.
-pub const USERS: &str = "users";
-
 /// The topic of a room's messages.
 #[must_use]
 pub fn room(room_id: &str) -> String {
@@ -22,6 +19,12 @@ pub fn activity(room_id: &str) -> String {
 #[must_use]
 pub fn control(user_id: &str) -> String {
     format!("control:{user_id}")
+}
+
+/// The id of the sockets of a user, whose `user:` topic is for channels.
+#[must_use]
+pub fn sockets(user_id: &str) -> String {
+    format!("sockets:{user_id}")
 }
 
 /// The id of the sockets of a session.

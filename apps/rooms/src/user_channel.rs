@@ -7,10 +7,10 @@ mod counters;
 mod requests;
 
 use counters::Counters;
-use hinotori::{Channel, Context, Join, Payload, Reply, Result};
+use hinotori::{Channel, Context, Join, Payload, Result};
 use serde_json::json;
 
-use crate::{failure::Failure, fields::Fields, topics, user_socket::UserSocket};
+use crate::{answer, failure::Failure, fields::Fields, topics, user_socket::UserSocket};
 
 /// A user on one device.
 #[derive(Debug)]
@@ -38,17 +38,11 @@ impl Channel for UserChannel {
 
     async fn handle_in(&mut self, event: &str, payload: Payload, cx: &mut Context<Self>) -> Result {
         if event == "rooms" {
-            return match self.counters.load_all(cx).await {
-                Ok(rooms) => Reply::ok(json!({ "rooms": rooms })),
-                Err(failure) => failure.reply(),
-            };
+            let rooms = self.counters.load_all(cx).await;
+            return answer::reply(Some(rooms.map(|rooms| json!({ "rooms": rooms }))), event, cx);
         }
-        let fields = Fields::of(&payload);
-        match requests::answer(event, &fields, cx.socket()).await {
-            None => cx.unhandled(event),
-            Some(Ok(answer)) => Reply::ok(answer),
-            Some(Err(failure)) => failure.reply(),
-        }
+        let answer = requests::answer(event, &Fields::of(&payload), cx.socket()).await;
+        answer::reply(answer, event, cx)
     }
 
     async fn handle_broadcast(

@@ -40,8 +40,8 @@ impl SocketHandler for UserSocket {
         }
     }
 
-    fn id(&self) -> Option<String> {
-        Some(topics::session(&self.session_id))
+    fn ids(&self) -> Vec<String> {
+        vec![topics::session(&self.session_id), topics::sockets(&self.user_id)]
     }
 
     fn channels(routes: &mut Routes<Self>) {

@@ -31,28 +31,16 @@ mod user_socket;
 use std::process::ExitCode;
 
 use clap::FromArgMatches as _;
-use hinotori::supervise::log_panics;
-use hinotori_app::health_check;
+use hinotori_app::{exit_code, health_check, start_log};
 use settings::Settings;
 
 #[actix_web::main]
 async fn main() -> ExitCode {
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"))
-        // at debug it logs what it writes
-        .filter_module("tokio_postgres", log::LevelFilter::Info)
-        .init();
-    log_panics();
+    start_log();
     let settings = Settings::from_arg_matches(&settings::command().get_matches());
     let settings = settings.unwrap_or_else(|error| error.exit());
-    let result = match settings.health_check {
+    exit_code(match settings.health_check {
         true => health_check(&settings.listen, settings.ops_listen, "/healthz"),
         false => server::run(&settings).await,
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    })
 }

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Command, CommandFactory, Parser};
 use hinotori::SocketOptions;
-use hinotori_app::{Clients, ClusterName, Drain, Engine, Limits, Listen, Secret};
+use hinotori_app::{Clients, ClusterName, Drain, Engine, Limits, Listen, Secret, with_defaults};
 
 use crate::{access::Rule, keys::JwtSecret};
 
@@ -62,10 +62,10 @@ pub(crate) struct Settings {
 /// The command line, with the defaults that Supabase's clients expect: pages of any origin, no long polling, frames of 5 MB,
 /// and heartbeats every 25 s.
 pub(crate) fn command() -> Command {
-    let defaults = [("check_origin", "off"), ("longpoll_window", "0"), ("max_frame_size", "5000000")];
-    defaults.into_iter().fold(Settings::command(), |command, (name, default)| {
-        command.mut_arg(name, |arg| arg.default_value(default))
-    })
+    with_defaults(
+        Settings::command(),
+        &[("check_origin", "off"), ("longpoll_window", "0"), ("max_frame_size", "5000000")],
+    )
 }
 
 impl Settings {
@@ -89,28 +89,7 @@ mod tests {
 
     #[test]
     fn the_readme_has_the_settings_in_their_order_with_their_variables_and_defaults() {
-        let code = |cell: &str| cell.split('`').nth(1).unwrap_or_default().to_owned();
-        let rows = include_str!("../README.md").lines().filter(|row| row.starts_with("| `--"));
-        let rows =
-            rows.map(|row| row.trim_end_matches(" |").split(" | ").map(str::to_owned).collect::<Vec<_>>());
-        let rows: Vec<[String; 3]> =
-            rows.map(|row| [&row[0], &row[1], &row[row.len() - 1]].map(|cell| code(cell))).collect();
-        let mut command = command();
-        let help = command.render_long_help().to_string();
-        let names = help.lines().filter_map(|line| line.trim().strip_prefix("--")?.split([' ', '\n']).next());
-        let flags = names.filter_map(|name| {
-            Some((name, command.get_arguments().find(|arg| arg.get_long() == Some(name))?))
-        });
-        let flags: Vec<_> = flags.collect();
-        assert_eq!(rows.len(), flags.len());
-        for ([flag, variable, shown], (name, arg)) in rows.iter().zip(flags) {
-            assert_eq!(*flag, format!("--{name}"));
-            assert_eq!(*variable, arg.get_env().unwrap_or_default().to_string_lossy(), "{name}");
-            let default = arg.get_default_values().first().map(|value| value.to_string_lossy());
-            if let Some(default) = default.filter(|text| !text.is_empty() && *text != "false") {
-                assert_eq!(*shown, default, "{name}");
-            }
-        }
+        hinotori_app::assert_readme_has(command(), include_str!("../README.md"));
     }
 
     #[test]

@@ -70,6 +70,14 @@ impl FromStr for Kind {
 }
 
 impl Kind {
+    /// The database, if it is one of PostgreSQL.
+    pub(crate) fn postgres(&self) -> Option<&Dsn> {
+        match self {
+            Self::Postgres(dsn) => Some(dsn),
+            Self::Memory | Self::Sqlite(..) => None,
+        }
+    }
+
     /// The log of that kind. Only PostgreSQL can be shared.
     ///
     /// # Errors

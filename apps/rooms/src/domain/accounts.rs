@@ -9,7 +9,7 @@ use crate::{
     ids,
     store::Tx,
     tables::{
-        members, rooms, sessions, settings,
+        members, rooms, settings,
         users::{self, NewUser},
     },
     topics,
@@ -29,7 +29,7 @@ pub fn sign_up(tx: &mut Tx<'_>, name: &str, password: &str) -> Result<User, Fail
     if !users::insert(tx, &new)? {
         return Err(Failure::NameTaken);
     }
-    tx.broadcast(topics::USERS.to_owned(), "user", json!({ "user": user }));
+    tx.broadcast(topics::TEAM.to_owned(), "user", json!({ "user": user }));
     Ok(user)
 }
 
@@ -58,7 +58,8 @@ pub fn is_empty(tx: &mut Tx<'_>) -> Result<bool, Failure> {
     Ok(users::is_empty(tx)?)
 }
 
-/// Removes a user from the team: from its rooms, everywhere at once. It cannot log in again. Its messages stay.
+/// Removes a user from the team: from its rooms, everywhere at once. It cannot log in again. Its messages stay, and its
+/// sessions, which only tell [why](Failure::Removed) they are refused.
 ///
 /// # Errors
 /// [`Failure::Forbidden`] unless an administrator does it to somebody else.
@@ -79,10 +80,8 @@ pub fn remove(tx: &mut Tx<'_>, me: &str, user_id: &str) -> Result<(), Failure> {
             membership::remove(tx, room, user_id)?;
         }
     }
-    for session_id in sessions::delete_of_user(tx, user_id)? {
-        tx.disconnect(topics::session(&session_id));
-    }
     let user = User { removed: true, ..user };
-    tx.broadcast(topics::USERS.to_owned(), "user", json!({ "user": user }));
+    tx.broadcast(topics::TEAM.to_owned(), "user", json!({ "user": user }));
+    tx.disconnect(topics::sockets(user_id));
     Ok(())
 }

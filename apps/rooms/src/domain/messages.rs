@@ -45,13 +45,24 @@ pub struct Draft {
     pub picture_id: Option<String>,
 }
 
-/// Messages in ascending order, and whether there are more beyond them.
+/// Messages in ascending order before or after one, and whether there are more beyond them.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Page {
     /// The messages.
     pub messages: Vec<Message>,
+    /// Whether there are more in the same direction.
+    pub more: bool,
+}
+
+/// Messages in ascending order on both sides of one, which is among them.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Around {
+    /// The messages.
+    pub messages: Vec<Message>,
     /// Whether there are older ones.
     pub more: bool,
+    /// Whether there are newer ones.
+    pub more_after: bool,
 }
 
 /// Posts a message, and returns its id. A repetition returns the id of the first, and posts nothing.
@@ -141,17 +152,27 @@ pub fn before(tx: &mut Tx<'_>, me: &str, room_id: &str, id: i64) -> Result<Page,
     page_before(tx, room_id, id, PAGE)
 }
 
+/// The messages after one.
+///
+/// # Errors
+/// [`Failure::NotFound`] if the user is no member.
+pub fn after(tx: &mut Tx<'_>, me: &str, room_id: &str, id: i64) -> Result<Page, Failure> {
+    permissions::member(tx, me, room_id)?;
+    page_after(tx, room_id, id, PAGE)
+}
+
 /// A message and those on either side of it.
 ///
 /// # Errors
 /// [`Failure::NotFound`] if the user is no member, or there is no such message.
-pub fn around(tx: &mut Tx<'_>, me: &str, room_id: &str, id: i64) -> Result<Page, Failure> {
+pub fn around(tx: &mut Tx<'_>, me: &str, room_id: &str, id: i64) -> Result<Around, Failure> {
     permissions::member(tx, me, room_id)?;
     let message = of_room(tx, room_id, id)?;
-    let mut page = page_before(tx, room_id, id, AROUND)?;
-    page.messages.push(message);
-    page.messages.extend(messages::after(tx, room_id, id, AROUND)?);
-    Ok(page)
+    let Page { mut messages, more } = page_before(tx, room_id, id, AROUND)?;
+    let after = page_after(tx, room_id, id, AROUND)?;
+    messages.push(message);
+    messages.extend(after.messages);
+    Ok(Around { messages, more, more_after: after.more })
 }
 
 /// The newest messages of a room.
@@ -167,6 +188,14 @@ pub(super) fn of_room(tx: &mut Tx<'_>, room_id: &str, id: i64) -> Result<Message
 /// A message that is not deleted.
 pub(super) fn present(tx: &mut Tx<'_>, room_id: &str, id: i64) -> Result<Message, Failure> {
     messages::find(tx, room_id, id)?.filter(|message| !message.deleted).ok_or(Failure::NotFound)
+}
+
+fn page_after(tx: &mut Tx<'_>, room_id: &str, id: i64, limit: i64) -> Result<Page, Failure> {
+    let mut messages = messages::after(tx, room_id, id, limit + 1)?;
+    let most = usize::try_from(limit).unwrap_or_default();
+    let more = messages.len() > most;
+    messages.truncate(most);
+    Ok(Page { messages, more })
 }
 
 fn page_before(tx: &mut Tx<'_>, room_id: &str, id: i64, limit: i64) -> Result<Page, Failure> {

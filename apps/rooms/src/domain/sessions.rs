@@ -21,10 +21,10 @@ pub fn begin(tx: &mut Tx<'_>, user_id: &str) -> Result<String, Failure> {
 /// The user of a session.
 ///
 /// # Errors
-/// [`Failure::NotLoggedIn`] if the session has ended, or the user was removed.
+/// [`Failure::NotLoggedIn`] if the session has ended; [`Failure::Removed`] if the user was removed.
 pub fn user(tx: &mut Tx<'_>, session_id: &str) -> Result<User, Failure> {
-    let user = sessions::user(tx, session_id, clock::ago(AGE))?;
-    user.filter(|user| !user.removed).ok_or(Failure::NotLoggedIn)
+    let user = sessions::user(tx, session_id, clock::ago(AGE))?.ok_or(Failure::NotLoggedIn)?;
+    if user.removed { Err(Failure::Removed) } else { Ok(user) }
 }
 
 /// Ends a session, and disconnects its sockets.

@@ -49,7 +49,7 @@ pub(super) fn session_id(team: &Team, request: &HttpRequest) -> Option<String> {
 /// The session of a request, and its user.
 ///
 /// # Errors
-/// [`Failure::NotLoggedIn`].
+/// [`Failure::NotLoggedIn`]; [`Failure::Removed`].
 pub(super) async fn session(team: &Team, request: &HttpRequest) -> Result<(String, User), Failure> {
     let id = session_id(team, request).ok_or(Failure::NotLoggedIn)?;
     let session = id.clone();

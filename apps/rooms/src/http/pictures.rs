@@ -30,7 +30,7 @@ pub(super) async fn get(team: Data<Team>, request: HttpRequest, id: Path<String>
     let id = Some(id.into_inner()).filter(|id| ids::is_valid(id)).ok_or(Failure::NotFound)?;
     let session = cookie::session(&team, &request).await;
     let (_, user) = session.map_err(|failure| match failure {
-        Failure::NotLoggedIn => Failure::NotFound,
+        Failure::NotLoggedIn | Failure::Removed => Failure::NotFound,
         failure => failure,
     })?;
     let (content_type, bytes) = team.store.read(move |tx| pictures::get(tx, &user.id, &id)).await?;

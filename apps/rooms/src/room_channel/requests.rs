@@ -1,11 +1,13 @@
 //! What a member asks of a room.
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::{
+    answer::{Answer, done},
     domain::{
         change,
-        messages::{self, Draft, Page},
+        messages::{self, Draft},
         reactions,
     },
     failure::Failure,
@@ -15,12 +17,7 @@ use crate::{
 };
 
 /// The answer to a message; none if there is no such event.
-pub(super) async fn answer(
-    event: &str,
-    room_id: &str,
-    fields: &Fields,
-    socket: &UserSocket,
-) -> Option<Result<Value, Failure>> {
+pub(super) async fn answer(event: &str, room_id: &str, fields: &Fields, socket: &UserSocket) -> Answer {
     let id = room_id.to_owned();
     Some(match event {
         "post" => post(id, fields, socket).await,
@@ -28,6 +25,7 @@ pub(super) async fn answer(
         "delete" => delete(id, fields, socket).await,
         "react" => react(id, fields, socket).await,
         "before" => page(id, fields, socket, messages::before).await,
+        "after" => page(id, fields, socket, messages::after).await,
         "around" => page(id, fields, socket, messages::around).await,
         "changes" => changes(id, fields, socket).await,
         _ => return None,
@@ -60,9 +58,12 @@ async fn react(room_id: String, fields: &Fields, socket: &UserSocket) -> Result<
     socket.write(move |tx, me| reactions::react(tx, me, &room_id, id, &emoji, on)).await.map(done)
 }
 
-type Read = fn(&mut Tx<'_>, &str, &str, i64) -> Result<Page, Failure>;
-
-async fn page(room_id: String, fields: &Fields, socket: &UserSocket, read: Read) -> Result<Value, Failure> {
+async fn page<T: Serialize + Send + 'static>(
+    room_id: String,
+    fields: &Fields,
+    socket: &UserSocket,
+    read: fn(&mut Tx<'_>, &str, &str, i64) -> Result<T, Failure>,
+) -> Result<Value, Failure> {
     let id = fields.number("id")?;
     Ok(json!(socket.read(move |tx, me| read(tx, me, &room_id, id)).await?))
 }
@@ -71,8 +72,4 @@ async fn changes(room_id: String, fields: &Fields, socket: &UserSocket) -> Resul
     let position = fields.number("last_seen_id")?;
     let changes = socket.read(move |tx, me| change::missed(tx, me, &room_id, position)).await?;
     Ok(json!({ "changes": changes }))
-}
-
-fn done((): ()) -> Value {
-    json!({})
 }

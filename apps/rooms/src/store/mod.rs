@@ -5,8 +5,10 @@
 //! commit. So the broadcasts of a node are in the order of its commits, and nobody is told of what may still be taken back.
 
 mod address;
+mod health;
 mod lane;
 mod postgres;
+mod schema;
 mod session;
 mod sqlite;
 mod tx;
@@ -17,6 +19,7 @@ use std::sync::Arc;
 use hinotori::Endpoint;
 
 pub use address::{Address, InvalidAddress};
+pub use health::Health;
 use lane::Lane;
 use postgres::{Postgres, Sharing};
 use session::{Access, Session};
@@ -35,16 +38,23 @@ const READERS: usize = 3;
 pub struct Store {
     writer: Arc<Lane>,
     reader: Arc<Lane>,
+    health: Health,
 }
 
 impl Store {
-    /// Opens the database, and brings its tables to this version. The endpoint broadcasts what transactions say.
+    /// Opens the database, and brings its tables to this version. The endpoint broadcasts what transactions say; `health` is
+    /// told how they end.
     ///
     /// `is_node` lets other servers write to it as well. They must be nodes of the same cluster.
     ///
     /// # Errors
     /// Why it cannot be opened, without the password.
-    pub fn open(address: &Address, is_node: bool, endpoint: &Endpoint) -> Result<Self, String> {
+    pub fn open(
+        address: &Address,
+        is_node: bool,
+        endpoint: &Endpoint,
+        health: Health,
+    ) -> Result<Self, String> {
         let (writer, readers): (_, Vec<lane::Open>) = match address {
             Address::Sqlite(file) if is_node => {
                 let file = file.display();
@@ -68,7 +78,7 @@ impl Store {
         };
         // the writer makes the tables that the readers need
         let writer = Arc::new(Lane::start("store-write", vec![writer], endpoint)?);
-        Ok(Self { writer, reader: Arc::new(Lane::start("store-read", readers, endpoint)?) })
+        Ok(Self { writer, reader: Arc::new(Lane::start("store-read", readers, endpoint)?), health })
     }
 
     /// Runs a transaction that writes. If `work` fails, nothing of it stays.
@@ -80,7 +90,9 @@ impl Store {
         &self,
         work: impl FnOnce(&mut Tx<'_>) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
-        self.writer.run(Access::Write, work).await
+        let written = self.writer.run(Access::Write, work).await;
+        self.health.note(&written);
+        written
     }
 
     /// Runs a transaction that reads: all statements of it see the database at the same moment.

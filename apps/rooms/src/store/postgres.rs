@@ -17,12 +17,9 @@ use tokio_postgres::{
 };
 
 use super::{
-    Row, Value,
+    Row, Value, schema,
     session::{Access, DbError, Dialect, Session},
 };
-
-/// What leads from each version of the tables to the next: the row of `schema_version` is how many of them have been run.
-const VERSIONS: [&[&str]; 1] = [&[include_str!("schema_1.sql"), include_str!("schema_1_postgres.sql")]];
 
 /// How long the database may take to answer; its own time limit for a statement is 3 s.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -181,7 +178,7 @@ async fn within<T>(limit: Duration, what: impl Future<Output = Result<T, DbError
     timeout(limit, what).await.unwrap_or_else(|_| Err(late()))
 }
 
-/// Brings the tables to this version, all at once or not at all.
+/// Brings the tables to this version, all at once or not at all. The newest row of `schema_version` is theirs.
 async fn migrate(client: &Client) -> Result<(), DbError> {
     within(MIGRATION, async {
         client.batch_execute("BEGIN; SET LOCAL statement_timeout = 0").await?;
@@ -189,16 +186,9 @@ async fn migrate(client: &Client) -> Result<(), DbError> {
         client.query_one("SELECT pg_advisory_xact_lock($1, hashtext(current_schema()))", &[&CHANGES]).await?;
         client.batch_execute("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL)").await?;
         let row = client.query_one("SELECT coalesce(max(version), 0) FROM schema_version", &[]).await?;
-        let found = usize::try_from(row.try_get::<_, i32>(0)?).unwrap_or_default();
-        if found > VERSIONS.len() {
-            let known = VERSIONS.len();
-            let why = format!("its tables have version {found}; this program knows versions up to {known}");
-            return Err(DbError::Statement(why));
-        }
-        for (version, scripts) in (1..).zip(VERSIONS).skip(found) {
-            for script in scripts {
-                client.batch_execute(script).await?;
-            }
+        let found = row.try_get::<_, i32>(0)?.into();
+        for (version, script) in schema::since(found, Dialect::Postgres).map_err(DbError::Statement)? {
+            client.batch_execute(&script).await?;
             client.batch_execute(&format!("INSERT INTO schema_version VALUES ({version})")).await?;
         }
         Ok(client.batch_execute("COMMIT").await?)

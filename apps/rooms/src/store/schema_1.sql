@@ -1,4 +1,5 @@
--- The same for both databases. Times are milliseconds since 1970, flags are 0 or 1.
+-- For both databases: schema.rs writes the types of each for {serial} and {bytes}. Times are milliseconds since 1970, flags are
+-- 0 or 1.
 CREATE TABLE settings (
     name TEXT PRIMARY KEY,
     value TEXT NOT NULL
@@ -61,3 +62,30 @@ CREATE TABLE mentions (
     message_id BIGINT NOT NULL,
     PRIMARY KEY (room_id, user_id, message_id)
 );
+CREATE TABLE pictures (
+    id TEXT PRIMARY KEY,
+    uploader TEXT NOT NULL REFERENCES users,
+    content_type TEXT NOT NULL,
+    width BIGINT NOT NULL,
+    height BIGINT NOT NULL,
+    bytes {bytes} NOT NULL,
+    created_at BIGINT NOT NULL
+);
+CREATE TABLE messages (
+    -- ascending in each room, as whoever posts has the room's row locked
+    id {serial},
+    room_id TEXT NOT NULL REFERENCES rooms,
+    author TEXT NOT NULL REFERENCES users,
+    -- none if it is deleted
+    body TEXT,
+    posted_at BIGINT NOT NULL,
+    edited_at BIGINT,
+    reply_to BIGINT REFERENCES messages,
+    picture_id TEXT REFERENCES pictures,
+    -- JSON, as clients get it
+    reactions TEXT NOT NULL,
+    nonce TEXT NOT NULL,
+    UNIQUE (room_id, author, nonce)
+);
+CREATE INDEX messages_of_room ON messages (room_id, id);
+CREATE INDEX messages_of_picture ON messages (picture_id) WHERE picture_id IS NOT NULL;

@@ -12,12 +12,9 @@ use rusqlite::{
 };
 
 use super::{
-    Row, Value,
+    Row, Value, schema,
     session::{Access, DbError, Dialect, Session},
 };
-
-/// What leads from each version of the tables to the next: `PRAGMA user_version` is how many of them have been run.
-const VERSIONS: [&[&str]; 1] = [&[include_str!("schema_1.sql"), include_str!("schema_1_sqlite.sql")]];
 
 /// How long a statement waits for another connection, such as that of a backup.
 const BUSY: Duration = Duration::from_secs(5);
@@ -67,22 +64,14 @@ impl Sqlite {
         Ok(Self { connection, _lock: lock })
     }
 
+    /// `PRAGMA user_version` is the version of the tables.
     fn migrate(&mut self) -> Result<(), String> {
         let text = |error: rusqlite::Error| error.to_string();
         let found: i64 =
             self.connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(text)?;
-        let found = usize::try_from(found).unwrap_or(usize::MAX);
-        if found > VERSIONS.len() {
-            let known = VERSIONS.len();
-            return Err(format!(
-                "its tables have version {found}; this program knows versions up to {known}"
-            ));
-        }
-        for (version, scripts) in (1_i64..).zip(VERSIONS).skip(found) {
+        for (version, script) in schema::since(found, Dialect::Sqlite)? {
             let transaction = self.connection.transaction().map_err(text)?;
-            for script in scripts {
-                transaction.execute_batch(script).map_err(text)?;
-            }
+            transaction.execute_batch(&script).map_err(text)?;
             transaction.pragma_update(None, "user_version", version).map_err(text)?;
             transaction.commit().map_err(text)?;
         }

@@ -26,12 +26,6 @@ pub(crate) fn delete(tx: &mut Tx<'_>, id: &str) -> Result<(), DbError> {
     tx.execute("DELETE FROM sessions WHERE id = $1", values![id])
 }
 
-/// Deletes the sessions of a user, and returns their ids.
-pub(crate) fn delete_of_user(tx: &mut Tx<'_>, user_id: &str) -> Result<Vec<String>, DbError> {
-    let rows = tx.query("DELETE FROM sessions WHERE user_id = $1 RETURNING id", values![user_id])?;
-    rows.iter().map(|row| row.get(0)).collect()
-}
-
 pub(crate) fn delete_before(tx: &mut Tx<'_>, time: i64) -> Result<(), DbError> {
     tx.execute("DELETE FROM sessions WHERE created_at <= $1", values![time])
 }

@@ -16,6 +16,13 @@ pub(crate) fn set_first(tx: &mut Tx<'_>, name: &str, value: &str) -> Result<bool
     Ok(tx.query_one(sql, values![name, value])?.is_some())
 }
 
+/// Sets a value, whatever it was.
+pub(crate) fn set(tx: &mut Tx<'_>, name: &str, value: &str) -> Result<(), DbError> {
+    let sql =
+        "INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = $2";
+    tx.execute(sql, values![name, value])
+}
+
 /// A value.
 pub(crate) fn get(tx: &mut Tx<'_>, name: &str) -> Result<Option<String>, DbError> {
     let row = tx.query_one("SELECT value FROM settings WHERE name = $1", values![name])?;

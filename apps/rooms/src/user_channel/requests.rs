@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
+    answer::{Answer, done},
     domain::{invitations, membership, reads, rooms, search},
     failure::Failure,
     fields::Fields,
@@ -11,11 +12,7 @@ use crate::{
 };
 
 /// The answer to a message; none if there is no such event.
-pub(super) async fn answer(
-    event: &str,
-    fields: &Fields,
-    socket: &UserSocket,
-) -> Option<Result<Value, Failure>> {
+pub(super) async fn answer(event: &str, fields: &Fields, socket: &UserSocket) -> Answer {
     Some(match event {
         "browse" => socket.read(rooms::browse).await.map(|rooms| json!({ "rooms": rooms })),
         "create_room" => create_room(fields, socket).await,
@@ -32,10 +29,6 @@ pub(super) async fn answer(
         "search" => find(fields, socket).await,
         _ => return None,
     })
-}
-
-fn done((): ()) -> Value {
-    json!({})
 }
 
 /// What is done to the room of `room_id`.

@@ -7,7 +7,7 @@ use actix_web::{
     http::StatusCode,
     test::{TestRequest, call_service, init_service, read_body_json},
 };
-use rooms::http;
+use rooms::{domain::accounts, http};
 use serde_json::{Value, json};
 
 use crate::kit::{Client, Node, both};
@@ -96,6 +96,53 @@ async fn a_session_has_a_token_until_its_user_logs_out_which_disconnects_its_soc
             assert_eq!(response.status(), StatusCode::OK);
             let body: Value = read_body_json(response).await;
             assert_eq!(body, json!({ "user": null, "token": null }));
+        }
+    }
+}
+
+#[actix_web::test]
+async fn a_user_who_was_removed_is_told_so_by_each_session_and_cannot_log_in() {
+    for node in both().await {
+        let ann = node.sign_up("Ann").await;
+        let credentials = json!({ "name": "Ben", "password": "hinotori" });
+        let phone = cookie(&send(&node, post("/api/sign-up", &credentials)).await);
+        let desk = cookie(&send(&node, post("/api/login", &credentials)).await);
+        let session = |cookie: &Cookie<'static>| {
+            let request = TestRequest::get().uri("/api/session").cookie(cookie.clone());
+            async { read_body_json::<Value, _>(send(&node, request).await).await }
+        };
+        let told = session(&phone).await;
+        let (id, token) = (told["user"]["id"].as_str().unwrap().to_owned(), told["token"].as_str().unwrap());
+        let mut online = node.try_connect(token).await.unwrap();
+        let (me, user_id) = (ann.id.clone(), id.clone());
+        node.team.store.write(move |tx| accounts::remove(tx, &me, &user_id)).await.unwrap();
+
+        // the phone was online; the desk was not, and comes back
+        online.assert_closed(1001).await;
+        assert!(node.try_connect(token).await.is_err());
+        for cookie in [&phone, &desk] {
+            assert_eq!(session(cookie).await["error"], "removed");
+        }
+        let response = send(&node, post("/api/login", &credentials)).await;
+        assert_eq!(read_body_json::<Value, _>(response).await["error"], "wrong_password");
+        let response = send(&node, post("/api/logout", &json!({})).cookie(desk.clone())).await;
+        assert_eq!(response.status(), StatusCode::NO_CONTENT);
+        assert_eq!(session(&desk).await["user"], Value::Null);
+    }
+}
+
+#[actix_web::test]
+async fn whoever_joins_the_team_misses_nobody_who_signs_up_meanwhile() {
+    for node in both().await {
+        let ann = node.sign_up("Ann").await;
+        for name in ["Ben", "Cho", "Dan", "Eve", "Fay"] {
+            let mut client = node.connect(&ann).await;
+            let join = client.join("team", json!({ "device": "phone" }));
+            let (joined, new) = tokio::join!(join, node.sign_up(name));
+            let users = joined.unwrap()["users"].take();
+            if !users.as_array().unwrap().iter().any(|user| user["id"] == json!(new.id)) {
+                assert_eq!(client.socket.broadcast("user").await["user"]["id"], json!(new.id));
+            }
         }
     }
 }

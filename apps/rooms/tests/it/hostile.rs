@@ -3,15 +3,12 @@
 use rooms::failure::Failure::{self, Invalid, NotFound, TooMany};
 use serde_json::{Value, json};
 
-use crate::kit::{Node, both, refused};
+use crate::kit::{Node, both, meet, refused};
 
 #[actix_web::test]
 async fn a_field_that_is_missing_or_wrong_is_named_and_the_channel_goes_on() {
     for node in both().await {
-        let ann = node.sign_up("Ann").await;
-        let mut client = node.connect(&ann).await;
-        let room_id = client.create("lobby", false).await;
-        client.enter(&room_id).await;
+        let (mut client, room_id) = node.lobby().await;
         let id = client.post(&room_id, "hi").await;
         let long = "x".repeat(8_001);
         let in_room: &[(&str, Value, Failure)] = &[
@@ -41,6 +38,7 @@ async fn a_field_that_is_missing_or_wrong_is_named_and_the_channel_goes_on() {
             ("react", json!({ "id": id, "emoji": "<script>", "on": true }), Invalid("emoji")),
             ("react", json!({ "id": id, "emoji": "👍", "on": 1 }), Invalid("on")),
             ("before", json!({}), Invalid("id")),
+            ("after", json!({ "id": "1" }), Invalid("id")),
             ("around", json!({ "id": null }), Invalid("id")),
             ("changes", json!({ "last_seen_id": "0" }), Invalid("last_seen_id")),
         ];
@@ -76,12 +74,7 @@ async fn a_field_that_is_missing_or_wrong_is_named_and_the_channel_goes_on() {
 #[actix_web::test]
 async fn whoever_writes_too_fast_is_told_to_wait_and_others_are_not() {
     let node = Node::sqlite().await;
-    let (ann, ben) = (node.sign_up("Ann").await, node.sign_up("Ben").await);
-    let (mut one, mut two) = (node.connect(&ann).await, node.connect(&ben).await);
-    let room_id = one.create("lobby", false).await;
-    one.invite(&room_id, &ben).await;
-    one.enter(&room_id).await;
-    two.enter(&room_id).await;
+    let (mut one, mut two, room_id) = meet(&node, &node).await;
     let mut refusals = 0;
     for n in 0..80 {
         let reply = one.tell(&room_id, "post", json!({ "text": "spam", "nonce": n.to_string() })).await;
@@ -97,10 +90,7 @@ async fn whoever_writes_too_fast_is_told_to_wait_and_others_are_not() {
 #[actix_web::test]
 async fn a_message_has_no_more_than_twenty_different_reactions() {
     for node in both().await {
-        let ann = node.sign_up("Ann").await;
-        let mut ann = node.connect(&ann).await;
-        let room_id = ann.create("lobby", false).await;
-        ann.enter(&room_id).await;
+        let (mut ann, room_id) = node.lobby().await;
         let id = ann.post(&room_id, "hi").await;
         for n in 0..20 {
             let emoji = char::from_u32(0x1f600 + n).unwrap().to_string();

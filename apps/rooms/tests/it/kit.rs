@@ -16,16 +16,16 @@ use hinotori_postgres::{Dsn, Postgres};
 use rooms::{
     domain::{accounts, sessions},
     failure::Failure,
-    store::{Address, Store},
+    store::{Address, Health, Store},
     team::Team,
     user_socket::UserSocket,
 };
 use serde_json::{Value, json};
 
-use crate::instance::{Database, Instance};
-
-/// How long a database or another node may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::{
+    PATIENCE,
+    instance::{Database, Instance},
+};
 
 /// One server of a team.
 pub(crate) struct Node {
@@ -97,7 +97,7 @@ impl Node {
     async fn open(builder: EndpointBuilder, address: &str, is_node: bool, folder: Option<PathBuf>) -> Self {
         let endpoint = builder.build();
         let address: Address = address.parse().unwrap();
-        let store = Store::open(&address, is_node, &endpoint).unwrap();
+        let store = Store::open(&address, is_node, &endpoint, Health::default()).unwrap();
         let team = Team::new(&endpoint, store, None).await.unwrap();
         Self { endpoint, team: Data::from(team), folder }
     }
@@ -121,6 +121,19 @@ impl Node {
         test.connect::<UserSocket>().await
     }
 
+    /// A new user who is connected.
+    pub(crate) async fn welcome(&self, name: &'static str) -> Client {
+        self.connect(&self.sign_up(name).await).await
+    }
+
+    /// Ann, who has created a public room and is in it.
+    pub(crate) async fn lobby(&self) -> (Client, String) {
+        let mut ann = self.welcome("Ann").await;
+        let room_id = ann.create("lobby", false).await;
+        ann.enter(&room_id).await;
+        (ann, room_id)
+    }
+
     /// A socket of a user that has joined the user's own topic.
     pub(crate) async fn connect(&self, person: &Person) -> Client {
         let socket = self.try_connect(&person.token).await.unwrap();
@@ -128,6 +141,16 @@ impl Node {
         client.join(&client.user_topic(), json!({})).await.unwrap();
         client
     }
+}
+
+/// Ann on one node and Ben on another one, or the same: both are in a public room, which is hers.
+pub(crate) async fn meet(one: &Node, other: &Node) -> (Client, Client, String) {
+    let (mut ann, room_id) = one.lobby().await;
+    let mut ben = other.welcome("Ben").await;
+    ann.invite(&room_id, &ben.id).await;
+    ben.room_with("id", json!(room_id)).await;
+    ben.enter(&room_id).await;
+    (ann, ben, room_id)
 }
 
 /// A user who is connected.
@@ -187,8 +210,8 @@ impl Client {
         reply["room"]["id"].as_str().unwrap().to_owned()
     }
 
-    pub(crate) async fn invite(&mut self, room_id: &str, other: &Person) {
-        self.ask("invite", json!({ "room_id": room_id, "user_id": other.id })).await.unwrap();
+    pub(crate) async fn invite(&mut self, room_id: &str, user_id: &str) {
+        self.ask("invite", json!({ "room_id": room_id, "user_id": user_id })).await.unwrap();
     }
 
     /// Posts a text with a nonce of its own, and returns the message's id.

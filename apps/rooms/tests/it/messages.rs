@@ -4,13 +4,12 @@ use hinotori::testing::like;
 use rooms::failure::Failure;
 use serde_json::{Value, json};
 
-use crate::kit::{both, refused};
+use crate::kit::{both, meet, refused};
 
 #[actix_web::test]
 async fn a_message_is_posted_once_however_often_it_is_sent() {
     for node in both().await {
-        let ann = node.sign_up("Ann").await;
-        let mut ann = node.connect(&ann).await;
+        let mut ann = node.welcome("Ann").await;
         let room_id = ann.create("lobby", false).await;
         let history = ann.enter(&room_id).await;
         assert_eq!(
@@ -48,17 +47,12 @@ async fn a_message_is_posted_once_however_often_it_is_sent() {
 #[actix_web::test]
 async fn edits_deletions_and_reactions_are_changes_and_a_deleted_text_is_gone() {
     for node in both().await {
-        let (ann, ben) = (node.sign_up("Ann").await, node.sign_up("Ben").await);
-        let (mut one, mut two) = (node.connect(&ann).await, node.connect(&ben).await);
-        let room_id = one.create("lobby", false).await;
-        one.invite(&room_id, &ben).await;
-        one.enter(&room_id).await;
-        two.enter(&room_id).await;
+        let (mut one, mut two, room_id) = meet(&node, &node).await;
         let id = one.post(&room_id, "a secret").await;
         let answer = json!({ "text": "what?", "nonce": "1", "reply_to": id });
         two.tell(&room_id, "post", answer).await.unwrap();
         two.socket.broadcast("change").await;
-        let quote = json!({ "id": id, "author": ann.id, "text": "a secret" });
+        let quote = json!({ "id": id, "author": one.id, "text": "a secret" });
         assert_eq!(two.socket.broadcast("change").await["message"]["reply_to"], quote);
 
         one.tell(&room_id, "edit", json!({ "id": id, "text": "no secret" })).await.unwrap();
@@ -75,9 +69,9 @@ async fn edits_deletions_and_reactions_are_changes_and_a_deleted_text_is_gone() 
         two.socket.broadcast("change").await;
         let reacted = two.socket.broadcast("change").await;
         assert_eq!(reacted["id"], 5);
-        assert_eq!(reacted["message"]["reactions"], json!([{ "emoji": "👍", "users": [ben.id, ann.id] }]));
+        assert_eq!(reacted["message"]["reactions"], json!([{ "emoji": "👍", "users": [two.id, one.id] }]));
         two.tell(&room_id, "react", react(false)).await.unwrap();
-        assert_eq!(two.socket.broadcast("change").await["message"]["reactions"][0]["users"], json!([ann.id]));
+        assert_eq!(two.socket.broadcast("change").await["message"]["reactions"][0]["users"], json!([one.id]));
 
         one.tell(&room_id, "delete", json!({ "id": id })).await.unwrap();
         two.socket.assert_broadcast("change", like(json!({ "id": 7 }))).await;
@@ -96,7 +90,7 @@ async fn edits_deletions_and_reactions_are_changes_and_a_deleted_text_is_gone() 
         assert_eq!(everything[0]["messages"][0]["deleted"], true);
         assert_eq!(
             everything[0]["messages"][1]["reply_to"],
-            json!({ "id": id, "author": ann.id, "text": null })
+            json!({ "id": id, "author": one.id, "text": null })
         );
         assert_eq!(everything[2]["changes"].as_array().unwrap().len(), 7);
     }
@@ -105,11 +99,8 @@ async fn edits_deletions_and_reactions_are_changes_and_a_deleted_text_is_gone() 
 #[actix_web::test]
 async fn older_messages_come_in_pages_and_around_one() {
     for node in both().await {
-        let ann = node.sign_up("Ann").await;
-        let mut ann = node.connect(&ann).await;
-        let room_id = ann.create("lobby", false).await;
+        let (mut ann, room_id) = node.lobby().await;
         let other = ann.create("other", false).await;
-        ann.enter(&room_id).await;
         ann.enter(&other).await;
         let mut ids = vec![];
         for n in 0..55 {
@@ -130,8 +121,22 @@ async fn older_messages_come_in_pages_and_around_one() {
         assert_eq!((of(&history), &history["more"]), (ids[5..].to_vec(), &json!(true)));
         let page = ann.tell(&room_id, "before", json!({ "id": ids[5] })).await.unwrap();
         assert_eq!((of(&page), &page["more"]), (ids[..5].to_vec(), &json!(false)));
-        let page = ann.tell(&room_id, "around", json!({ "id": ids[30] })).await.unwrap();
-        assert_eq!((of(&page), &page["more"]), (ids[5..].to_vec(), &json!(true)));
+        for (at, shown, more) in
+            [(3, 4..54, true), (4, 5..55, false), (50, 51..55, false), (54, 55..55, false)]
+        {
+            let page = ann.tell(&room_id, "after", json!({ "id": ids[at] })).await.unwrap();
+            assert_eq!((of(&page), &page["more"]), (ids[shown].to_vec(), &json!(more)));
+        }
+        for (at, shown, more, more_after) in [
+            (25, 0..51, false, true),
+            (26, 1..52, true, true),
+            (29, 4..55, true, false),
+            (54, 29..55, true, false),
+        ] {
+            let page = ann.tell(&room_id, "around", json!({ "id": ids[at] })).await.unwrap();
+            let ends = (&page["more"], &page["more_after"]);
+            assert_eq!((of(&page), ends), (ids[shown].to_vec(), (&json!(more), &json!(more_after))));
+        }
         let elsewhere = ann.tell(&other, "around", json!({ "id": ids[30] })).await;
         assert_eq!(elsewhere, refused(&Failure::NotFound));
     }

@@ -1,12 +1,19 @@
 //! Two nodes on one database: what a user of one does reaches those of the other.
 
-use hinotori::testing::like;
-use rooms::failure::Failure;
+use std::time::{Duration, Instant};
+
+use actix_web::rt::time::sleep;
+use hinotori::{Endpoint, testing::like};
+use rooms::{
+    failure::Failure,
+    store::{Health, Store},
+};
 use serde_json::{Value, json};
 
 use crate::{
+    PATIENCE,
     instance::Instance,
-    kit::{Client, Node, eventually, refused, two_nodes},
+    kit::{Client, Node, eventually, meet, refused, two_nodes},
 };
 
 /// The changes that have reached a client, in the order of their positions, as its page would have them: from broadcasts, and
@@ -31,13 +38,7 @@ async fn follow(client: &mut Client, room_id: &str, until: i64) -> Vec<Value> {
 async fn all_see_the_same_messages_in_the_same_order_whatever_node_they_are_on() {
     let database = Instance::shared().database();
     let [one, two] = two_nodes(&database).await;
-    let (ann, ben) = (one.sign_up("Ann").await, two.sign_up("Ben").await);
-    let (mut a, mut b) = (one.connect(&ann).await, two.connect(&ben).await);
-    let room_id = a.create("lobby", false).await;
-    a.invite(&room_id, &ben).await;
-    b.room_with("id", json!(room_id)).await;
-    a.enter(&room_id).await;
-    b.enter(&room_id).await;
+    let (mut a, mut b, room_id) = meet(&one, &two).await;
     let topic = format!("room:{room_id}");
     // both at once, without waiting for the answers
     let mut pushes = vec![];
@@ -92,7 +93,7 @@ async fn a_user_who_is_removed_is_disconnected_from_every_node_and_a_member_hear
         (one.connect(&ann).await, two.connect(&ben).await, two.connect(&cho).await);
     let room_id = admin.create("secret", true).await;
     for person in [&ben, &cho] {
-        admin.invite(&room_id, person).await;
+        admin.invite(&room_id, &person.id).await;
     }
     user.room_with("id", json!(room_id)).await;
     user.enter(&room_id).await;
@@ -116,12 +117,9 @@ async fn a_user_who_is_removed_is_disconnected_from_every_node_and_a_member_hear
 async fn unread_messages_and_presences_of_all_nodes_are_told() {
     let database = Instance::shared().database();
     let [one, two] = two_nodes(&database).await;
-    let (ann, ben) = (one.sign_up("Ann").await, two.sign_up("Ben").await);
-    let (mut a, mut b) = (one.connect(&ann).await, two.connect(&ben).await);
-    let room_id = a.create("lobby", false).await;
-    a.invite(&room_id, &ben).await;
+    let ((mut a, room_id), mut b) = (one.lobby().await, two.welcome("Ben").await);
+    a.invite(&room_id, &b.id).await;
     b.room_with("id", json!(room_id)).await;
-    a.enter(&room_id).await;
     let id = a.post(&room_id, "@ben!").await;
     let unread = json!({ "room_id": room_id, "unread": 1, "mentions": 1, "last_id": id });
     assert_eq!(b.socket.pushed("unread").await, unread);
@@ -129,11 +127,11 @@ async fn unread_messages_and_presences_of_all_nodes_are_told() {
     a.join("team", json!({ "device": "desktop" })).await.unwrap();
     b.join("team", json!({ "device": "phone" })).await.unwrap();
     for node in [&one, &two] {
-        let is_there = || async { has_both(node, &ann.id, &ben.id) };
+        let is_there = || async { has_both(node, &a.id, &b.id) };
         eventually(is_there).await;
     }
     b.push("team", "status", json!({ "status": "away" })).await.unwrap();
-    eventually(|| async { one.team.presence.list("team")[&ben.id]["metas"][0]["status"] == "away" }).await;
+    eventually(|| async { one.team.presence.list("team")[&b.id]["metas"][0]["status"] == "away" }).await;
     let refusal = b.push("team", "status", json!({ "status": "asleep" })).await;
     assert_eq!(refusal, refused(&Failure::Invalid("status")));
 }
@@ -145,16 +143,12 @@ fn has_both(node: &Node, one: &str, other: &str) -> bool {
 
 #[actix_web::test]
 async fn a_second_server_that_is_no_node_is_refused() {
-    use hinotori::Endpoint;
-    use rooms::store::Store;
     let database = Instance::shared().database();
     let address = database.address().parse().unwrap();
-    let first = Store::open(&address, false, &Endpoint::new()).unwrap();
-    let why = Store::open(&address, false, &Endpoint::new()).unwrap_err();
+    let open = || Store::open(&address, false, &Endpoint::new(), Health::default());
+    let _first = open().unwrap();
+    let why = open().unwrap_err();
     assert!(why.contains("another server"), "{why}");
-    drop(first);
-    let sqlite = Node::sqlite().await;
-    drop(sqlite);
 }
 
 #[actix_web::test]
@@ -162,22 +156,18 @@ async fn a_database_that_is_cut_off_is_connected_to_again() {
     let instance = Instance::new();
     let database = instance.database();
     let [one, _two] = two_nodes(&database).await;
-    let ann = one.sign_up("Ann").await;
-    let mut a = one.connect(&ann).await;
-    let room_id = a.create("lobby", false).await;
-    a.enter(&room_id).await;
+    let (mut a, room_id) = one.lobby().await;
     instance.crash();
     let post = json!({ "text": "hi", "nonce": "1" });
     assert_eq!(a.tell(&room_id, "post", post.clone()).await.unwrap_err(), json!({ "reason": "unavailable" }));
     instance.start();
-    let mut id = Value::Null;
-    for _ in 0..600 {
-        if let Ok(posted) = a.tell(&room_id, "post", post.clone()).await {
-            id = posted["id"].clone();
-            break;
+    let until = Instant::now() + PATIENCE;
+    let id = loop {
+        match a.tell(&room_id, "post", post.clone()).await {
+            Ok(mut posted) => break posted["id"].take(),
+            Err(error) => assert!(Instant::now() < until, "{error}"),
         }
-        actix_web::rt::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
-    assert!(id.is_i64());
+        sleep(Duration::from_millis(50)).await;
+    };
     assert_eq!(a.tell(&room_id, "post", post).await.unwrap()["id"], id);
 }

@@ -1,6 +1,9 @@
 //! Everything that is forbidden, tried.
 
-use rooms::failure::Failure::{self, Forbidden, Invalid, NotFound};
+use rooms::{
+    domain::sessions,
+    failure::Failure::{self, Forbidden, Invalid, NotFound},
+};
 use serde_json::{Value, json};
 
 use crate::kit::{Client, Node, Person, both, refused};
@@ -24,7 +27,7 @@ async fn cast(node: &Node) -> Cast {
     let mut client = node.connect(&ben).await;
     let secret = client.create("secret", true).await;
     let lobby = client.create("lobby", false).await;
-    client.invite(&secret, &cho).await;
+    client.invite(&secret, &cho.id).await;
     let direct = client.ask("open_direct", json!({ "user_id": cho.id })).await.unwrap()["room"]["id"].take();
     client.enter(&secret).await;
     let message = client.post(&secret, "classified").await;
@@ -136,7 +139,7 @@ async fn members_and_owners_have_their_limits() {
 #[actix_web::test]
 async fn messages_are_reached_only_in_their_room() {
     for node in both().await {
-        let Cast { ben, dia, message, .. } = cast(&node).await;
+        let Cast { dia, message, .. } = cast(&node).await;
         let mut client = node.connect(&dia).await;
         let own = client.create("own", false).await;
         client.enter(&own).await;
@@ -146,11 +149,10 @@ async fn messages_are_reached_only_in_their_room() {
         }
         let reply = json!({ "text": "x", "nonce": "1", "reply_to": message });
         assert_eq!(client.tell(&own, "post", reply).await, refused(&Invalid("reply_to")));
-        let page = client.tell(&own, "before", json!({ "id": message + 1 })).await.unwrap();
-        assert_eq!(page["messages"], json!([]));
-        // nor by a nonce of somebody else
-        let ben = node.connect(&ben).await;
-        drop(ben);
+        for (event, id) in [("before", message + 1), ("after", message - 1)] {
+            let page = client.tell(&own, event, json!({ "id": id })).await.unwrap();
+            assert_eq!(page["messages"], json!([]), "{event}");
+        }
     }
 }
 
@@ -181,9 +183,13 @@ async fn a_user_who_is_removed_is_gone_at_once_from_everything_but_the_past() {
         gone.enter(&secret).await;
         member.enter(&secret).await;
         let link = gone.ask("invitation", json!({ "room_id": secret })).await.unwrap();
+        let id = ben.id.clone();
+        let phone = node.team.store.write(move |tx| sessions::begin(tx, &id)).await.unwrap();
+        let mut phone = node.try_connect(&node.team.tokens.sign(&phone).unwrap()).await.unwrap();
         one.push("team", "remove_user", json!({ "user_id": ben.id })).await.unwrap();
         gone.socket.assert_closed(1001).await;
-        let user = one.socket.pushed("user").await["user"].take();
+        phone.assert_closed(1001).await;
+        let user = one.socket.broadcast("user").await["user"].take();
         assert_eq!((&user["id"], &user["removed"]), (&json!(ben.id), &json!(true)));
         assert!(node.try_connect(&ben.token).await.is_err());
         // its room goes to whoever is left; its messages and the direct room stay

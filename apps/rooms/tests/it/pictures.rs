@@ -57,7 +57,7 @@ async fn a_picture_is_seen_by_its_uploader_and_then_by_the_rooms_that_have_it() 
 
         let (mut one, mut two) = (node.connect(&ann).await, node.connect(&ben).await);
         let room_id = one.create("lobby", true).await;
-        one.invite(&room_id, &ben).await;
+        one.invite(&room_id, &ben.id).await;
         one.enter(&room_id).await;
         two.enter(&room_id).await;
         let post = |nonce: &str| json!({ "text": "", "nonce": nonce, "picture_id": picture["id"] });

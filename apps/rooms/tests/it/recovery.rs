@@ -11,7 +11,7 @@ async fn a_client_gets_the_changes_that_it_missed_each_once_and_as_the_messages_
         let (ann, ben) = (node.sign_up("Ann").await, node.sign_up("Ben").await);
         let (mut one, mut two) = (node.connect(&ann).await, node.connect(&ben).await);
         let room_id = one.create("lobby", false).await;
-        one.invite(&room_id, &ben).await;
+        one.invite(&room_id, &ben.id).await;
         let topic = format!("room:{room_id}");
         one.enter(&room_id).await;
         let first = one.post(&room_id, "first").await;
@@ -45,8 +45,7 @@ async fn a_client_gets_the_changes_that_it_missed_each_once_and_as_the_messages_
 #[actix_web::test]
 async fn a_client_that_cannot_be_told_what_it_missed_gets_the_history() {
     for node in both().await {
-        let ann = node.sign_up("Ann").await;
-        let mut ann = node.connect(&ann).await;
+        let mut ann = node.welcome("Ann").await;
         let room_id = ann.create("lobby", false).await;
         let topic = format!("room:{room_id}");
         let epoch = ann.enter(&room_id).await["epoch"].take();
@@ -70,16 +69,15 @@ async fn a_client_that_cannot_be_told_what_it_missed_gets_the_history() {
         ] {
             assert_eq!(ann.join(&topic, cursor).await, refused(&Failure::Invalid("last_seen_id")));
         }
+        let cursor = json!({ "last_seen_id": 1, "epoch": "x" });
+        assert_eq!(ann.join(&topic, cursor).await, refused(&Failure::Invalid("epoch")));
     }
 }
 
 #[actix_web::test]
 async fn a_client_that_sees_a_gap_asks_for_the_changes() {
     for node in both().await {
-        let ann = node.sign_up("Ann").await;
-        let mut ann = node.connect(&ann).await;
-        let room_id = ann.create("lobby", false).await;
-        ann.enter(&room_id).await;
+        let (mut ann, room_id) = node.lobby().await;
         ann.post(&room_id, "1").await;
         ann.post(&room_id, "2").await;
         let changes = async |client: &mut crate::kit::Client, position: i64| {

@@ -8,8 +8,7 @@ use crate::kit::{both, refused};
 #[actix_web::test]
 async fn a_public_room_is_listed_and_joined_and_all_members_are_told() {
     for node in both().await {
-        let (ann, ben) = (node.sign_up("Ann").await, node.sign_up("Ben").await);
-        let (mut ann, mut ben) = (node.connect(&ann).await, node.connect(&ben).await);
+        let (mut ann, mut ben) = (node.welcome("Ann").await, node.welcome("Ben").await);
         let room_id = ann.create(" the  lobby ", false).await;
         let room = ann.socket.pushed("room").await["room"].take();
         assert_eq!(room["name"], "the lobby");
@@ -34,16 +33,15 @@ async fn a_public_room_is_listed_and_joined_and_all_members_are_told() {
 #[actix_web::test]
 async fn a_direct_room_is_the_same_from_both_sides_and_for_ever() {
     for node in both().await {
-        let (ann, ben) = (node.sign_up("Ann").await, node.sign_up("Ben").await);
-        let (mut one, mut other) = (node.connect(&ann).await, node.connect(&ben).await);
-        let room = one.ask("open_direct", json!({ "user_id": ben.id })).await.unwrap()["room"].take();
+        let (mut one, mut other) = (node.welcome("Ann").await, node.welcome("Ben").await);
+        let room = one.ask("open_direct", json!({ "user_id": other.id })).await.unwrap()["room"].take();
         assert_eq!((&room["kind"], &room["name"]), (&json!("direct"), &json!("")));
         assert_eq!(other.socket.pushed("room").await["room"]["id"], room["id"]);
-        let same = other.ask("open_direct", json!({ "user_id": ann.id })).await.unwrap();
+        let same = other.ask("open_direct", json!({ "user_id": one.id })).await.unwrap();
         assert_eq!(same["room"]["id"], room["id"]);
         let leave = other.ask("leave_room", json!({ "room_id": room["id"] })).await;
         assert_eq!(leave, refused(&Failure::Forbidden));
-        let own = one.ask("open_direct", json!({ "user_id": ann.id })).await;
+        let own = one.ask("open_direct", json!({ "user_id": one.id })).await;
         assert_eq!(own, refused(&Failure::Invalid("user_id")));
     }
 }
@@ -76,8 +74,8 @@ async fn a_room_whose_owner_leaves_goes_to_whoever_has_been_there_longest() {
             (node.sign_up("Ann").await, node.sign_up("Ben").await, node.sign_up("Cho").await);
         let (mut two, mut three) = (node.connect(&ben).await, node.connect(&cho).await);
         let room_id = two.create("lobby", false).await;
-        two.invite(&room_id, &cho).await;
-        two.invite(&room_id, &ann).await;
+        two.invite(&room_id, &cho.id).await;
+        two.invite(&room_id, &ann.id).await;
         two.ask("leave_room", json!({ "room_id": room_id })).await.unwrap();
         three.ask("remove_member", json!({ "room_id": room_id, "user_id": ann.id })).await.unwrap();
         three.ask("leave_room", json!({ "room_id": room_id })).await.unwrap();

@@ -14,11 +14,8 @@ async fn texts(client: &mut Client, query: Value) -> Vec<String> {
 #[actix_web::test]
 async fn it_finds_beginnings_of_words_in_any_script_newest_first() {
     for node in both().await {
-        let ann = node.sign_up("Ann").await;
-        let mut ann = node.connect(&ann).await;
-        let room_id = ann.create("lobby", false).await;
+        let (mut ann, room_id) = node.lobby().await;
         let other = ann.create("other", true).await;
-        ann.enter(&room_id).await;
         ann.enter(&other).await;
         for text in
             ["Deploy on **Friday**", "never deploy", "東京都に行く", "Ärger mit Döner", "O'Neill's \"quote\""]
@@ -50,10 +47,7 @@ async fn it_finds_beginnings_of_words_in_any_script_newest_first() {
 #[actix_web::test]
 async fn twenty_hits_come_at_a_time() {
     for node in both().await {
-        let ann = node.sign_up("Ann").await;
-        let mut ann = node.connect(&ann).await;
-        let room_id = ann.create("lobby", false).await;
-        ann.enter(&room_id).await;
+        let (mut ann, room_id) = node.lobby().await;
         for n in 0..25 {
             ann.post(&room_id, &format!("word {n}")).await;
         }
@@ -69,8 +63,7 @@ async fn twenty_hits_come_at_a_time() {
 #[actix_web::test]
 async fn it_finds_nothing_in_rooms_of_others_and_no_query_breaks_it() {
     for node in both().await {
-        let (ann, ben) = (node.sign_up("Ann").await, node.sign_up("Ben").await);
-        let (mut one, mut two) = (node.connect(&ann).await, node.connect(&ben).await);
+        let (mut one, mut two) = (node.welcome("Ann").await, node.welcome("Ben").await);
         let room_id = one.create("secret", true).await;
         one.enter(&room_id).await;
         one.post(&room_id, "classified").await;
@@ -78,9 +71,9 @@ async fn it_finds_nothing_in_rooms_of_others_and_no_query_breaks_it() {
         let in_room = json!({ "text": "classified", "room_id": room_id });
         assert_eq!(two.ask("search", in_room).await, refused(&Failure::NotFound));
         // whoever was removed finds nothing any more
-        one.invite(&room_id, &ben).await;
+        one.invite(&room_id, &two.id).await;
         assert_eq!(texts(&mut two, json!({ "text": "classified" })).await, ["classified"]);
-        one.ask("remove_member", json!({ "room_id": room_id, "user_id": ben.id })).await.unwrap();
+        one.ask("remove_member", json!({ "room_id": room_id, "user_id": two.id })).await.unwrap();
         assert_eq!(texts(&mut two, json!({ "text": "classified" })).await, [""; 0]);
 
         for query in [

@@ -16,7 +16,7 @@ async fn messages_of_others_are_unread_until_they_are_read_on_any_device() {
         let room_id = one.create("lobby", false).await;
         one.enter(&room_id).await;
         let old = one.post(&room_id, "before Ben").await;
-        one.invite(&room_id, &ben).await;
+        one.invite(&room_id, &ben.id).await;
         for device in [&mut desk, &mut phone] {
             let room = device.socket.pushed("room").await["room"].take();
             assert_eq!((&room["unread"], &room["last_read"]), (&json!(0), &json!(old)));
@@ -64,11 +64,10 @@ async fn messages_of_others_are_unread_until_they_are_read_on_any_device() {
 #[actix_web::test]
 async fn unread_messages_are_counted_up_to_a_hundred() {
     let node = crate::kit::Node::sqlite().await;
-    let (ann, ben) = (node.sign_up("Ann").await, node.sign_up("Ben").await);
-    let (mut one, mut two) = (node.connect(&ann).await, node.connect(&ben).await);
+    let (mut one, mut two) = (node.welcome("Ann").await, node.welcome("Ben").await);
     let room_id = one.create("lobby", false).await;
-    one.invite(&room_id, &ben).await;
-    let (id, room) = (ann.id.clone(), room_id.clone());
+    one.invite(&room_id, &two.id).await;
+    let (id, room) = (one.id.clone(), room_id.clone());
     let posts = move |tx: &mut rooms::store::Tx<'_>| {
         for n in 0..103 {
             let draft = rooms::domain::messages::Draft {
@@ -93,8 +92,8 @@ async fn unread_messages_are_counted_up_to_a_hundred() {
 async fn what_a_lost_broadcast_would_have_told_is_counted_when_the_rooms_are_asked_for() {
     let database = Instance::shared().database();
     let [one, two] = deaf_nodes(&database).await;
-    let (ann, ben, cho) = (one.sign_up("Ann").await, two.sign_up("Ben").await, two.sign_up("Cho").await);
-    let (mut a, mut b, mut c) = (one.connect(&ann).await, two.connect(&ben).await, two.connect(&cho).await);
+    let (mut a, mut b, mut c) =
+        (one.welcome("Ann").await, two.welcome("Ben").await, two.welcome("Cho").await);
     let room_id = a.create("lobby", false).await;
     let room = json!({ "room_id": room_id });
     for late in [&mut b, &mut c] {
@@ -115,7 +114,7 @@ async fn what_a_lost_broadcast_would_have_told_is_counted_when_the_rooms_are_ask
     assert_eq!(b.socket.pushed("unread").await, unread);
 
     // nothing more is heard of a room that was left meanwhile
-    a.ask("remove_member", json!({ "room_id": room_id, "user_id": ben.id })).await.unwrap();
+    a.ask("remove_member", json!({ "room_id": room_id, "user_id": b.id })).await.unwrap();
     assert_eq!(b.ask("rooms", json!({})).await.unwrap(), json!({ "rooms": [] }));
     c.post(&room_id, "four").await;
     b.socket.refute_push("unread").await;

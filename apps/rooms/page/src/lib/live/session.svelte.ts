@@ -8,6 +8,8 @@ const RENEW_MS = 8 * 60_000
 
 export type Ending = "none" | "ended" | "removed"
 
+const isRemoval = (error: unknown) => error instanceof api.ApiError && error.code === "removed"
+
 class Session {
   user = $state.raw<User | null>(null)
   isLoading = $state(true)
@@ -31,6 +33,9 @@ class Session {
     try {
       const { user, token } = await api.session()
       if (user && !this.user) this.#begin(user, token)
+    } catch (error) {
+      if (!isRemoval(error)) throw error
+      this.ending = "removed"
     } finally {
       this.isLoading = false
     }
@@ -56,8 +61,9 @@ class Session {
       if (!user) this.end("ended")
       else if (user.id === this.user.id) this.token = token
       else location.reload() // another tab has logged in as somebody else
-    } catch {
-      // the next try to connect asks again
+    } catch (error) {
+      // after any other error, the next try to connect asks again
+      if (isRemoval(error)) this.end("removed")
     } finally {
       this.#renewing = false
     }

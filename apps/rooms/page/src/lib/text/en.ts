@@ -22,7 +22,7 @@ export const en = {
   toSignUp: "New here? Sign up",
   toLogin: "You have an account? Log in",
   invited: "You were invited. Sign up or log in to join the room.",
-  ended: "Your session has ended: you have logged out elsewhere, or an administrator has removed your account.",
+  ended: "Your session has ended: it has expired, or you have logged out elsewhere.",
   removedUser: "An administrator has removed your account.",
 
   rooms: "Rooms",
