@@ -225,3 +225,36 @@ fn a_slow_network_to_redis_and_one_that_resets_disturb_nobody() {
 fn a_slow_network_to_postgresql_and_one_that_resets_disturb_nobody() {
     a_slow_network_and_one_that_resets_disturb_nobody(&Engine::database());
 }
+
+/// Bytes a second that are soon too few, and enough to connect.
+const NARROW: u32 = 250_000;
+
+/// What is said at once takes longer to arrive than a connection may be silent.
+fn a_network_that_is_too_narrow_loses_broadcasts_and_no_node(engine: &Engine) {
+    let names = ["here", "far away"];
+    let mut cluster = Cluster::start(engine, &names);
+    cluster.wires[1].narrow(NARROW);
+    let [here, far] = &mut cluster.members[..] else { unreachable!() };
+    for n in 0..700 {
+        let said = json!({ "n": n, "text": "m".repeat(3_000) });
+        far.says(&said);
+        assert_eq!(far.hears(), said);
+    }
+    far.is_heard_by(&mut [here]);
+    cluster.wires[1].release();
+    cluster.is_whole(&names);
+    for node in &cluster.nodes {
+        let log = node.log();
+        assert!(!log.contains("step=left") && !log.contains("step=reconnect"), "{log}");
+    }
+}
+
+#[test]
+fn a_network_to_redis_that_is_too_narrow_loses_broadcasts_and_no_node() {
+    a_network_that_is_too_narrow_loses_broadcasts_and_no_node(&Engine::redis());
+}
+
+#[test]
+fn a_network_to_postgresql_that_is_too_narrow_loses_broadcasts_and_no_node() {
+    a_network_that_is_too_narrow_loses_broadcasts_and_no_node(&Engine::database());
+}

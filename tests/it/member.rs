@@ -70,6 +70,7 @@ impl Member {
                 other.people();
                 !std::mem::take(&mut other.marks).contains(&mark)
             });
+            thread::sleep(POLL);
         }
     }
 

@@ -8,9 +8,10 @@ use std::{
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
+        mpsc::{self, Receiver, Sender},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use socket2::SockRef;
@@ -43,12 +44,22 @@ struct State {
     /// Nothing passes this way.
     is_held: [bool; 2],
     delay: Duration,
+    /// Bytes a second in each direction of a connection.
+    rate: Option<u32>,
     /// Bytes, of both ways, until all connections end.
     left: Option<usize>,
     connections: Vec<Weak<Connection>>,
 }
 
-/// Both sides, which are closed when nothing reads from them any more.
+/// What has passed and has not arrived.
+struct Chunk {
+    bytes: Vec<u8>,
+    due: Instant,
+    /// All connections end behind it.
+    is_cut: bool,
+}
+
+/// Both sides, which are closed when nothing reads from them or writes to them any more.
 struct Connection {
     node: TcpStream,
     engine: TcpStream,
@@ -91,8 +102,11 @@ impl Wire {
                 }
                 shared.state().connections.push(Arc::downgrade(&connection));
                 for way in [Way::Out, Way::Back] {
-                    let (shared, connection) = (shared.clone(), connection.clone());
-                    thread::spawn(move || shared.carry(&connection, way));
+                    let (sender, receiver) = mpsc::channel();
+                    let (from, to) = (connection.clone(), connection.clone());
+                    let (taking, bringing) = (shared.clone(), shared.clone());
+                    thread::spawn(move || taking.take(&from, way, &sender));
+                    thread::spawn(move || bringing.bring(&to, way, &receiver));
                 }
             }
         });
@@ -106,12 +120,19 @@ impl Wire {
 
     /// Lets everything pass again, at once.
     pub(crate) fn release(&self) {
-        self.change(|state| (state.is_held, state.delay) = ([false; 2], Duration::ZERO));
+        self.change(|state| {
+            (state.is_held, state.delay, state.rate) = ([false; 2], Duration::ZERO, None);
+        });
     }
 
     /// Makes everything take so long, in either direction.
     pub(crate) fn delay(&self, delay: Duration) {
         self.change(|state| state.delay = delay);
+    }
+
+    /// Lets only so many bytes pass a second, in each direction of each connection.
+    pub(crate) fn narrow(&self, rate: u32) {
+        self.change(|state| state.rate = Some(rate));
     }
 
     /// Resets all connections.
@@ -159,10 +180,11 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn carry(&self, connection: &Connection, way: Way) {
-        let (mut from, mut to) = match way {
-            Way::Out => (&connection.node, &connection.engine),
-            Way::Back => (&connection.engine, &connection.node),
+    /// Takes what one side sends.
+    fn take(&self, connection: &Connection, way: Way, sender: &Sender<Chunk>) {
+        let mut from = match way {
+            Way::Out => &connection.node,
+            Way::Back => &connection.engine,
         };
         let mut chunk = [0; 16 * 1024];
         loop {
@@ -170,16 +192,32 @@ impl Shared {
             let held = |state: &mut State| state.is_held[way as usize];
             let mut state =
                 self.changed.wait_while(self.state(), held).unwrap_or_else(PoisonError::into_inner);
-            let (passes, delay) = (state.pass(read), state.delay);
+            let (passes, due, rate) = (state.pass(read), Instant::now() + state.delay, state.rate);
             let is_cut = state.left == Some(0);
             drop(state);
-            thread::sleep(delay);
+            let sent = sender.send(Chunk { bytes: chunk[..passes].to_vec(), due, is_cut });
+            if read == 0 || sent.is_err() {
+                return;
+            }
+            if let Some(rate) = rate {
+                thread::sleep(Duration::from_secs(read as u64) / rate);
+            }
+        }
+    }
+
+    /// Brings it to the other side when it is due.
+    fn bring(&self, connection: &Connection, way: Way, receiver: &Receiver<Chunk>) {
+        let mut to = match way {
+            Way::Out => &connection.engine,
+            Way::Back => &connection.node,
+        };
+        for Chunk { bytes, due, is_cut } in receiver {
+            thread::sleep(due.saturating_duration_since(Instant::now()));
             if connection.is_reset.load(Ordering::SeqCst) {
                 return;
             }
-            if to.write_all(&chunk[..passes]).is_err() || read == 0 {
-                let _ = to.shutdown(Shutdown::Write);
-                return;
+            if to.write_all(&bytes).is_err() {
+                break;
             }
             if is_cut {
                 let mut state = self.state();
@@ -188,5 +226,6 @@ impl Shared {
                 self.changed.notify_all();
             }
         }
+        let _ = to.shutdown(Shutdown::Write);
     }
 }

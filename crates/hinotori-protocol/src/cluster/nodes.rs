@@ -3,6 +3,9 @@
 //! A node that has not been heard for [`SILENCE`] is gone. But if this node's own heartbeats do not come back to it, its
 //! connection is dead and it judges nobody: the others are frozen, for [`FREEZE`] at most.
 //!
+//! Heartbeats wait behind whatever else is sent. So on a connection that is too slow for it all, other frames tell that a
+//! node is there, and that the connection is.
+//!
 //! Time that the process did not run does not count, so a node that was stopped for a minute neither takes all others
 //! for gone nor its own connection for dead.
 
@@ -60,7 +63,7 @@ struct Gone {
 struct Own {
     /// Since when nothing comes back. `None` while heartbeats do.
     deaf_since: Option<Duration>,
-    /// When the first heartbeat was sent that has not come back.
+    /// When the first heartbeat was sent that has not come back, or when another frame last came back since.
     waiting_since: Option<Duration>,
     has_thawed: bool,
 }
@@ -155,6 +158,14 @@ impl Nodes {
         events
     }
 
+    /// Another frame of a node: one that is there still is, however late its heartbeats are.
+    pub fn sends(&mut self, now: Duration, incarnation: u64) {
+        self.pass(now);
+        if let Some(other) = self.others.get_mut(&incarnation) {
+            other.heard = self.now;
+        }
+    }
+
     /// A node has said that it ends.
     pub fn bye(&mut self, now: Duration, incarnation: u64) -> Option<Event> {
         self.pass(now);
@@ -183,6 +194,14 @@ impl Nodes {
         was_deaf.then_some(Event::Hearing)
     }
 
+    /// Another frame of this node has come back: if a heartbeat is still on its way, the connection is slow and not dead.
+    pub fn comes_back(&mut self, now: Duration) {
+        self.pass(now);
+        if let Some(waiting_since) = &mut self.own.waiting_since {
+            *waiting_since = self.now;
+        }
+    }
+
     /// The connection is gone.
     pub fn down(&mut self, now: Duration) -> Option<Event> {
         self.pass(now);
@@ -196,8 +215,8 @@ impl Nodes {
         let mut events = vec![];
         if self.own.waiting_since.is_some_and(|since| self.now - since >= RETURN) {
             self.own.waiting_since = None;
-            events.extend(self.become_deaf());
             events.push(Event::Reconnect);
+            events.extend(self.become_deaf());
         }
         let leaving = match self.own.deaf_since {
             None => Some((Leaving::Silent, self.now)),
@@ -356,7 +375,7 @@ mod tests {
         let mut view = View::new();
         view.pass(1, true, &[1]);
         let mut events = view.pass(33, false, &[]);
-        assert_eq!(events.remove(0), Event::Deaf);
+        assert_eq!(events.remove(1), Event::Deaf, "after why it is");
         assert!(events.len() >= 8 && events.iter().all(|event| *event == Event::Reconnect), "{events:?}");
         let events = view.pass(3, false, &[]);
         assert!(events.contains(&Event::Left(1, Leaving::Deaf)), "{events:?}");
@@ -387,6 +406,23 @@ mod tests {
     }
 
     #[test]
+    fn while_other_frames_arrive_late_heartbeats_mean_nothing() {
+        let mut view = View::new();
+        view.pass(1, true, &[1]);
+        for _ in 0..20 {
+            assert_eq!(view.pass(1, false, &[]), []);
+            view.nodes.comes_back(view.now);
+            view.nodes.sends(view.now, 1);
+        }
+        assert_eq!(view.pass(2, false, &[]), []);
+        assert_eq!(view.pass(1, false, &[]), [Event::Reconnect, Event::Deaf], "none has come for 3 s");
+        assert_eq!(view.pass(1, true, &[]), [Event::Hearing]);
+        assert_eq!(view.pass(6, true, &[]), [Event::Left(1, Leaving::Silent)]);
+        view.nodes.sends(view.now, 1);
+        assert!(!view.nodes.knows(1), "only a heartbeat brings back who is gone");
+    }
+
+    #[test]
     fn however_many_have_gone_little_is_kept_of_them() {
         let mut view = View::new();
         for incarnation in 0..5_000 {
@@ -400,8 +436,10 @@ mod tests {
     enum Step {
         Heard { incarnation: u64, beat: u64, name: u8 },
         Bye(u64),
+        Sends(u64),
         Sent,
         Back,
+        OtherBack,
         Down,
         Tick(u16),
     }
@@ -411,8 +449,10 @@ mod tests {
             4 => (0u64..5, 0u64..20, 0u8..3)
                 .prop_map(|(incarnation, beat, name)| Step::Heard { incarnation, beat, name }),
             1 => (0u64..5).prop_map(Step::Bye),
+            1 => (0u64..5).prop_map(Step::Sends),
             1 => Just(Step::Sent),
             2 => Just(Step::Back),
+            1 => Just(Step::OtherBack),
             1 => Just(Step::Down),
             3 => (0u16..3_000).prop_map(Step::Tick),
         ];
@@ -431,8 +471,16 @@ mod tests {
                         byes.push(incarnation);
                         nodes.bye(now, incarnation).into_iter().collect()
                     }
+                    Step::Sends(incarnation) => {
+                        nodes.sends(now, incarnation);
+                        vec![]
+                    }
                     Step::Sent => {
                         nodes.sent(now);
+                        vec![]
+                    }
+                    Step::OtherBack => {
+                        nodes.comes_back(now);
                         vec![]
                     }
                     Step::Back => nodes.came_back(now).into_iter().collect(),

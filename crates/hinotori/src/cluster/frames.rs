@@ -54,6 +54,7 @@ impl Cluster {
             return;
         }
         let mut others = self.others();
+        others.nodes.sends(self.now(), frame.incarnation);
         match frame.kind {
             Kind::Broadcast => self.broadcast_arrived(&mut others, frame),
             Kind::Disconnect => self.disconnect_arrived(&mut others, frame),
@@ -76,11 +77,13 @@ impl Cluster {
 
     /// A frame of this node, which shows that the connection is alive.
     fn came_back(&self, frame: &Frame) {
+        let (mut others, now) = (self.others(), self.now());
         if frame.kind == Kind::Heartbeat {
             self.hops.hop(Duration::from_micros(micros().saturating_sub(frame.sent_at)));
-            let mut others = self.others();
-            let event = others.nodes.came_back(self.now());
+            let event = others.nodes.came_back(now);
             self.handle(&mut others, event);
+        } else {
+            others.nodes.comes_back(now);
         }
     }
 
