@@ -168,4 +168,4 @@ lint:
 
 clean:
 	cargo clean
-	rm -rf node_modules priv/static
+	rm -rf node_modules priv/static apps/rooms/page/node_modules apps/rooms/page/dist

@@ -44,7 +44,10 @@ export class Reader {
     channel.join().receive("ok", reply => {
       this.joined.push(reply)
       epoch = reply.epoch
-      reply.messages?.forEach(seen)
+      for (const message of reply.messages ?? []) {
+        seen(message)
+        this.#showLikes(message) // it may have been shown before the reply, with fewer
+      }
       reply.liked?.forEach(like => this.#showLikes(like))
       for (const nonce of this.#unsent.keys()) this.#send(nonce)
     })

@@ -226,6 +226,9 @@ impl Recovery {
     /// Adds messages up to the cursor's that have changed since, such as liked or edited ones, as the array `key` of the
     /// reply. They count toward its limits. It does nothing if the client missed too much.
     ///
+    /// What the reply has is newer than all that the client got before it. So where messages change, a client that has a
+    /// message of the reply's `messages` already, from its old membership on the same connection, replaces it.
+    ///
     /// # Errors
     /// Same as [`Recovery::new`].
     pub fn changed<P: Borrow<Payload>>(

@@ -259,8 +259,13 @@ impl Page {
         self.is_joining = false;
         let response = &reply["response"];
         self.awaits_history = response["recovered"] == false;
-        response["messages"].as_array().into_iter().flatten().for_each(|message| self.see(message));
-        response["changed"].as_array().into_iter().flatten().for_each(|message| self.change(message));
+        let messages = |key: &str| response[key].as_array().into_iter().flatten();
+        for message in messages("messages") {
+            self.see(message);
+            // which it may have had before the reply, and is newer now
+            self.change(message);
+        }
+        messages("changed").for_each(|message| self.change(message));
     }
 
     fn load(&mut self, history: &Value) {
