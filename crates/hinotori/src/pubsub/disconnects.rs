@@ -10,16 +10,17 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::VecDeque,
     rc::Rc,
     time::Instant,
 };
 
+use indexmap::IndexMap;
+
 use super::{Broadcast, Local};
 use crate::wire::DISCONNECT;
 
-/// Disconnects that a thread keeps, as many as a node keeps for other nodes. A socket that was being connected during
-/// more of them is closed, because one may have been its own; phoenix.js connects again.
+/// Ids whose disconnects a thread keeps, as many as a node keeps for other nodes. A socket that was being connected
+/// during those of more ids is closed, because one may have been its own; phoenix.js connects again.
 const KEPT: usize = 1_024;
 
 /// See the module.
@@ -27,8 +28,8 @@ const KEPT: usize = 1_024;
 pub(super) struct Disconnects {
     /// Sockets that are being connected.
     connecting: Cell<usize>,
-    /// When each disconnect was made, and its id.
-    recent: RefCell<VecDeque<(Instant, Box<str>)>>,
+    /// When the newest disconnect of each id was made.
+    recent: RefCell<IndexMap<Box<str>, Instant>>,
     /// When the newest was made of those that are no longer kept.
     forgotten: Cell<Option<Instant>>,
 }
@@ -43,11 +44,12 @@ impl Disconnects {
 
     fn keep(&self, made: Instant, id: &str) {
         let mut recent = self.recent.borrow_mut();
+        let made = recent.shift_remove(id).map_or(made, |before| before.max(made));
         if recent.len() == KEPT {
-            let oldest = recent.pop_front().map(|(made, _)| made);
+            let oldest = recent.shift_remove_index(0).map(|(_, made)| made);
             self.forgotten.set(self.forgotten.get().max(oldest));
         }
-        recent.push_back((made, id.into()));
+        recent.insert(id.into(), made);
     }
 }
 
@@ -68,10 +70,10 @@ impl DisconnectsSince {
     /// Whether one of these ids was, or may have been, disconnected.
     pub(crate) fn has(&self, ids: &[Box<str>]) -> bool {
         let Disconnects { recent, forgotten, .. } = self.local.disconnects();
-        let is_since = |made: Instant| made >= self.begun;
+        let (recent, is_since) = (recent.borrow(), |made: Instant| made >= self.begun);
         !ids.is_empty()
             && (forgotten.get().is_some_and(is_since)
-                || recent.borrow().iter().any(|(made, id)| is_since(*made) && ids.contains(id)))
+                || ids.iter().any(|id| recent.get(id).copied().is_some_and(is_since)))
     }
 }
 
@@ -135,11 +137,28 @@ mod tests {
     async fn a_socket_that_may_have_missed_its_disconnect_counts_as_disconnected() {
         let endpoint = Endpoint::new();
         let early = since(&endpoint);
-        (0..KEPT).for_each(|_| endpoint.disconnect("users:1"));
+        (0..KEPT).for_each(|n| endpoint.disconnect(&format!("devices:{n}")));
         assert!(!has(&early, "users:2"), "all are kept");
         endpoint.disconnect("users:1");
         let late = since(&endpoint);
         assert!(has(&early, "users:2") && !early.has(&[]), "one may have been of users:2");
         assert!(!has(&late, "users:2"), "that one was made before");
+    }
+
+    #[actix_web::test]
+    async fn however_often_one_id_is_disconnected_those_of_others_are_kept() {
+        let endpoint = Endpoint::new();
+        let early = since(&endpoint);
+        (0..2 * KEPT).for_each(|_| endpoint.disconnect("users:1"));
+        (2..KEPT).for_each(|n| endpoint.disconnect(&format!("devices:{n}")));
+        assert!(!has(&early, "users:2") && has(&early, "users:1"));
+        let late = since(&endpoint);
+        for id in ["users:1", "users:3", "users:4"] {
+            endpoint.disconnect(id);
+        }
+        assert!(
+            has(&late, "users:1") && !has(&late, "users:2"),
+            "the oldest is forgotten, and late began after it"
+        );
     }
 }
