@@ -50,11 +50,11 @@ impl Cluster {
         if frame.incarnation == self.me.id.0 {
             return self.came_back(&frame);
         }
+        let mut others = self.others();
+        others.nodes.sends(self.now(), frame.incarnation);
         if frame.to.is_some_and(|to| to != self.me.id.0) {
             return;
         }
-        let mut others = self.others();
-        others.nodes.sends(self.now(), frame.incarnation);
         match frame.kind {
             Kind::Broadcast => self.broadcast_arrived(&mut others, frame),
             Kind::Disconnect => self.disconnect_arrived(&mut others, frame),

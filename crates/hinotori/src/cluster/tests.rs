@@ -331,6 +331,23 @@ async fn what_waits_for_a_busy_worker_is_limited() {
     until("what was delivered makes room", || cluster.inflow.bytes() == 0).await;
 }
 
+#[test]
+fn a_node_is_there_while_it_sends_to_others_alone() {
+    let telemetry = Telemetry::new();
+    let cluster = Cluster::new(Arc::new(Hub::new(1).adapter()), NodeId(1), "a".into(), &telemetry, 1);
+    {
+        let nodes = &mut cluster.others().nodes;
+        nodes.came_back(Duration::ZERO);
+        nodes.heard(Duration::ZERO, 2, 1, "b");
+    }
+    let part = Outward::envelope(Kind::Part, "p", Payload::binary(Bytes::new()));
+    let part = Envelope { incarnation: 2, to: Some(3), ..part }.encode().unwrap().freeze();
+    for second in 1..60 {
+        assert_eq!(cluster.others().nodes.tick(Duration::from_secs(second)), [], "after {second} s");
+        cluster.frame(part.clone());
+    }
+}
+
 /// A client of another node, which waits in `connect` for the test.
 struct Waits;
 
