@@ -136,7 +136,8 @@ impl<C: Channel> Context<C> {
     /// tenants. The channel's own broadcasts and presences then belong to the scope. Others name it by
     /// [`scoped_topic`](crate::scoped_topic).
     ///
-    /// Call it before [`recover`](Self::recover). Once the client is subscribed it does nothing, and nor does a second scope.
+    /// Call it before [`recover`](Self::recover) and [`hold_broadcasts`](Self::hold_broadcasts). Once the client is
+    /// subscribed it does nothing, and nor does a second scope.
     ///
     /// ```
     /// # use hinotori::{Channel, ConnectInfo, Context, Join, Params, Payload, Refused, Routes, SocketHandler};
