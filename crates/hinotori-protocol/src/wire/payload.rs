@@ -253,8 +253,9 @@ impl InvalidPayload {
     }
 
     /// The field that is missing or wrong: `body`, `author.age`, `tags[0]`. `None` if it is the payload as a whole, which
-    /// is bytes or another kind of JSON. Use it to answer with a shape of your own. A key of a map is the client's to
-    /// choose.
+    /// is bytes or another kind of JSON, or if serde does not say where it is wrong, as in a `#[serde(flatten)]` or a
+    /// `#[serde(tag = "…")]`. Use it to answer with a shape of your own. A key of a map is the client's to choose, and so is
+    /// a field that `#[serde(deny_unknown_fields)]` refuses.
     ///
     /// ```
     /// use hinotori_protocol::wire::{IntoPayload, Payload};
@@ -443,6 +444,22 @@ mod tests {
         assert_eq!(field(json!({ "author": {} })).as_deref(), Some("author.age"));
         assert_eq!(field(json!({})).as_deref(), Some("author"));
         assert_eq!(field(json!(1)), None);
+
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(deny_unknown_fields, tag = "kind")]
+        enum Item {
+            Book { _pages: u8 },
+        }
+        let field = |value: serde_json::Value| {
+            value.into_payload().unwrap().parse::<Item>().unwrap_err().field().map(str::to_owned)
+        };
+        assert_eq!(field(json!({ "kind": "Book", "_pages": "many" })), None, "serde does not say where");
+        assert_eq!(field(json!({ "kind": "Book" })).as_deref(), Some("_pages"));
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Nothing {}
+        let unknown = json!({ "any": 1 }).into_payload().unwrap().parse::<Nothing>().unwrap_err();
+        assert_eq!(unknown.field(), Some("any"));
         let binary = Payload::binary(vec![0]).parse::<Post>().unwrap_err().to_string();
         assert_eq!(binary, "invalid payload: expected JSON, got a binary payload");
     }

@@ -306,8 +306,9 @@ fn span<'a>(membership: &'a Membership, callback: &'static str, event: Option<&'
     Span { callback, conn: Some(membership.conn()), topic: Some(membership.topic()), event }
 }
 
-/// An error and all its causes, on one line. An invalid payload is named by its field, because its text quotes what a
-/// client has sent, which does not belong into a log.
+/// An error and all its causes, on one line. An invalid payload is named by its field, because its text quotes values that
+/// a client has sent, which do not belong into a log. Only keys that the client chose itself may be there: those of a map,
+/// and unknown ones.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     let text = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
@@ -325,7 +326,7 @@ mod tests {
     use crate::{BoxError, IntoPayload};
 
     #[test]
-    fn the_log_of_an_invalid_payload_has_its_field_and_nothing_that_a_client_wrote() {
+    fn the_log_of_an_invalid_payload_has_its_field_and_no_value_that_a_client_wrote() {
         #[derive(Debug, serde::Deserialize)]
         struct Post {
             #[expect(dead_code, reason = "it is not read")]
