@@ -24,8 +24,8 @@
 //! A node sends a heartbeat each second, and the presences of one that was not heard for 6 s leave. A node that ends
 //! says so. A new start under the same [name](crate::EndpointBuilder::node_name) replaces the former one at once. A node
 //! to which nothing of its own comes back for 3 s has no connection: it judges nobody, connects again, and keeps the
-//! presences of others for 30 s. A connection that is too slow for all that is broadcast loses broadcasts and nothing
-//! else.
+//! presences of others for 30 s. A connection that is too slow for all that its node broadcasts loses broadcasts and
+//! nothing else; one that is too slow for all that the others broadcast is also made again.
 
 mod adapter;
 mod backoff;
