@@ -63,7 +63,7 @@ struct Gone {
 struct Own {
     /// Since when nothing comes back. `None` while heartbeats do.
     deaf_since: Option<Duration>,
-    /// When the first heartbeat was sent that has not come back, or when another frame last came back since.
+    /// When the first heartbeat was sent since which nothing has come back.
     waiting_since: Option<Duration>,
     has_thawed: bool,
 }
@@ -182,7 +182,7 @@ impl Nodes {
         self.own.waiting_since.get_or_insert(self.now);
     }
 
-    /// A heartbeat of this node has come back.
+    /// A frame of this node has come back. If it is no heartbeat, and one is still on its way, the connection is slow.
     pub fn came_back(&mut self, now: Duration) -> Option<Event> {
         self.pass(now);
         self.own.waiting_since = None;
@@ -192,14 +192,6 @@ impl Nodes {
             self.others.values_mut().for_each(|other| other.heard = self.now);
         }
         was_deaf.then_some(Event::Hearing)
-    }
-
-    /// Another frame of this node has come back: if a heartbeat is still on its way, the connection is slow and not dead.
-    pub fn comes_back(&mut self, now: Duration) {
-        self.pass(now);
-        if let Some(waiting_since) = &mut self.own.waiting_since {
-            *waiting_since = self.now;
-        }
     }
 
     /// The connection is gone.
@@ -411,11 +403,15 @@ mod tests {
         view.pass(1, true, &[1]);
         for _ in 0..20 {
             assert_eq!(view.pass(1, false, &[]), []);
-            view.nodes.comes_back(view.now);
+            assert_eq!(view.nodes.came_back(view.now), None);
             view.nodes.sends(view.now, 1);
         }
-        assert_eq!(view.pass(2, false, &[]), []);
-        assert_eq!(view.pass(1, false, &[]), [Event::Reconnect, Event::Deaf], "none has come for 3 s");
+        assert_eq!(view.pass(3, false, &[]), []);
+        assert_eq!(
+            view.pass(1, false, &[]),
+            [Event::Reconnect, Event::Deaf],
+            "none since the next heartbeat"
+        );
         assert_eq!(view.pass(1, true, &[]), [Event::Hearing]);
         assert_eq!(view.pass(6, true, &[]), [Event::Left(1, Leaving::Silent)]);
         view.nodes.sends(view.now, 1);
@@ -439,7 +435,6 @@ mod tests {
         Sends(u64),
         Sent,
         Back,
-        OtherBack,
         Down,
         Tick(u16),
     }
@@ -452,7 +447,6 @@ mod tests {
             1 => (0u64..5).prop_map(Step::Sends),
             1 => Just(Step::Sent),
             2 => Just(Step::Back),
-            1 => Just(Step::OtherBack),
             1 => Just(Step::Down),
             3 => (0u16..3_000).prop_map(Step::Tick),
         ];
@@ -477,10 +471,6 @@ mod tests {
                     }
                     Step::Sent => {
                         nodes.sent(now);
-                        vec![]
-                    }
-                    Step::OtherBack => {
-                        nodes.comes_back(now);
                         vec![]
                     }
                     Step::Back => nodes.came_back(now).into_iter().collect(),

@@ -77,13 +77,12 @@ impl Cluster {
 
     /// A frame of this node, which shows that the connection is alive.
     fn came_back(&self, frame: &Frame) {
-        let (mut others, now) = (self.others(), self.now());
         if frame.kind == Kind::Heartbeat {
             self.hops.hop(Duration::from_micros(micros().saturating_sub(frame.sent_at)));
-            let event = others.nodes.came_back(now);
-            self.handle(&mut others, event);
-        } else {
-            others.nodes.comes_back(now);
+        }
+        let mut others = self.others();
+        if let Some(event) = others.nodes.came_back(self.now()) {
+            self.handle(&mut others, [event]);
         }
     }
 
