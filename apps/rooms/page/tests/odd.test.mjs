@@ -17,6 +17,7 @@ after(async () => {
 test("half an emoji does not cost the connection", async () => {
   const ann = await Reader.signedUp(browser, server.url, "Ann")
   await ann.createRoom("halves")
+  await ann.page.getByText("This is the beginning of halves. Nothing here yet. Say hello!").waitFor()
   let connections = 0
   ann.page.on("websocket", () => { connections += 1 })
   await ann.field.evaluate(field => {
