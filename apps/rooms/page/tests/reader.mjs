@@ -13,9 +13,9 @@ export const PASSWORD = "correct horse"
 export const DESK = { viewport: { width: 1280, height: 800 }, locale: "en-US" }
 export const PHONE = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true, locale: "en-US" }
 
-export const launch = () => chromium.launch({
+export const launch = (...args) => chromium.launch({
   executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", ...args],
 })
 
 /** What the browser's console tells of requests that the page makes in vain on purpose. */

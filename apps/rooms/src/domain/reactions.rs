@@ -65,12 +65,13 @@ fn take_back(reactions: &mut Vec<Reaction>, me: &str, emoji: &str) -> bool {
     has_changed
 }
 
-/// Whether a text is made of pictographs and what joins and varies them. No letters: a reaction is no message.
+/// Whether a text is made of pictographs and what joins and varies them. No letters: a reaction is no message. No braille,
+/// whose first pattern is blank.
 fn is_emoji(text: &str) -> bool {
     let is_pictograph = |char| {
         matches!(char,
-            '\u{203c}' | '\u{2049}' | '\u{2122}' | '\u{2139}' | '\u{2190}'..='\u{2bff}' | '\u{3030}' | '\u{303d}'
-            | '\u{3297}' | '\u{3299}' | '\u{a9}' | '\u{ae}' | '\u{1f000}'..='\u{1faff}')
+            '\u{203c}' | '\u{2049}' | '\u{2122}' | '\u{2139}' | '\u{2190}'..='\u{27ff}' | '\u{2900}'..='\u{2bff}' | '\u{3030}'
+            | '\u{303d}' | '\u{3297}' | '\u{3299}' | '\u{a9}' | '\u{ae}' | '\u{1f000}'..='\u{1faff}')
     };
     let joins = |char| matches!(char, '\u{200d}' | '\u{fe0f}' | '\u{20e3}' | '\u{e0020}'..='\u{e007f}' | '0'..='9' | '#' | '*');
     text.len() <= BYTES_MAX
@@ -88,7 +89,8 @@ mod tests {
         {
             assert!(is_emoji(emoji), "{emoji}");
         }
-        for text in ["", "a", ":+1:", "1", "👍a", "<b>", "\u{202e}👍", "👍\0", "あ", &"👍".repeat(17)]
+        for text in
+            ["", "a", ":+1:", "1", "\u{2800}", "👍a", "<b>", "\u{202e}👍", "👍\0", "あ", &"👍".repeat(17)]
         {
             assert!(!is_emoji(text), "{text:?}");
         }

@@ -6,10 +6,18 @@ export type Route =
   | { view: "join"; code: string }
 
 export function parse(hash: string): Route {
-  const [view, id, message] = hash.replace(/^#\/?/, "").split("/").map(decodeURIComponent)
+  const [view, id, message] = parts(hash)
   if (view === "room" && id) return { view, id, message: Number(message) || null }
   if (view === "join" && id) return { view, code: id }
   return { view: "home" }
+}
+
+function parts(hash: string): string[] {
+  try {
+    return hash.replace(/^#\/?/, "").split("/").map(decodeURIComponent)
+  } catch {
+    return [] // a % that no page has written
+  }
 }
 
 export const roomHref = (id: string, message?: number) =>

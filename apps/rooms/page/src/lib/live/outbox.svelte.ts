@@ -18,6 +18,9 @@ export type Draft = Pick<Unsent, "room_id" | "text" | "reply_to" | "picture">
 
 type Store = Pick<Storage, "getItem" | "setItem" | "removeItem" | "key" | "length">
 
+/** 128 random bits. Without https there is no `crypto.randomUUID`. */
+const newNonce = () => Array.from(crypto.getRandomValues(new Uint32Array(4)), word => word.toString(36)).join("-")
+
 export class Outbox {
   items = $state.raw<Unsent[]>([])
   #prefix: string
@@ -36,7 +39,7 @@ export class Outbox {
   }
 
   add(draft: Draft): Unsent {
-    const item: Unsent = { ...draft, nonce: crypto.randomUUID(), at: new Date().toISOString(), state: "waiting" }
+    const item: Unsent = { ...draft, nonce: newNonce(), at: new Date().toISOString(), state: "waiting" }
     this.items = [...this.items, item]
     this.#store(item)
     return item
