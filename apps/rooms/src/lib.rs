@@ -20,6 +20,7 @@ pub mod limits;
 pub mod passwords;
 pub mod room_channel;
 pub mod server;
+mod session_watch;
 pub mod settings;
 pub mod store;
 mod tables;

@@ -14,6 +14,9 @@ use crate::{
 /// How long the socket's token is valid.
 pub const TOKEN_AGE: Duration = Duration::from_secs(600);
 
+/// How often a socket asks whether its session goes on.
+const SESSION_CHECK: Duration = Duration::from_secs(60);
+
 /// What the sockets and the HTTP handlers share. The program puts it into its `App` with `app_data`.
 #[derive(Debug)]
 pub struct Team {
@@ -29,6 +32,8 @@ pub struct Team {
     pub passwords: Passwords,
     /// How often somebody may do something.
     pub limits: Limits,
+    /// How often each socket asks whether its session goes on.
+    pub session_check: Duration,
     /// Pages that may send requests.
     pub check_origin: CheckOrigin,
     /// Proxies in front of the server.
@@ -55,6 +60,7 @@ impl Team {
             cookies: token("session")?,
             passwords: Passwords::new()?,
             limits: Limits::default(),
+            session_check: SESSION_CHECK,
             check_origin: CheckOrigin::SameHost,
             trusted_proxies: TrustedProxies::default(),
         }))

@@ -7,6 +7,7 @@ use crate::{
     domain::sessions,
     failure::Failure,
     room_channel::RoomChannel,
+    session_watch::SessionWatch,
     store::Tx,
     team::{TOKEN_AGE, Team},
     team_channel::TeamChannel,
@@ -20,6 +21,7 @@ pub struct UserSocket {
     /// The user.
     pub user_id: String,
     session_id: String,
+    _watch: SessionWatch,
     /// What all sockets share.
     pub team: Data<Team>,
 }
@@ -31,7 +33,10 @@ impl SocketHandler for UserSocket {
         let session = session_id.clone();
         // a token outlives its session
         match team.store.read(move |tx| sessions::user(tx, &session)).await {
-            Ok(user) => Ok(Self { user_id: user.id, session_id, team }),
+            Ok(user) => {
+                let watch = SessionWatch::start(team.clone(), session_id.clone());
+                Ok(Self { user_id: user.id, session_id, _watch: watch, team })
+            }
             Err(failure @ Failure::Unavailable(_)) => {
                 let refused = Refused::from(failure.logged().clone());
                 Err(refused.with_status(StatusCode::SERVICE_UNAVAILABLE))

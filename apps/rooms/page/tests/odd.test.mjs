@@ -1,4 +1,5 @@
-// What a page meets now and then: a text that was cut inside an emoji, an address that is none, a server without https.
+// What a page meets now and then: a text that was cut inside an emoji, an address that is none, a storage
+// that something else has written to, a server without https.
 import assert from "node:assert/strict"
 import { after, before, test } from "node:test"
 import { launch, Reader } from "./reader.mjs"
@@ -37,6 +38,31 @@ test("an address that is none shows the page", async () => {
     await ben.button("Log in").waitFor()
     await ben.leave()
   }
+})
+
+test("a broken storage costs no more than what is broken", async () => {
+  const dia = await Reader.signedUp(browser, server.url, "Dia")
+  await dia.createRoom("keepsakes")
+  await dia.context.setOffline(true)
+  await dia.page.getByText("You are offline.").waitFor()
+  await dia.write("kept")
+  await dia.unsent("kept").waitFor()
+  await dia.page.evaluate(() => {
+    const key = Object.keys(localStorage).find(key => key.startsWith("rooms:unsent:"))
+    const prefix = key.slice(0, key.lastIndexOf(":") + 1)
+    for (const [i, junk] of ["no JSON", "", "null", "1", "[]", "{}", '{"nonce":"1","room_id":{},"text":"","at":""}'].entries()) {
+      localStorage.setItem(`${prefix}junk${i}`, junk)
+    }
+    localStorage.setItem("rooms:language", "tlh")
+    localStorage.setItem("rooms:theme", "sepia")
+  })
+  await dia.context.setOffline(false)
+  await dia.page.reload()
+  await dia.sees("kept")
+  await dia.says("and on")
+  assert.deepEqual(await dia.texts(), ["kept", "and on"])
+  assert.equal(await dia.page.evaluate(() => document.documentElement.dataset.theme), "system")
+  await dia.leave()
 })
 
 test("without https, messages are sent", async () => {

@@ -29,11 +29,14 @@ pub fn make(tx: &mut Tx<'_>, me: &str, room_id: &str) -> Result<(String, String)
 /// Enters the room of a code.
 ///
 /// # Errors
-/// [`Failure::NotFound`] if there is no such code, it has expired, or who made it is no member any more.
+/// [`Failure::NotFound`] if there is no such code, it has expired or was ended, or who made it is no member any
+/// more.
 pub fn accept(tx: &mut Tx<'_>, me: &str, code: &str) -> Result<Room, Failure> {
     permissions::user(tx, me)?;
-    let (room_id, invited_by) = invitations::find(tx, code, clock::now())?.ok_or(Failure::NotFound)?;
+    let (room_id, _) = invitations::find(tx, code, clock::now())?.ok_or(Failure::NotFound)?;
     let room = rooms::lock(tx, &room_id)?.ok_or(Failure::NotFound)?;
+    // it may have been ended while this waited for the room
+    let (_, invited_by) = invitations::find(tx, code, clock::now())?.ok_or(Failure::NotFound)?;
     if !members::has(tx, &room_id, &invited_by)? {
         return Err(Failure::NotFound);
     }

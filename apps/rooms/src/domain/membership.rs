@@ -14,7 +14,7 @@ use crate::{
     failure::Failure,
     store::Tx,
     tables::{
-        members,
+        invitations, members,
         rooms::{self, RoomRow},
     },
     topics,
@@ -31,7 +31,7 @@ pub fn invite(tx: &mut Tx<'_>, me: &str, room_id: &str, user_id: &str) -> Result
     add(tx, &member.room, user_id)
 }
 
-/// Removes a member from a room.
+/// Removes a member from a room, and ends its invitations: with a link of anybody the member could come back.
 ///
 /// # Errors
 /// [`Failure::Forbidden`] unless the owner or an administrator does, or if it is direct; [`Failure::NotFound`].
@@ -40,6 +40,7 @@ pub fn remove_member(tx: &mut Tx<'_>, me: &str, room_id: &str, user_id: &str) ->
     if !members::has(tx, room_id, user_id)? {
         return Err(Failure::NotFound);
     }
+    invitations::delete_of_room(tx, room_id)?;
     remove(tx, room, user_id)
 }
 

@@ -68,18 +68,20 @@ pub struct Around {
 /// Posts a message, and returns its id. A repetition returns the id of the first, and posts nothing.
 ///
 /// # Errors
-/// [`Failure::NotFound`] if the user is no member; [`Failure::Invalid`].
+/// [`Failure::NotFound`] if the user is no member; [`Failure::Forbidden`] in a direct room whose other member was removed;
+/// [`Failure::Invalid`].
 pub fn post(tx: &mut Tx<'_>, me: &str, room_id: &str, draft: &Draft) -> Result<i64, Failure> {
     let Draft { text, nonce, reply_to, picture_id } = draft;
     if !(1..=NONCE_MAX).contains(&nonce.len()) {
         return Err(Failure::Invalid("nonce"));
     }
     check_text(text, picture_id.is_some())?;
-    let Member { mut room, .. } = permissions::changing_member(tx, me, room_id)?;
+    let member = permissions::changing_member(tx, me, room_id)?;
     if let Some(id) = messages::find_nonce(tx, room_id, me, nonce)? {
         change::repeat(tx, room_id, id)?;
         return Ok(id);
     }
+    member.may_post(tx)?;
     if let Some(id) = *reply_to
         && messages::find(tx, room_id, id)?.is_none_or(|message| message.deleted)
     {
@@ -98,6 +100,7 @@ pub fn post(tx: &mut Tx<'_>, me: &str, room_id: &str, draft: &Draft) -> Result<i
     let mentions = mention(tx, room_id, me, id, text)?;
     // whoever writes has read
     members::set_read(tx, room_id, me, id)?;
+    let Member { mut room, .. } = member;
     room.last_message = id;
     change::append(tx, &mut room, id)?;
     let posted = json!({ "room_id": room_id, "id": id, "author": me, "mentions": mentions });

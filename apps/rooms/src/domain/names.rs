@@ -1,19 +1,24 @@
 //! The names of users and rooms.
 
+use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
+
 use crate::failure::Failure;
 
 /// Characters of a name.
 const MAX: usize = 32;
 
-/// A name as it is shown: without spaces around it, and one space at most between its words.
+/// A name as it is shown: without spaces around it, one space at most between its words, and in the normal form NFC, so that "Zoë"
+/// is the same name however it was typed.
 ///
 /// # Errors
-/// [`Failure::InvalidName`] if it is empty or too long, or if it has characters that are not visible: two names would look
-/// the same.
+/// [`Failure::InvalidName`] if it is empty or too long, if a word begins with a combining mark, or if it has characters that are
+/// not visible: two names would look the same.
 pub fn shown(text: &str) -> Result<String, Failure> {
-    let name = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let name: String = text.split_whitespace().collect::<Vec<_>>().join(" ").nfc().collect();
     let is_long = name.chars().nth(MAX).is_some();
-    if name.is_empty() || is_long || name.chars().any(is_invisible) {
+    // a mark that has no letter changes the look of what stands before the name
+    let has_bare_mark = name.split(' ').any(|word| word.starts_with(is_combining_mark));
+    if name.is_empty() || is_long || has_bare_mark || name.chars().any(is_invisible) {
         Err(Failure::InvalidName)
     } else {
         Ok(name)
@@ -54,9 +59,20 @@ mod tests {
             "\u{3164}",
             "a\u{1bca0}b",
             "a\u{1d173}b",
+            "\u{301}",
+            "\u{301}nn",
+            "Ann \u{301}Lee",
         ] {
             assert_eq!(shown(name), Err(Failure::InvalidName), "{name:?}");
         }
         assert_eq!(key("ÄNN"), key("änn"));
+    }
+
+    #[test]
+    fn a_name_is_the_same_however_its_letters_were_composed() {
+        assert_eq!(shown("Zoe\u{308}"), Ok("Zo\u{eb}".to_owned()));
+        assert_eq!(shown("\u{304b}\u{3099}"), Ok("\u{304c}".to_owned()));
+        assert_eq!(shown(&"e\u{308}".repeat(32)), Ok("\u{eb}".repeat(32)));
+        assert_eq!(shown("नमस्ते"), Ok("नमस्ते".to_owned()));
     }
 }

@@ -7,6 +7,8 @@
 //! | the owner of a room | also delete messages, and remove members |
 //! | an administrator | as the owner of any room of which it is a member; remove members of any room, and users |
 //!
+//! Nobody posts to a direct room whose other member was removed.
+//!
 //! A room of which a user is no member does not exist for the user, except that public rooms are listed. A user who was removed
 //! may do nothing.
 
@@ -75,6 +77,12 @@ fn in_room(tx: &mut Tx<'_>, me: &str, room: RoomRow) -> Result<Member, Failure> 
 impl Member {
     fn is_moderator(&self) -> bool {
         self.user.admin || self.room.owner == self.user.id
+    }
+
+    /// In a direct room whose other member was removed, nobody would read it.
+    pub(crate) fn may_post(&self, tx: &mut Tx<'_>) -> Result<(), Failure> {
+        let is_alone = self.room.kind == Kind::Direct && members::names(tx, &self.room.id)?.len() < 2;
+        if is_alone { Err(Failure::Forbidden) } else { Ok(()) }
     }
 
     /// Members of a direct room are always the same two.

@@ -27,6 +27,19 @@ pub fn user(tx: &mut Tx<'_>, session_id: &str) -> Result<User, Failure> {
     if user.removed { Err(Failure::Removed) } else { Ok(user) }
 }
 
+/// Disconnects the sockets of a session if it has ended, whatever the reason.
+///
+/// # Errors
+/// If the database failed.
+pub fn check(tx: &mut Tx<'_>, session_id: &str) -> Result<(), Failure> {
+    match user(tx, session_id) {
+        Err(Failure::NotLoggedIn | Failure::Removed) => tx.disconnect(topics::session(session_id)),
+        Err(failure) => return Err(failure),
+        Ok(_) => {}
+    }
+    Ok(())
+}
+
 /// Ends a session, and disconnects its sockets.
 ///
 /// # Errors

@@ -3,6 +3,8 @@
 //! Words are letters and digits without case. Scripts that put no spaces between words are cut into pairs of characters, as
 //! neither database knows where a word of Japanese ends: "東京都" has "東京", "京都" and "都".
 
+use unicode_normalization::UnicodeNormalization;
+
 /// Characters of a word that are compared.
 const WORD_MAX: usize = 40;
 
@@ -43,7 +45,7 @@ pub fn of_query(text: &str) -> Vec<String> {
 /// The users whose names follow an `@` in a text. Names are without case, the longest first: "@ann lee" is not Ann.
 #[must_use]
 pub fn mentioned(text: &str, names: &[(String, String)]) -> Vec<String> {
-    let text = text.to_lowercase();
+    let text = text.nfc().collect::<String>().to_lowercase();
     let mut users = vec![];
     for (at, _) in text.match_indices('@') {
         let rest = &text[at + 1..];
@@ -111,12 +113,14 @@ mod tests {
 
     #[test]
     fn a_mention_is_the_longest_name_after_an_at() {
-        let names = [("2".to_owned(), "ann lee".to_owned()), ("1".to_owned(), "ann".to_owned())];
+        let names = [("2", "ann lee"), ("1", "ann"), ("3", "zo\u{eb}")];
+        let names = names.map(|(id, name)| (id.to_owned(), name.to_owned()));
         for (text, ids) in [
             ("@Ann hi", &["1"][..]),
             ("(@ANN LEE)", &["2"]),
             ("@ann, @ann lee!", &["1", "2"]),
             ("mail@ann", &[]),
+            ("@Zoe\u{308}", &["3"]),
             ("@annika", &[]),
             ("ann", &[]),
             ("@", &[]),

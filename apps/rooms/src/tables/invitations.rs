@@ -20,6 +20,10 @@ pub(crate) fn find(tx: &mut Tx<'_>, code: &str, now: i64) -> Result<Option<(Stri
     tx.query_one(sql, values![code, now])?.map(|row| Ok((row.get(0)?, row.get(1)?))).transpose()
 }
 
+pub(crate) fn delete_of_room(tx: &mut Tx<'_>, room_id: &str) -> Result<(), DbError> {
+    tx.execute("DELETE FROM invitations WHERE room_id = $1", values![room_id])
+}
+
 pub(crate) fn delete_expired(tx: &mut Tx<'_>, now: i64) -> Result<(), DbError> {
     tx.execute("DELETE FROM invitations WHERE expires_at <= $1", values![now])
 }

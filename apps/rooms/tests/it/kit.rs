@@ -3,7 +3,10 @@
 use std::{
     path::PathBuf,
     process,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -26,6 +29,12 @@ use crate::{
     PATIENCE,
     instance::{Database, Instance},
 };
+
+/// How often the sockets of nodes that hear nothing of each other ask whether their sessions go on.
+const OFTEN: Duration = Duration::from_millis(20);
+
+/// How often the others do: never while a test runs, so that a test of what disconnects them cannot pass by it.
+const SELDOM: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// One server of a team.
 pub(crate) struct Node {
@@ -60,10 +69,11 @@ pub(crate) async fn two_nodes(database: &Database<'_>) -> [Node; 2] {
     [one_of("one", database).await, one_of("two", database).await]
 }
 
-/// Two nodes on one database that do not hear of each other, as if each broadcast between them was lost.
+/// Two nodes on one database that do not hear of each other, as if each broadcast between them was lost. Their
+/// sockets ask often whether their sessions go on.
 pub(crate) async fn deaf_nodes(database: &Database<'_>) -> [Node; 2] {
     let address = database.address();
-    let node = || Node::open(Endpoint::builder(), &address, true, None);
+    let node = || Node::open_with(Endpoint::builder(), &address, true, None, OFTEN);
     [node().await, node().await]
 }
 
@@ -95,10 +105,21 @@ impl Node {
     }
 
     async fn open(builder: EndpointBuilder, address: &str, is_node: bool, folder: Option<PathBuf>) -> Self {
+        Self::open_with(builder, address, is_node, folder, SELDOM).await
+    }
+
+    async fn open_with(
+        builder: EndpointBuilder,
+        address: &str,
+        is_node: bool,
+        folder: Option<PathBuf>,
+        session_check: Duration,
+    ) -> Self {
         let endpoint = builder.build();
         let address: Address = address.parse().unwrap();
         let store = Store::open(&address, is_node, &endpoint, Health::default()).unwrap();
-        let team = Team::new(&endpoint, store, None).await.unwrap();
+        let mut team = Team::new(&endpoint, store, None).await.unwrap();
+        Arc::get_mut(&mut team).unwrap().session_check = session_check;
         Self { endpoint, team: Data::from(team), folder }
     }
 

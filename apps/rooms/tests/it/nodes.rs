@@ -3,8 +3,12 @@
 use std::time::{Duration, Instant};
 
 use actix_web::rt::time::sleep;
-use hinotori::{Endpoint, testing::like};
+use hinotori::{
+    Endpoint,
+    testing::{TestSocket, like},
+};
 use rooms::{
+    domain::{accounts, sessions, upkeep},
     failure::Failure,
     store::{Health, Store},
 };
@@ -13,7 +17,7 @@ use serde_json::{Value, json};
 use crate::{
     PATIENCE,
     instance::Instance,
-    kit::{Client, Node, eventually, meet, refused, two_nodes},
+    kit::{Client, Node, Person, deaf_nodes, eventually, meet, refused, two_nodes},
 };
 
 /// The changes that have reached a client, in the order of their positions, as its page would have them: from broadcasts, and
@@ -111,6 +115,39 @@ async fn a_user_who_is_removed_is_disconnected_from_every_node_and_a_member_hear
     for node in [&one, &two] {
         assert!(node.try_connect(&ben.token).await.is_err());
     }
+}
+
+/// A socket that has joined nothing but the team.
+async fn listener(node: &Node, person: &Person) -> TestSocket {
+    let mut socket = node.try_connect(&person.token).await.unwrap();
+    socket.subscribe_and_join("team", json!({ "device": "desktop" })).await.unwrap();
+    socket
+}
+
+#[actix_web::test]
+async fn a_socket_whose_session_has_ended_hears_no_more_though_nobody_tells_it() {
+    let database = Instance::shared().database();
+    let [one, two] = deaf_nodes(&database).await;
+    let (ann, ben, cho) = (one.sign_up("Ann").await, one.sign_up("Ben").await, one.sign_up("Cho").await);
+    let (mut admin, mut logged_out, mut removed) =
+        (listener(&two, &ann).await, listener(&two, &ben).await, listener(&two, &cho).await);
+
+    let session_id = ben.session_id.clone();
+    one.team.store.write(move |tx| sessions::end(tx, &session_id)).await.unwrap();
+    logged_out.assert_closed(1001).await;
+
+    let (me, user_id) = (ann.id.clone(), cho.id.clone());
+    one.team.store.write(move |tx| accounts::remove(tx, &me, &user_id)).await.unwrap();
+    removed.assert_closed(1001).await;
+
+    // whose session goes on is connected until it is a month old
+    let push = admin.push("team", "status", json!({ "status": "away" })).unwrap();
+    admin.assert_reply(push, hinotori::Status::Ok, json!({})).await;
+    let month_passes =
+        |tx: &mut rooms::store::Tx<'_>| Ok(tx.execute("UPDATE sessions SET created_at = 0", &[])?);
+    one.team.store.write(month_passes).await.unwrap();
+    one.team.store.write(upkeep::run).await.unwrap();
+    admin.assert_closed(1001).await;
 }
 
 #[actix_web::test]

@@ -200,6 +200,9 @@ async fn a_user_who_is_removed_is_gone_at_once_from_everything_but_the_past() {
         let rooms = member.join(&member.user_topic(), json!({})).await.unwrap();
         assert!(rooms["rooms"].as_array().unwrap().iter().any(|room| room["id"] == json!(direct)));
 
+        member.enter(&direct).await;
+        let unread = json!({ "text": "are you there?", "nonce": "1" });
+        assert_eq!(member.tell(&direct, "post", unread).await, refused(&Forbidden));
         refuse(&mut member, "invite", json!({ "room_id": secret, "user_id": ben.id }), NotFound).await;
         refuse(&mut member, "open_direct", json!({ "user_id": ben.id }), NotFound).await;
         refuse(&mut one, "accept", json!({ "code": link["code"] }), NotFound).await;

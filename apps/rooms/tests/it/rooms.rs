@@ -68,6 +68,35 @@ async fn a_link_lets_in_until_whoever_made_it_is_no_member_any_more() {
 }
 
 #[actix_web::test]
+async fn a_member_who_is_removed_does_not_come_back_by_a_link_of_somebody_else() {
+    for node in both().await {
+        let (ann, ben, cho) =
+            (node.sign_up("Ann").await, node.sign_up("Ben").await, node.sign_up("Cho").await);
+        let (mut one, mut two, mut three) =
+            (node.connect(&ann).await, node.connect(&ben).await, node.connect(&cho).await);
+        let room_id = one.create("secret", true).await;
+        let elsewhere = one.create("elsewhere", true).await;
+        one.invite(&room_id, &cho.id).await;
+        let to_elsewhere = one.ask("invitation", json!({ "room_id": elsewhere })).await.unwrap();
+        let mut links = vec![];
+        for client in [&mut one, &mut three] {
+            links.push(client.ask("invitation", json!({ "room_id": room_id })).await.unwrap());
+        }
+        two.ask("accept", json!({ "code": links[0]["code"] })).await.unwrap();
+        one.ask("remove_member", json!({ "room_id": room_id, "user_id": ben.id })).await.unwrap();
+        for link in &links {
+            let accepted = two.ask("accept", json!({ "code": link["code"] })).await;
+            assert_eq!(accepted, refused(&Failure::NotFound));
+        }
+        // those that are made afterwards let in, and so do those of other rooms
+        let again = three.ask("invitation", json!({ "room_id": room_id })).await.unwrap();
+        for link in [again, to_elsewhere] {
+            two.ask("accept", json!({ "code": link["code"] })).await.unwrap();
+        }
+    }
+}
+
+#[actix_web::test]
 async fn a_room_whose_owner_leaves_goes_to_whoever_has_been_there_longest() {
     for node in both().await {
         let (ann, ben, cho) =

@@ -8,12 +8,18 @@ export type Language = "en" | "ja"
 
 const LANGUAGES: Record<Language, Words> = { en, ja }
 
-const read = (key: string) => localStorage.getItem(`rooms:${key}`)
+const THEMES: Theme[] = ["system", "light", "dark"]
+
+/** What was chosen, if it is one of these. */
+function read<T extends string>(key: string, choices: T[]): T | undefined {
+  const chosen = localStorage.getItem(`rooms:${key}`)
+  return choices.find(choice => choice === chosen)
+}
 
 class Settings {
-  #theme = $state<Theme>((read("theme") as Theme | null) ?? "system")
+  #theme = $state<Theme>(read("theme", THEMES) ?? "system")
   #language = $state<Language>(
-    (read("language") as Language | null) ?? (navigator.language.startsWith("ja") ? "ja" : "en"))
+    read("language", Object.keys(LANGUAGES) as Language[]) ?? (navigator.language.startsWith("ja") ? "ja" : "en"))
 
   constructor() {
     this.#show()

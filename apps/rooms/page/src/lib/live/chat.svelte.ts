@@ -1,6 +1,6 @@
 // Everything of one login: the connection, its channels, and which rooms are joined.
 
-import type { Message, User } from "../shapes"
+import type { Message, Room, User } from "../shapes"
 import { watchReturns } from "./activity"
 import { Connection } from "./connection.svelte"
 import { Conversation } from "./conversation.svelte"
@@ -59,6 +59,11 @@ export class Chat {
     if (room.kind !== "direct") return room.name
     const others = room.members.filter(id => id !== this.me.id)
     return (others.length ? others : [this.me.id]).map(id => this.team.name(id)).join(", ")
+  }
+
+  /** The other member of a direct room; none of another room. */
+  other(room: Room): User | undefined {
+    return room.kind === "direct" ? this.team.users.get(room.members.find(id => id !== this.me.id) ?? this.me.id) : undefined
   }
 
   get isAdmin(): boolean {

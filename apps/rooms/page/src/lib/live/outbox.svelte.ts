@@ -21,6 +21,17 @@ type Store = Pick<Storage, "getItem" | "setItem" | "removeItem" | "key" | "lengt
 /** 128 random bits. Without https there is no `crypto.randomUUID`. */
 const newNonce = () => Array.from(crypto.getRandomValues(new Uint32Array(4)), word => word.toString(36)).join("-")
 
+/** A message as it was stored; null if something else has written there. */
+function stored(json: string | null): Unsent | null {
+  try {
+    const item = JSON.parse(json ?? "null")
+    const { nonce, room_id, text, at } = item
+    return [nonce, room_id, text, at].every(field => typeof field === "string") ? item : null
+  } catch {
+    return null
+  }
+}
+
 export class Outbox {
   items = $state.raw<Unsent[]>([])
   #prefix: string
@@ -29,7 +40,8 @@ export class Outbox {
     this.#prefix = `rooms:unsent:${userId}:`
     for (let i = 0; i < storage.length; i++) {
       const key = storage.key(i)
-      if (key?.startsWith(this.#prefix)) this.items = [...this.items, JSON.parse(storage.getItem(key) ?? "")]
+      const item = key?.startsWith(this.#prefix) && stored(storage.getItem(key))
+      if (item) this.items = [...this.items, item]
     }
     this.items = this.items.sort((a, b) => a.at.localeCompare(b.at))
   }

@@ -43,6 +43,7 @@ export const en = {
   away: "away",
   offline: "offline",
   onPhone: "on a phone",
+  removed: "removed from the team",
 
   welcome: (name: string) => `Welcome, ${name}`,
   welcomeText: "Choose a room, or create one.",
@@ -99,6 +100,7 @@ export const en = {
   discard: "Discard",
 
   composer: (room: string) => `Message to ${room}`,
+  nobodyReads: (name: string) => `${name} was removed from the team and cannot read new messages.`,
   send: "Send",
   attach: "Add a picture",
   removePicture: "Remove the picture",

@@ -44,6 +44,7 @@ export const ja: Words = {
   away: "離席中",
   offline: "オフライン",
   onPhone: "スマートフォン",
+  removed: "チームから削除済み",
 
   welcome: name => `ようこそ、${name}さん`,
   welcomeText: "ルームを選ぶか、新しく作りましょう。",
@@ -100,6 +101,7 @@ export const ja: Words = {
   discard: "破棄",
 
   composer: room => `${room}へのメッセージ`,
+  nobodyReads: name => `${name}さんはチームから削除されたため、新しいメッセージを読めません。`,
   send: "送信",
   attach: "画像を追加",
   removePicture: "画像を外す",
